@@ -1,0 +1,5 @@
+"""An executable that cannot be told from shimmy on the command line and on the wire.
+
+It runs no model and needs no GPU. See ``fake_shimmy.__main__`` for the entry point and
+``fake_shimmy.releases`` for what it imitates.
+"""

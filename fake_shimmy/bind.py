@@ -1,0 +1,119 @@
+"""The address to listen on: what ``--bind`` and ``SHIMMY_BIND_ADDRESS`` mean.
+
+Strategy: an explicit address must be what Rust's ``SocketAddr`` parses (no host names); ``auto``
+probes ports by binding and closing, so two servers that start at once can pick the same one, as
+with the real one (seen on 2.5.0 CPU-only).
+"""
+
+from __future__ import annotations
+
+import socket
+
+from fake_shimmy import discovery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_PORT = 11435
+LAST_PORT = 11535
+
+
+class InvalidAddressError(Exception):
+    """An address that cannot be used; the text is shimmy's."""
+
+
+class Address:
+    """An IP address and port; ``scope`` is an IPv6 scope id, 0 for none."""
+
+    __slots__ = ("family", "host", "port", "scope")
+
+    def __init__(self, family: int, host: str, port: int, scope: int = 0) -> None:
+        self.family = family
+        self.host = host
+        self.port = port
+        self.scope = scope
+
+    def __str__(self) -> str:
+        if self.family == socket.AF_INET:
+            return f"{self.host}:{self.port}"
+        scope = f"%{self.scope}" if self.scope else ""
+        return f"[{self.host}{scope}]:{self.port}"
+
+    def listen(self) -> socket.socket:
+        """A listening socket; raises ``OSError`` as the system says."""
+        listener = socket.socket(self.family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self.family == socket.AF_INET:
+                listener.bind((self.host, self.port))
+            else:
+                listener.bind((self.host, self.port, 0, self.scope))
+            listener.listen(1024)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+
+def resolve(bind: str, environ: Mapping[str, str]) -> Address:
+    """The address that ``--bind`` means; raises :class:`InvalidAddressError`."""
+    if bind != "auto":
+        return _parse(bind, "bind address")
+    configured = discovery.variable(environ, "SHIMMY_BIND_ADDRESS")
+    if configured is not None:
+        return _parse(configured, "SHIMMY_BIND_ADDRESS")
+    for port in (DEFAULT_PORT, *range(DEFAULT_PORT, LAST_PORT + 1)):
+        if _is_free(port):
+            return Address(socket.AF_INET, "127.0.0.1", port)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return Address(socket.AF_INET, "127.0.0.1", port)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def _parse(text: str, what: str) -> Address:
+    address = _socket_address(text)
+    if address is None:
+        raise InvalidAddressError(f"Invalid {what} '{text}': invalid socket address syntax")
+    return address
+
+
+def _socket_address(text: str) -> Address | None:
+    host, colon, digits = text.rpartition(":")
+    port = _number(digits, 65535)
+    if not colon or port is None or not text.isascii() or "\0" in text:
+        return None
+    if not (host.startswith("[") and host.endswith("]")):
+        octets = [_number(part, 255) for part in host.split(".")]
+        padded = any(len(part) > 1 and part[0] == "0" for part in host.split("."))
+        if len(octets) != 4 or None in octets or padded:
+            return None
+        return Address(socket.AF_INET, host, port)
+    inner, percent, zone = host[1:-1].partition("%")
+    scope = _number(zone, 2**32 - 1) if percent else 0
+    if scope is None:
+        return None
+    try:
+        shown = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, inner))
+    except OSError:
+        return None
+    return Address(socket.AF_INET6, shown, port, scope)
+
+
+def _number(digits: str, largest: int) -> int | None:
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 64:
+        return None
+    number = int(digits)
+    return number if number <= largest else None

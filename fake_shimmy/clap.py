@@ -1,0 +1,483 @@
+"""Reads an argument list by clap's rules and words its complaints.
+
+Strategy: one :class:`_Level` per command on the line, walked left to right as clap does. The
+order of events is part of the imitation: an option's value is judged only when the next option,
+or the end, makes it complete, and a subcommand is read to its end before its parent is judged.
+Seen on 2.5.0 CPU-only (clap 4.6).
+"""
+
+from __future__ import annotations
+
+from fake_shimmy import grammar, rust
+from fake_shimmy.grammar import Command, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    Value: TypeAlias = str | int | bool | None
+
+TRY_HELP = "For more information, try '--help'."
+SIMILAR = 0.7
+"""Jaro similarity above which clap suggests a name."""
+
+
+class Ended(Exception):  # noqa: N818 - help is no error
+    """Parsing ended with a text to print: help and version on stdout with status 0, else 2."""
+
+    def __init__(self, text: str, status: int = 2) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+
+
+class Invocation:
+    """A complete command line: the command's name, its positional, every option's value."""
+
+    __slots__ = ("command", "name", "values")
+
+    def __init__(self, command: str, name: str | None, values: dict[str, Value]) -> None:
+        self.command = command
+        self.name = name
+        self.values = values
+
+    def text(self, long: str) -> str | None:
+        """The value of a text option."""
+        value = self.values.get(long)
+        return value if isinstance(value, str) else None
+
+    def number(self, long: str) -> int | None:
+        """The value of a numeric option."""
+        value = self.values.get(long)
+        return value if type(value) is int else None
+
+    def flag(self, long: str) -> bool:
+        """Whether a flag was given."""
+        return self.values.get(long) is True
+
+
+def parse(program: str, version: str, arguments: list[str]) -> Invocation:
+    """Read ``arguments`` (without the program's name); raises :class:`Ended`."""
+    root = _Level(grammar.ROOT, program, version)
+    root.read(arguments, 0)
+    leaf = root.child
+    assert leaf is not None
+    values: dict[str, Value] = {}
+    for level in (root, leaf):
+        for option in level.command.options:
+            values.setdefault(option.long, option.default)
+        # The later level wins where an option was given on both.
+        values.update(level.values)
+    return Invocation(leaf.command.name, leaf.positional, values)
+
+
+def help_text(command: Command, path: str) -> str:
+    """The help of ``command``, which was called by ``path``."""
+    if command.name == "help":
+        return (
+            f"{command.about}\n\nUsage: {path} [COMMAND]...\n\n"
+            "Arguments:\n  [COMMAND]...  Print help for the subcommand(s)\n"
+        )
+    parts = [command.about, "", "Usage: " + _usage(command, path), ""]
+    if command.commands:
+        width = max(len(sub.name) for sub in command.commands)
+        parts.append("Commands:")
+        parts += [f"  {sub.name:{width}}  {sub.about}" for sub in command.commands]
+        parts.append("")
+    if command.positional:
+        parts += ["Arguments:", f"  <{command.positional}>  ", ""]
+    names = [_help_name(option) for option in command.options]
+    width = max(map(len, names))
+    parts.append("Options:")
+    for name, option in zip(names, command.options, strict=True):
+        parts.append(f"  {name:{width}}  {_help_tail(option)}")
+    return "\n".join(parts) + "\n"
+
+
+def _help_name(option: Option) -> str:
+    return (f"-{option.short}, " if option.short else "    ") + str(option)
+
+
+def _help_tail(option: Option) -> str:
+    tail = [option.help] if option.help else []
+    if option.default is not None:
+        tail.append(f"[default: {option.default or rust.debug('')}]")
+    if option.choices:
+        tail.append(f"[possible values: {', '.join(option.choices)}]")
+    return " ".join(tail)
+
+
+def _usage(command: Command, path: str) -> str:
+    required = [str(option) for option in command.options if option.required]
+    return " ".join([path, "[OPTIONS]", *required, *_usage_end(command)])
+
+
+def _usage_end(command: Command) -> list[str]:
+    if command.positional:
+        return [f"<{command.positional}>"]
+    return ["<COMMAND>"] if command.commands else []
+
+
+class _Level:
+    """One command on the line, with what was said to it so far."""
+
+    def __init__(self, command: Command, path: str, version: str) -> None:
+        self.command = command
+        self.path = path
+        self.version = version
+        self.values: dict[str, Value] = {}
+        self.positional: str | None = None
+        self.child: _Level | None = None
+        self._given: list[str] = []
+        """What was given, in order: long names, and the positional's name."""
+        self._pending: Option | None = None
+        """The option whose value is judged next."""
+        self._pending_values: list[str] = []
+        self._pending_positional: str | None = None
+
+    def read(self, arguments: list[str], start: int) -> None:
+        """Read from ``start`` to the end."""
+        only_positionals = False
+        wants_value = False
+        for index in range(start, len(arguments)):
+            argument = arguments[index]
+            if not only_positionals:
+                if not wants_value and self._enter(arguments, index):
+                    break
+                if argument == "--":
+                    only_positionals = True
+                    continue
+                if argument.startswith("--"):
+                    wants_value = self._long(argument[2:], arguments[index + 1 :])
+                    continue
+                if argument.startswith("-") and argument != "-":
+                    wants_value = self._short(argument[1:])
+                    continue
+                if wants_value:
+                    self._pending_values.append(argument)
+                    wants_value = False
+                    continue
+            self._plain(argument, only_positionals)
+        self._settle()
+        self._validate()
+
+    def _enter(self, arguments: list[str], index: int) -> bool:
+        for sub in self.command.commands:
+            if sub.name == arguments[index]:
+                if sub.name == "help":
+                    self._help_command(arguments[index + 1 :])
+                self.child = _Level(sub, f"{self.path} {sub.name}", self.version)
+                self.child.read(arguments, index + 1)
+                return True
+        return False
+
+    def _help_command(self, names: list[str]) -> None:
+        command, path = self.command, self.path
+        for name in names:
+            found = next((sub for sub in command.commands if sub.name == name), None)
+            if found is None:
+                if command.name == "help":
+                    # The help command has no --help of its own to point at.
+                    usage = f"Usage: {path} [COMMAND]..."
+                    raise Ended(f"error: unrecognized subcommand '{rust.lossy(name)}'\n\n{usage}\n")
+                usage = _usage(command, path)
+                raise _failure(f"unrecognized subcommand '{rust.lossy(name)}'", usage)
+            command, path = found, f"{path} {found.name}"
+        raise Ended(help_text(command, path), 0)
+
+    def _long(self, text: str, following: list[str]) -> bool:
+        """Take ``--text``; whether its value is still to come."""
+        name, equals, value = text.partition("=")
+        option = self._find(name)
+        if option is None:
+            self._settle_quietly()
+            raise self._unknown_long(rust.lossy(name), following)
+        if option.value is not None:
+            return self._take(option, value if equals else None)
+        if equals:
+            self._settle_quietly()
+            raise self._unneeded_value(option, rust.lossy(value))
+        self._react(option, [])
+        return False
+
+    def _short(self, letters: str) -> bool:
+        """Take a bundle of short flags; whether the last one's value is still to come."""
+        for position, letter in enumerate(letters):
+            option = next((o for o in self.command.options if o.short == letter), None)
+            if option is None:
+                self._settle_quietly()
+                rest = letters[position:] if not rust.is_utf8(letter) else letter
+                shown = "-" + rust.lossy(rest)
+                raise self._unexpected(shown, suggest_escape=bool(self.command.positional))
+            if option.value is not None:
+                attached = letters[position + 1 :]
+                if attached.startswith("="):
+                    return self._take(option, attached[1:])
+                return self._take(option, attached or None)
+            self._react(option, [])
+        return False
+
+    def _take(self, option: Option, value: str | None) -> bool:
+        if value is not None:
+            self._react(option, [value])
+            return False
+        self._settle()
+        self._pending = option
+        self._pending_values = []
+        return True
+
+    def _plain(self, argument: str, only_positionals: bool) -> None:
+        if self.command.positional and self.positional is None:
+            self._settle()
+            self.positional = self._pending_positional = argument
+            return
+        self._settle_quietly()
+        shown = rust.lossy(argument)
+        if not self.command.commands:
+            raise self._unexpected(shown)
+        usage = _usage(self.command, self.path)
+        names = [sub.name for sub in self.command.commands]
+        if only_positionals and argument in names:
+            tip = f"subcommand '{shown}' exists; to use it, remove the '--' before it"
+            raise _failure(f"unexpected argument '{shown}' found", usage, tip)
+        similar = _similar(shown, names)
+        raise _failure(f"unrecognized subcommand '{shown}'", usage, _subcommand_tip(similar))
+
+    def _find(self, long: str) -> Option | None:
+        return next((o for o in self.command.options if o.long == long), None)
+
+    def _settle(self) -> None:
+        """Judge what is pending."""
+        option, self._pending = self._pending, None
+        if option is not None:
+            self._store(option, self._pending_values)
+        name, self._pending_positional = self._pending_positional, None
+        if name is not None:
+            assert self.command.positional is not None
+            self._require_utf8(name)
+            self._given.append(self.command.positional)
+
+    def _settle_quietly(self) -> None:
+        try:
+            self._settle()
+        except Ended:
+            # Another complaint is on its way and wins.
+            pass
+
+    def _react(self, option: Option, values: list[str]) -> None:
+        self._settle()
+        self._store(option, values)
+
+    def _store(self, option: Option, values: list[str]) -> None:
+        if option.kind == grammar.HELP:
+            raise Ended(help_text(self.command, self.path), 0)
+        if option.kind == grammar.VERSION:
+            # From the program's name in the source, not from argv.
+            raise Ended(f"shimmy {self.version}\n", 0)
+        if option.value is not None and not values:
+            raise _value_required(option)
+        if option.long in self.values:
+            text = f"the argument '{option}' cannot be used multiple times"
+            raise _failure(text, _usage(self.command, self.path))
+        self._given.append(option.long)
+        self.values[option.long] = self._convert(option, values[0]) if values else True
+
+    def _convert(self, option: Option, raw: str) -> Value:
+        self._require_utf8(raw)
+        if option.choices:
+            if not raw:
+                raise _value_required(option)
+            if raw not in option.choices:
+                text = f"invalid value '{raw}' for '{option}'"
+                tip = _name_tip("value", _similar(raw, option.choices)[-1:])
+                raise _failure(text, None, tip, _choices(option))
+            return raw
+        if option.kind == grammar.TEXT:
+            return raw
+        reason, number = _number(raw, option.kind)
+        if reason:
+            raise _failure(f"invalid value '{raw}' for '{option}': {reason}", None)
+        return number
+
+    def _require_utf8(self, raw: str) -> None:
+        if not rust.is_utf8(raw):
+            text = "invalid UTF-8 was detected in one or more arguments"
+            raise _failure(text, _usage(self.command, self.path))
+
+    def _validate(self) -> None:
+        command, usage = self.command, _usage(self.command, self.path)
+        if command.commands and self.child is None:
+            if not self._given:
+                raise Ended(help_text(command, self.path))
+            names = ", ".join(sub.name for sub in command.commands)
+            text = f"'{self.path}' requires a subcommand but one was not provided"
+            raise _failure(text, usage, "", f"  [subcommands: {names}]")
+        for given in self._given:
+            for pair in grammar.CONFLICTS:
+                other = pair[1 - pair.index(given)] if given in pair else None
+                if other in self._given:
+                    raise self._conflict(given, other)
+        missing = [o for o in command.options if o.required and o.long not in self.values]
+        needs_name = command.positional is not None and self.positional is None
+        if missing or needs_name:
+            listed = [str(option) for option in missing]
+            if needs_name:
+                listed.append(f"<{command.positional}>")
+            text = "the following required arguments were not provided:"
+            usage = self._smart_usage([*self._given, *listed])
+            raise _failure(text, usage, "", "\n".join("  " + name for name in listed))
+
+    def _conflict(self, given: str, other: str) -> Ended:
+        first, second = self._find(given), self._find(other)
+        text = f"the argument '{first}' cannot be used with '{second}'"
+        return _failure(text, self._smart_usage([name for name in self._given if name != other]))
+
+    def _smart_usage(self, used: list[str], group: str | None = None) -> str:
+        """The usage line that names only what is required and what was ``used``."""
+        command = self.command
+        if not used:
+            return _usage(command, self.path)
+        options = [option for option in command.options if option.required]
+        options += [o for name in used if (o := self._find(name)) and o not in options]
+        grouped = self._group() if group is not None else []
+        shown = [str(option) for option in options if option.long not in grouped]
+        if group is not None:
+            shown.append(group)
+        end = [] if command.positional in grouped else _usage_end(command)
+        return " ".join([self.path, *dict.fromkeys(shown), *end])
+
+    def _group(self) -> list[str]:
+        """The names in the group that clap's derive makes of a command's own arguments."""
+        inherited = {option.long for option in grammar.GLOBAL_OPTIONS}
+        if self.command.commands:
+            return [option.long for option in grammar.GLOBAL_OPTIONS]
+        own = [o.long for o in self.command.options if o.long not in inherited and o.long != "help"]
+        return [self.command.positional, *own] if self.command.positional else own
+
+    def _unknown_long(self, name: str, following: list[str]) -> Ended:
+        text = f"unexpected argument '--{name}' found"
+        similar = _similar(name, [option.long for option in self.command.options])
+        if similar:
+            tip = _name_tip("argument", [f"--{similar[-1]}"])
+            used = [*self._given, similar[-1]]
+            return _failure(text, self._smart_usage(list(dict.fromkeys(used))), tip)
+        tip = ""
+        best = len(following)
+        for sub in self.command.commands:
+            if sub.name not in following or following.index(sub.name) >= best:
+                continue
+            similar = _similar(name, [option.long for option in sub.options])
+            if similar:
+                best = following.index(sub.name)
+                tip = f"'{sub.name} --{similar[-1]}' exists"
+        if not tip and self.command.positional:
+            tip = _escape_tip(f"--{name}")
+        return _failure(text, self._smart_usage(self._given), tip)
+
+    def _unexpected(self, shown: str, suggest_escape: bool = False) -> Ended:
+        tip = _escape_tip(shown) if suggest_escape else ""
+        text = f"unexpected argument '{shown}' found"
+        return _failure(text, _usage(self.command, self.path), tip)
+
+    def _unneeded_value(self, option: Option, value: str) -> Ended:
+        text = f"unexpected value '{value}' for '{option}' found; no more were expected"
+        members = self._group()
+        group = None
+        if any(name in members for name in self._given):
+            shown = [str(self._find(name) or name) for name in members]
+            group = f"<{'|'.join(shown)}>"
+        return _failure(text, self._smart_usage([*self._given, option.long], group))
+
+
+def _failure(text: str, usage: str | None, tip: str = "", detail: str = "") -> Ended:
+    """An error as clap lays it out."""
+    parts = [f"error: {text}" + (f"\n{detail}" if detail else "")]
+    if tip:
+        parts.append(f"  tip: {tip}")
+    if usage is not None:
+        parts.append(f"Usage: {usage}")
+    parts.append(TRY_HELP)
+    return Ended("\n\n".join(parts) + "\n")
+
+
+def _value_required(option: Option) -> Ended:
+    text = f"a value is required for '{option}' but none was supplied"
+    return _failure(text, None, "", _choices(option))
+
+
+def _choices(option: Option) -> str:
+    return f"  [possible values: {', '.join(option.choices)}]" if option.choices else ""
+
+
+def _escape_tip(argument: str) -> str:
+    return f"to pass '{argument}' as a value, use '-- {argument}'"
+
+
+def _subcommand_tip(names: list[str]) -> str:
+    return _name_tip("subcommand", names)
+
+
+def _name_tip(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return (
+        f"a similar {what} exists: {listed}"
+        if len(names) == 1
+        else f"some similar {what}s exist: {listed}"
+    )
+
+
+def _number(raw: str, kind: str) -> tuple[str, int]:
+    """What Rust says against ``raw`` as a number (nothing if it is one), and the number."""
+    ranged = kind == grammar.U32
+    # A ranged number is read as an i64 first and compared afterwards.
+    low, high = (-(2**63), 2**63 - 1) if ranged else (0, 2**64 - 1)
+    if not raw:
+        return "cannot parse integer from empty string", 0
+    signs = "+-" if ranged else "+"
+    digits = raw[1:] if raw[0] in signs else raw
+    if not (digits.isascii() and digits.isdigit()):
+        return "invalid digit found in string", 0
+    if len(digits.lstrip("0")) > 20:
+        number = high + 1 if raw[0] != "-" else low - 1
+    else:
+        number = int(raw)
+    if number > high:
+        return "number too large to fit in target type", 0
+    if number < low:
+        return "number too small to fit in target type", 0
+    if ranged and not 0 <= number < 2**32:
+        return f"{number} is not in 0..=4294967295", 0
+    return "", number
+
+
+def _similar(name: str, candidates: Iterable[str]) -> list[str]:
+    """The candidates that are similar enough, the most similar last."""
+    scored = [(jaro(name, candidate), candidate) for candidate in candidates]
+    close = [pair for pair in scored if pair[0] > SIMILAR]
+    return [candidate for _, candidate in sorted(close, key=lambda pair: pair[0])]
+
+
+def jaro(first: str, second: str) -> float:
+    """The Jaro similarity of two strings, 0 to 1."""
+    if not first and not second:
+        return 1.0
+    if not first or not second:
+        return 0.0
+    reach = max(0, max(len(first), len(second)) // 2 - 1)
+    taken = [False] * len(second)
+    matched: list[str] = []
+    for index, char in enumerate(first):
+        for other in range(max(0, index - reach), min(len(second), index + reach + 1)):
+            if not taken[other] and second[other] == char:
+                taken[other] = True
+                matched.append(char)
+                break
+    if not matched:
+        return 0.0
+    counterpart = [char for char, used in zip(second, taken, strict=True) if used]
+    moved = sum(a != b for a, b in zip(matched, counterpart, strict=True)) / 2
+    count = len(matched)
+    return (count / len(first) + count / len(second) + (count - moved) / count) / 3

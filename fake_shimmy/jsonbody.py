@@ -1,0 +1,504 @@
+"""Reading JSON the way serde_json does, complaints and their positions included.
+
+Strategy: the usual body never comes here; it is read by the C parser of the standard library.
+What that one cannot read, or what looks unusual, is read again by :class:`Reader`, which follows
+serde_json byte by byte, because the texts and columns of its errors are part of the answers (seen
+on 2.5.0 CPU-only, serde_json 1.0). Positions are byte columns.
+"""
+
+from __future__ import annotations
+
+import json
+
+from fake_shimmy import rust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+MAX_DEPTH = 128
+"""Nesting that serde_json refuses."""
+
+_DIGITS = b"0123456789"
+_SHORT = {0x22: 34, 0x5C: 92, 0x2F: 47, 0x62: 8, 0x66: 12, 0x6E: 10, 0x72: 13, 0x74: 9}
+
+
+class JsonError(Exception):
+    """A complaint. ``is_data`` tells a wrong shape from wrong JSON; ``path`` is where in the
+    document, ``column`` -1 while no place in the bytes is known yet."""
+
+    def __init__(self, text: str, is_data: bool, path: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.is_data = is_data
+        self.path = path
+        self.line = 0
+        self.column = -1
+
+    def __str__(self) -> str:
+        prefix = f"{self.path}: " if self.path else ""
+        return f"{prefix}{self.text} at line {self.line} column {self.column}"
+
+
+class ObjectPairs(list[tuple[str, "Json"]]):
+    """An object's members in order, duplicates included."""
+
+
+def load_strict(raw: bytes) -> Json:
+    """A whole document that both parsers accept; raises ``ValueError`` for everything else."""
+    try:
+        document: Json = json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("recursion limit exceeded") from None
+    return document
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Reader:
+    """A cursor over ``data``; ``path`` is where in the document it is."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.index = 0
+        self.path: list[str | int] = []
+        self.depth = MAX_DEPTH
+
+    def syntax(self, text: str, peeked: bool = False) -> JsonError:
+        """The error ``text`` here, or at the byte that was only looked at."""
+        return self.fix(JsonError(text, False, self.shown_path()), peeked)
+
+    def misfit(self, text: str) -> JsonError:
+        """An error about the shape, whose place whoever ends the enclosing value will fill in."""
+        return JsonError(text, True, self.shown_path())
+
+    def fix(self, error: JsonError, peeked: bool = False) -> JsonError:
+        """Give ``error`` this place, if it has none yet."""
+        if error.column < 0:
+            end = min(len(self.data), self.index + 1) if peeked else self.index
+            start = self.data.rfind(b"\n", 0, end) + 1
+            error.line = 1 + self.data.count(b"\n", 0, start)
+            error.column = end - start
+        return error
+
+    def shown_path(self) -> str:
+        """The path as serde_path_to_error prints it; nothing at the top."""
+        if all(segment == "?" for segment in self.path):
+            return ""
+        shown = ""
+        for segment in self.path:
+            if isinstance(segment, int):
+                shown += f"[{segment}]"
+            else:
+                shown += f".{segment}" if shown else segment
+        return shown
+
+    def peek(self) -> int:
+        """The next byte that is not white space; -1 at the end."""
+        data, index = self.data, self.index
+        while index < len(data) and data[index] in b" \n\t\r":
+            index += 1
+        self.index = index
+        return data[index] if index < len(data) else -1
+
+    def expect_value(self) -> int:
+        """Like :meth:`peek`, where a value must begin."""
+        byte = self.peek()
+        if byte < 0:
+            raise self.syntax("EOF while parsing a value", True)
+        return byte
+
+    def word(self, word: bytes) -> None:
+        """Read the rest of ``null``, ``true`` or ``false``; its first letter is still ahead."""
+        self.index += 1
+        for letter in word[1:]:
+            if self.index >= len(self.data):
+                raise self.syntax("EOF while parsing a value")
+            self.index += 1
+            if self.data[self.index - 1] != letter:
+                raise self.syntax("expected ident")
+
+    def string(self, validate: bool = True) -> str:
+        """Read a string whose opening quote is ahead; without ``validate`` only find its end."""
+        self.index += 1
+        data = self.data
+        pieces = bytearray()
+        while True:
+            start = self.index
+            while self.index < len(data) and data[self.index] not in b'"\\':
+                if data[self.index] < 0x20:
+                    # serde_json counts the character when it reads, and not when it skips.
+                    self.index += validate
+                    text = "control character (\\u0000-\\u001F) found while parsing a string"
+                    raise self.syntax(text)
+                self.index += 1
+            pieces += data[start : self.index]
+            if self.index >= len(data):
+                raise self.syntax("EOF while parsing a string")
+            self.index += 1
+            if data[self.index - 1] == 0x22:
+                break
+            self._escape(pieces, validate)
+        if not validate:
+            return ""
+        try:
+            return pieces.decode()
+        except UnicodeDecodeError:
+            raise self.syntax("invalid unicode code point") from None
+
+    def _escape(self, pieces: bytearray, validate: bool) -> None:
+        byte = self._next_in_string()
+        if byte in _SHORT:
+            pieces.append(_SHORT[byte])
+            return
+        if byte != 0x75:
+            raise self.syntax("invalid escape")
+        unit = self._hex()
+        if not validate:
+            return
+        if 0xDC00 <= unit <= 0xDFFF:
+            raise self.syntax("lone leading surrogate in hex escape")
+        if 0xD800 <= unit <= 0xDBFF:
+            for expected in b"\\u":
+                if self._next_in_string() != expected:
+                    raise self.syntax("unexpected end of hex escape")
+            low = self._hex()
+            if not 0xDC00 <= low <= 0xDFFF:
+                raise self.syntax("lone leading surrogate in hex escape")
+            unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
+        pieces += chr(unit).encode()
+
+    def _next_in_string(self) -> int:
+        if self.index >= len(self.data):
+            raise self.syntax("EOF while parsing a string")
+        self.index += 1
+        return self.data[self.index - 1]
+
+    def _hex(self) -> int:
+        digits = self.data[self.index : self.index + 4]
+        self.index += len(digits)
+        if len(digits) < 4:
+            raise self.syntax("EOF while parsing a string")
+        if digits.translate(None, b"0123456789abcdefABCDEF"):
+            raise self.syntax("invalid escape")
+        return int(digits, 16)
+
+    def _digits(self) -> bytes:
+        start = self.index
+        data = self.data
+        while self.index < len(data) and data[self.index] in _DIGITS:
+            self.index += 1
+        return data[start : self.index]
+
+    def _ahead(self) -> int:
+        return self.data[self.index] if self.index < len(self.data) else 0
+
+    def number(self, skipped: bool = False) -> int | float:
+        """Read a number; one that is ``skipped`` has no range, and slightly other complaints."""
+        negative = self._ahead() == 0x2D
+        self.index += negative
+        if self.index >= len(self.data) and not skipped:
+            raise self.syntax("EOF while parsing a value")
+        start = self.index
+        digits = self._digits()
+        if not digits:
+            self.index += self.index < len(self.data)
+            raise self.syntax("invalid number")
+        if len(digits) > 1 and digits[:1] == b"0":
+            self.index = start + 1
+            raise self.syntax("invalid number", True)
+        # More digits than fit into 64 bits only move the point.
+        kept = digits if int(digits[:21]) < 2**64 else digits[: 20 if int(digits[:20]) < 2**64 else 19]
+        significand, exponent = int(kept), len(digits) - len(kept)
+        is_integer = exponent == 0
+        if self._ahead() == 0x2E:
+            is_integer = False
+            significand, exponent = self._fraction(significand, exponent, skipped)
+        if self._ahead() in b"eE" and self._ahead():
+            is_integer = False
+            exponent = self._exponent(significand, exponent, skipped)
+        if is_integer and not (negative and (significand == 0 or significand > 2**63)):
+            return -significand if negative else significand
+        value = 0.0 if skipped else self._scale(significand, exponent)
+        return -value if negative else value
+
+    def _fraction(self, significand: int, exponent: int, skipped: bool) -> tuple[int, int]:
+        self.index += 1
+        digits = self._digits()
+        if not digits:
+            at_end = self.index >= len(self.data) and not skipped
+            raise self.syntax("EOF while parsing a value" if at_end else "invalid number", True)
+        for digit in digits:
+            grown = significand * 10 + digit - 48
+            if grown >= 2**64:
+                break
+            significand = grown
+            exponent -= 1
+        return significand, exponent
+
+    def _exponent(self, significand: int, exponent: int, skipped: bool) -> int:
+        self.index += 1
+        sign = 1
+        if self._ahead() in b"+-" and self._ahead():
+            sign = -1 if self._ahead() == 0x2D else 1
+            self.index += 1
+        if self.index >= len(self.data) and not skipped:
+            raise self.syntax("EOF while parsing a value")
+        start = self.index
+        digits = self._digits()
+        if not digits:
+            self.index += self.index < len(self.data)
+            raise self.syntax("invalid number")
+        for count in range(1, len(digits) + 1):
+            if skipped or int(digits[:count][-12:]) < 2**31:
+                continue
+            if significand and sign > 0:
+                self.index = start + count
+                raise self.syntax("number out of range")
+            return -(2**31)
+        return exponent + sign * int(digits[-12:])
+
+    def _scale(self, significand: int, exponent: int) -> float:
+        value = float(significand)
+        while not -309 < exponent < 309 and value:
+            if exponent > 0:
+                raise self.syntax("number out of range")
+            value /= 1e308
+            exponent += 308
+        if value and exponent >= 0:
+            value *= float(f"1e{exponent}")
+            if value == float("inf"):
+                raise self.syntax("number out of range")
+        elif value:
+            value /= float(f"1e{-exponent}")
+        return value
+
+    def colon(self) -> None:
+        """Read the colon after a key."""
+        byte = self.peek()
+        if byte < 0:
+            raise self.syntax("EOF while parsing an object", True)
+        if byte != 0x3A:
+            raise self.syntax("expected `:`", True)
+        self.index += 1
+
+    def next_element(self, first: bool) -> bool:
+        """In an array: whether an element follows."""
+        byte = self.peek()
+        if byte < 0:
+            raise self.syntax("EOF while parsing a list", True)
+        if byte == 0x5D:
+            return False
+        if first:
+            return True
+        if byte != 0x2C:
+            raise self.syntax("expected `,` or `]`", True)
+        self.index += 1
+        byte = self.peek()
+        if byte == 0x5D:
+            raise self.syntax("trailing comma", True)
+        if byte < 0:
+            raise self.syntax("EOF while parsing a value", True)
+        return True
+
+    def next_key(self, first: bool) -> str | None:
+        """In an object: the next key, up to its closing quote."""
+        self.path.append("?")
+        byte = self.peek()
+        if byte < 0:
+            raise self.syntax("EOF while parsing an object", True)
+        if byte == 0x7D:
+            self.path.pop()
+            return None
+        if not first:
+            if byte != 0x2C:
+                raise self.syntax("expected `,` or `}`", True)
+            self.index += 1
+            byte = self.peek()
+            if byte == 0x7D:
+                raise self.syntax("trailing comma", True)
+            if byte < 0:
+                raise self.syntax("EOF while parsing a value", True)
+        if byte != 0x22:
+            raise self.syntax("key must be a string", True)
+        key = self.string()
+        self.path.pop()
+        return key
+
+    def end_list(self) -> None:
+        """Read the closing bracket after the last element that was wanted."""
+        byte = self.peek()
+        if byte == 0x5D:
+            self.index += 1
+        elif byte < 0:
+            raise self.syntax("EOF while parsing a list", True)
+        elif byte == 0x2C:
+            self.index += 1
+            closes = self.peek() == 0x5D
+            raise self.syntax("trailing comma" if closes else "trailing characters", True)
+        else:
+            raise self.syntax("trailing characters", True)
+
+    def end_object(self) -> None:
+        """Read the closing brace."""
+        byte = self.peek()
+        if byte == 0x7D:
+            self.index += 1
+        elif byte < 0:
+            raise self.syntax("EOF while parsing an object", True)
+        else:
+            raise self.syntax("trailing comma" if byte == 0x2C else "trailing characters", True)
+
+    def enter(self) -> None:
+        """Read an opening bracket or brace."""
+        self.depth -= 1
+        if not self.depth:
+            raise self.syntax("recursion limit exceeded", True)
+        self.index += 1
+
+    def leave(self) -> None:
+        """Undo the depth of :meth:`enter`."""
+        self.depth += 1
+
+    def wrong_type(self, expected: str) -> JsonError:
+        """The complaint about the value ahead, which is read as far as that needs."""
+        byte = self.peek()
+        if byte == 0x6E:
+            self.word(b"null")
+            found = "null"
+        elif byte in b"tf":
+            self.word(b"true" if byte == 0x74 else b"false")
+            found = "boolean `true`" if byte == 0x74 else "boolean `false`"
+        elif byte in b"-0123456789":
+            found = describe_number(self.number())
+        elif byte == 0x22:
+            found = f"string {rust.debug(self.string())}"
+        elif byte in b"[{":
+            found = "sequence" if byte == 0x5B else "map"
+        else:
+            return self.syntax("expected value", True)
+        return self.fix(self.misfit(f"invalid type: {found}, expected {expected}"))
+
+    def any(self) -> Json:
+        """Read a value of any shape; objects come as :class:`ObjectPairs`."""
+        byte = self.expect_value()
+        if byte == 0x22:
+            return self.string()
+        if byte == 0x5B:
+            self.enter()
+            items: list[Json] = []
+            while self.next_element(not items):
+                self.path.append(len(items))
+                items.append(self.any())
+                self.path.pop()
+            self.leave()
+            self.end_list()
+            return items
+        if byte == 0x7B:
+            self.enter()
+            members = ObjectPairs()
+            while (key := self.next_key(not members)) is not None:
+                self.colon()
+                self.path.append(key)
+                members.append((key, self.any()))
+                self.path.pop()
+            self.leave()
+            self.end_object()
+            return members
+        if byte in b"-0123456789":
+            return self.number()
+        for word, value in ((b"null", None), (b"true", True), (b"false", False)):
+            if byte == word[0]:
+                self.word(word)
+                return value
+        raise self.syntax("expected value", True)
+
+    def skip(self) -> None:
+        """Pass over a value of any shape and any depth."""
+        enclosing: list[int] = []
+        while True:
+            byte = self.expect_value()
+            opened = byte in b"[{"
+            if opened:
+                self.index += 1
+                enclosing.append(byte)
+            else:
+                self._skip_scalar(byte)
+            if not self._skip_closings(enclosing, not opened):
+                return
+
+    def _skip_scalar(self, byte: int) -> None:
+        if byte == 0x22:
+            self.string(validate=False)
+        elif byte in b"-0123456789":
+            self.number(skipped=True)
+        else:
+            for word in (b"null", b"true", b"false"):
+                if byte == word[0]:
+                    self.word(word)
+                    return
+            raise self.syntax("expected value", True)
+
+    def _skip_closings(self, enclosing: list[int], accept_comma: bool) -> bool:
+        """After a value or an opening: go to where the next value begins, if there is one."""
+        while enclosing:
+            in_list = enclosing[-1] == 0x5B
+            byte = self.peek()
+            if byte < 0:
+                kind = "a list" if in_list else "an object"
+                raise self.syntax(f"EOF while parsing {kind}", True)
+            if byte == (0x5D if in_list else 0x7D):
+                self.index += 1
+                enclosing.pop()
+                accept_comma = True
+                continue
+            if accept_comma:
+                if byte != 0x2C:
+                    raise self.syntax(f"expected `,` or `{']' if in_list else '}'}`", True)
+                self.index += 1
+            if not in_list:
+                self._skip_key()
+            return True
+        return False
+
+    def _skip_key(self) -> None:
+        byte = self.peek()
+        if byte < 0:
+            raise self.syntax("EOF while parsing an object", True)
+        if byte != 0x22:
+            raise self.syntax("key must be a string", True)
+        self.string(validate=False)
+        self.colon()
+
+
+def describe_number(number: int | float) -> str:
+    """A number as serde words it in a complaint."""
+    if isinstance(number, int):
+        return f"integer `{number}`"
+    return f"floating point `{_shortest(number)}`"
+
+
+def _shortest(number: float) -> str:
+    """The shortest digits that give ``number`` again, laid out as Rust's ``ryu`` does."""
+    mantissa, _, exponent = repr(abs(number)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    digits = (whole + fraction).lstrip("0")
+    sign = "-" if str(number).startswith("-") else ""
+    if not digits:
+        return f"{sign}0.0"
+    point = len(whole) + int(exponent or 0)
+    if whole == "0":
+        point = len(digits) - len(fraction) + int(exponent or 0)
+    digits = digits.rstrip("0") or "0"
+    if 0 < point <= 16:
+        padded = digits.ljust(point, "0")
+        return f"{sign}{padded[:point]}.{padded[point:] or '0'}"
+    if -5 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    rest = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{rest}e{point - 1}"

@@ -1,0 +1,50 @@
+"""Pytest fixtures and a process harness for the shimmy LLM server.
+
+Public names are loaded when they are first used: the plugin is part of every pytest run, and most
+of those never start a server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .defaults import ShimmyProcessDefaults
+    from .errors import ShimmyError, ShimmyErrorCode
+    from .manager import ShimmyProcessManager
+    from .options import ShimmyProcessOptions
+    from .server import ShimmyServer
+    from .settings import Settings
+
+_HOMES = {
+    "Settings": "settings",
+    "ShimmyError": "errors",
+    "ShimmyErrorCode": "errors",
+    "ShimmyProcessDefaults": "defaults",
+    "ShimmyProcessManager": "manager",
+    "ShimmyProcessOptions": "options",
+    "ShimmyServer": "server",
+}
+
+__all__ = [
+    "Settings",
+    "ShimmyError",
+    "ShimmyErrorCode",
+    "ShimmyProcessDefaults",
+    "ShimmyProcessManager",
+    "ShimmyProcessOptions",
+    "ShimmyServer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{home}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

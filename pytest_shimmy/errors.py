@@ -1,0 +1,75 @@
+"""The one error model: every failure of every part is a `ShimmyError` with a code.
+
+A message answers three questions in this order: what happened, where we looked, what to do.
+Errors cross process boundaries (keeper to test process, xdist worker to controller), so they
+pickle whole and have a JSON form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class ShimmyErrorCode(StrEnum):
+    """Why something failed. The values are stable: compare with them, not with messages."""
+
+    BINARY_NOT_FOUND = "BINARY_NOT_FOUND"
+    """The executable is not where we were told to look."""
+    BINARY_NOT_EXECUTABLE = "BINARY_NOT_EXECUTABLE"
+    """There is something at that path, but the system cannot execute it."""
+    BINARY_NOT_SHIMMY = "BINARY_NOT_SHIMMY"
+    """It runs, but ``--version`` does not answer as shimmy."""
+    PORT_IN_USE = "PORT_IN_USE"
+    """No port could be leased and bound."""
+    START_FAILED = "START_FAILED"
+    """The server exited before it was healthy."""
+    START_TIMEOUT = "START_TIMEOUT"
+    """The server runs, but nothing answered in time."""
+    HEALTHCHECK_FAILED = "HEALTHCHECK_FAILED"
+    """Something answered, but not as a shimmy that is ours."""
+    RESTARTS_EXHAUSTED = "RESTARTS_EXHAUSTED"
+    """The server died more often than ``max_restarts`` allows."""
+    NO_MODELS = "NO_MODELS"
+    """The server found no model to serve."""
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    """The server does not offer the model that was asked for."""
+    LIST_FAILED = "LIST_FAILED"
+    """The executable's list of models could not be read."""
+    DOWNLOAD_FAILED = "DOWNLOAD_FAILED"
+    """A model could not be fetched."""
+    UNSUPPORTED_ACCEL = "UNSUPPORTED_ACCEL"
+    """The GPU backend that was asked for cannot be had."""
+    LOCK_TIMEOUT = "LOCK_TIMEOUT"
+    """A lock was not free in time."""
+    CONTROL_FAILED = "CONTROL_FAILED"
+    """A helper process of ours (the keeper, the fake's remote control) could not be reached."""
+    CLIENT_MISSING = "CLIENT_MISSING"
+    """A client library that was asked for is not installed."""
+
+
+class ShimmyError(Exception):
+    """A failure with a stable `code`, a readable `message` and machine-readable `details`.
+
+    `details` holds JSON values only.
+    """
+
+    def __init__(
+        self, code: ShimmyErrorCode, message: str, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(code, message, details)
+        self.code = code
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as JSON values; `from_json` is the way back."""
+        return {"code": str(self.code), "message": self.message, "details": self.details}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ShimmyError:
+        return cls(ShimmyErrorCode(data["code"]), data["message"], data.get("details"))

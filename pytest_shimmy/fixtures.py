@@ -1,0 +1,106 @@
+"""The fixtures. Each is a few lines over the library; heavy imports happen when one is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from .errors import ShimmyError
+from .settings import Settings
+from .state import harness_of, settings_of
+
+if TYPE_CHECKING:
+    import openai
+
+    from .server import ShimmyServer
+
+
+@pytest.fixture(scope="session")
+def shimmy_settings(pytestconfig: pytest.Config) -> Settings:
+    """The run's settings, frozen. Override it in a conftest to change them for its tests."""
+    return settings_of(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def _shimmy_gpu(shimmy_settings: Settings) -> str:
+    """The GPU backend asked for; parametrised when the run is to use several."""
+    return shimmy_settings.gpu[0]
+
+
+@pytest.fixture(scope="session")
+def shimmy_server(
+    pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
+) -> ShimmyServer:
+    """A running server, shared by the whole run: bundled fake, real executable, or attached."""
+    try:
+        return harness_of(pytestconfig).shared_server(shimmy_settings.but(gpu=_shimmy_gpu))
+    except ShimmyError as error:
+        _fail(error)
+
+
+@pytest.fixture
+def make_shimmy_server(
+    pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
+) -> Iterator[Callable[..., ShimmyServer]]:
+    """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
+
+    It takes the settings by name, as `Settings` has them, raises ShimmyError, and the servers are
+    stopped at the end of the test.
+    """
+    harness = harness_of(pytestconfig)
+    made = []
+
+    def make(**settings: Any) -> ShimmyServer:
+        server = harness.private_server(shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings}))
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        harness.stop(server)
+
+
+@pytest.fixture(scope="session")
+def shimmy_model(shimmy_server: ShimmyServer) -> str:
+    """The model id to put in requests."""
+    try:
+        return shimmy_server.model
+    except ShimmyError as error:
+        _fail(error)
+
+
+@pytest.fixture(scope="session")
+def shimmy_openai_client(shimmy_server: ShimmyServer) -> Iterator[openai.OpenAI]:
+    """An openai.OpenAI on the server; no retries, and "stream": false unless told otherwise."""
+    with shimmy_server.openai_client() as client:
+        yield client
+
+
+@pytest.fixture
+def shimmy_async_openai_client(shimmy_server: ShimmyServer) -> Iterator[openai.AsyncOpenAI]:
+    """An openai.AsyncOpenAI on the server, for pytest-asyncio and anyio (asyncio and trio)."""
+    client = shimmy_server.async_openai_client()
+    yield client
+    from .client import close_async_client
+
+    close_async_client(client)
+
+
+@pytest.fixture
+def shimmy_env(shimmy_server: ShimmyServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Sets OPENAI_BASE_URL and OPENAI_API_KEY for code under test that reads them."""
+    from .server import shimmy_env
+
+    variables = shimmy_env(shimmy_server, os.environ)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+def _fail(error: ShimmyError) -> NoReturn:
+    """End the test with the message alone: our own frames would tell its reader nothing."""
+    __tracebackhide__ = True
+    pytest.fail(str(error), pytrace=False)

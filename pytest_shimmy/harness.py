@@ -1,0 +1,184 @@
+"""The servers of one pytest process: which it holds, what to start, when to let go.
+
+Knows settings, sharing and servers, but not pytest; `plugin` and `fixtures` call it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .defaults import ShimmyProcessDefaults
+from .options import ShimmyProcessOptions
+from .protocol import Farewell
+from .server import ShimmyServer, attach
+from .settings import Settings
+from .sharing import Anchor, Link, Plan, Run, host_id, join, launch, private_directory
+
+PLACEHOLDER = "placeholder"
+"""Id of the model that the fake gets when nobody said which models it should have."""
+
+HERMETIC: Mapping[str, None] = dict.fromkeys(
+    (
+        "USERPROFILE",
+        "OLLAMA_MODELS",
+        "SHIMMY_BASE_GGUF",
+        "SHIMMY_LORA_GGUF",
+        "SHIMMY_MODEL_PATHS",
+        "SHIMMY_BIND_ADDRESS",
+    )
+)
+"""Variables that would show the fake the models of the person who runs it."""
+
+END_TIMEOUT = ShimmyProcessDefaults.stop_grace + 2
+"""Seconds to wait for servers at the end of a run: they get their grace, and a little more."""
+
+
+class Harness:
+    """Made once per pytest process, before it is known whether any test needs a server."""
+
+    def __init__(self, worker_id: str | None, shared_run: Mapping[str, Any] | None) -> None:
+        self._worker_id = worker_id
+        self._run = _run_from(shared_run) if shared_run is not None else None
+        self._anchor: Anchor | None = None
+        self._links: list[Link] = []
+        self._servers: dict[str, ShimmyServer] = {}
+        self.current: ShimmyServer | None = None
+        """The server that `shimmy_server` yields at the moment."""
+        self.private: list[ShimmyServer] = []
+        """Servers of the running test alone."""
+        self.farewells: list[Farewell] = []
+        """Known after `finish`: one for each server that ended with this run."""
+
+    @property
+    def run(self) -> Run:
+        if self._run is None:
+            self._run = Run(uuid.uuid4().hex, None)
+        return self._run
+
+    def invite_workers(self) -> dict[str, Any]:
+        """For the xdist controller: what a worker needs to take part in this run."""
+        if self._anchor is None:
+            self._anchor = Anchor()
+        return {"id": self.run.id, "anchor": self._anchor.address, "host": host_id()}
+
+    def shared_server(self, settings: Settings) -> ShimmyServer:
+        """The run's server for `settings`, started by whoever asks first. Raises `ShimmyError`."""
+        key = self._key(settings)
+        if key not in self._servers:
+            if settings.mode == "attached":
+                server = attach(settings)
+            else:
+                link = join(self.run, key, lambda directory: plan(settings, directory))
+                self._links.append(link)
+                server = _server(settings, link)
+            if settings.model is not None:
+                _ = server.model  # a name that it does not have is better said now
+            self._servers[key] = server
+        self.current = self._servers[key]
+        return self.current
+
+    def private_server(self, settings: Settings) -> ShimmyServer:
+        """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
+        if settings.mode == "attached":
+            return attach(settings)
+        directory = private_directory(self.run)
+        link = launch(self.run_without_anchor, directory, plan(settings, directory))
+        try:
+            server = _server(settings, link)
+        except BaseException:
+            link.leave(END_TIMEOUT)
+            raise
+        self.private.append(server)
+        return server
+
+    @property
+    def run_without_anchor(self) -> Run:
+        """A private server is held by its test process alone, not by the controller too."""
+        return self.run._replace(anchor=None)
+
+    def stop(self, server: ShimmyServer) -> None:
+        """End a private server."""
+        if server in self.private:
+            self.private.remove(server)
+            self.farewells += server.leave(END_TIMEOUT)
+
+    def finish(self) -> None:
+        """Let go of everything, and wait for what ends because of it. May be called twice."""
+        for server in list(self.private):
+            self.stop(server)
+        # A worker waits for nobody: the controller does, and its own exit lets go.
+        timeout = END_TIMEOUT if self._worker_id is None else None
+        for link in self._links:
+            self.farewells += link.leave(timeout)
+        self._links.clear()
+        self._servers.clear()
+        self.current = None
+        anchor, self._anchor = self._anchor, None
+        if anchor is not None:
+            self.farewells += anchor.end(END_TIMEOUT)
+
+    def _key(self, settings: Settings) -> str:
+        fields = asdict(settings)
+        del fields["sources"]
+        fields["require"] = sorted(settings.require)
+        # Relative names in a server's arguments and its ./models depend on where it is started.
+        fields["cwd"] = str(Path.cwd())
+        fields["worker"] = self._worker_id if settings.scope == "worker" else None
+        return json.dumps(fields, sort_keys=True)
+
+
+def plan(settings: Settings, directory: Path) -> Plan:
+    """What a keeper with that `directory` is to start."""
+    log_path = directory / "server.log"
+    if settings.log_dir is not None:
+        log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{directory.name}.log"
+    common: dict[str, Any] = {
+        "preferred_port": settings.port,
+        "models_dir": settings.models_dir,
+        "model_path": settings.model_file,
+        "args": settings.args,
+        "gpu_mode": settings.gpu[0],
+        "health_timeout": settings.start_timeout,
+        "max_restarts": settings.max_restarts,
+        "log_path": log_path,
+    }
+    kept_anyway = settings.log_dir is not None
+    if settings.mode == "real":
+        options = ShimmyProcessOptions(
+            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=Path.cwd()
+        )
+        return Plan(options, None, kept_anyway)
+    placeholder = None
+    if settings.model_file is None and not settings.models_dir:
+        # Served by path, it keeps the exact name under which a test may ask for it.
+        named = settings.model is not None and "/" not in settings.model
+        placeholder = str(directory / f"{settings.model if named else PLACEHOLDER}.gguf")
+        common["model_path"] = placeholder
+    options = ShimmyProcessOptions(
+        **common,
+        fake_version=settings.fake_version,
+        env={**HERMETIC, "HOME": str(directory), **dict(settings.env)},
+        cwd=directory,
+    )
+    return Plan(options, placeholder, kept_anyway)
+
+
+def _server(settings: Settings, link: Link) -> ShimmyServer:
+    offset = 0 if link.launched_here else link.status().log_size
+    snapshot = link.ready()
+    host = f"[{snapshot.host}]" if ":" in snapshot.host else snapshot.host
+    url = f"http://{host}:{snapshot.port}"
+    return ShimmyServer(settings, url, snapshot.version, link, offset)
+
+
+def _run_from(invitation: Mapping[str, Any]) -> Run:
+    # A worker on another host cannot reach the controller's anchor; there, the workers alone
+    # hold their host's server.
+    here = invitation["host"] == host_id()
+    host, port = invitation["anchor"]
+    return Run(invitation["id"], (host, port) if here else None)

@@ -1,0 +1,165 @@
+"""Is it up, and is it ours? Two questions, because a healthy answer may come from a stranger.
+
+`probe` asks ``/health`` over a bare socket: it runs every two milliseconds while a server starts,
+and an HTTP library costs more to load than the fake takes to be ready. `listener` asks the
+operating system which process owns the listening socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+MAX_ANSWER = 64 * 1024
+
+
+class Probe(NamedTuple):
+    """What one look at ``/health`` saw."""
+
+    healthy: bool
+    """It answered 200 as shimmy."""
+    answered: bool
+    """Something answered, whatever it said."""
+    seen: str
+    """In words, for an error message."""
+    version: str | None = None
+    """The version in the answer."""
+
+
+def probe(host: str, port: int, timeout: float) -> Probe:
+    """Ask ``GET /health`` once, within `timeout` seconds. Never raises for what the peer does."""
+    deadline = time.monotonic() + timeout
+    try:
+        with socket.create_connection((host, port), timeout) as peer:
+            name = f"[{host}]" if ":" in host else host
+            peer.sendall(
+                f"GET /health HTTP/1.1\r\nhost: {name}:{port}\r\n"
+                "accept: application/json\r\nconnection: close\r\n\r\n".encode()
+            )
+            answer = bytearray()
+            while len(answer) < MAX_ANSWER:
+                # The limit is for the whole answer: a peer that drips bytes must not extend it.
+                peer.settimeout(max(0.001, deadline - time.monotonic()))
+                data = peer.recv(16384)
+                if not data:
+                    break
+                answer += data
+    except TimeoutError:
+        return Probe(False, False, f"no answer from {host}:{port} within {timeout:g} s")
+    except ConnectionRefusedError:
+        return Probe(False, False, f"nothing listens on {host}:{port}")
+    except OSError as error:
+        return Probe(False, False, f"{host}:{port}: {error}")
+    return _judge(bytes(answer))
+
+
+def _judge(answer: bytes) -> Probe:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status_line = head.split(b"\r\n", 1)[0].decode("latin-1")
+    parts = status_line.split(" ", 2)
+    if not parts[0].startswith("HTTP/1.") or len(parts) < 2:
+        return Probe(False, True, f"/health did not answer in HTTP: {answer[:80]!r}")
+    if parts[1] != "200":
+        return Probe(False, True, f"/health answered {status_line!r}")
+    start, end = body.find(b"{"), body.rfind(b"}")
+    try:
+        # From brace to brace: a proxy or another release may answer in chunks.
+        document = json.loads(body[start : end + 1]) if start >= 0 else None
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not is_shimmy(document):
+        return Probe(False, True, f"/health answered 200, but not as shimmy: {body[:80]!r}")
+    return Probe(True, True, "healthy", str(document.get("version")))
+
+
+def version_at(url: str, timeout: float = 1.0) -> str | None:
+    """The version of the shimmy at `url`; None when it does not say at once (or over TLS)."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.path:
+        return None
+    return probe(parts.hostname or "", parts.port or 80, timeout).version
+
+
+def is_shimmy(document: Any) -> bool:
+    """Whether a parsed ``/health`` body is shimmy's (seen on 2.5.0)."""
+    return isinstance(document, dict) and document.get("service") == "shimmy"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` is on this machine; a proxy that the environment names cannot reach it."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+INVISIBLE = 0
+"""`listener`: somebody listens, but it is a process that this user may not see."""
+
+
+def listener(port: int, likely: int) -> int | None:
+    """Process id of whoever listens on TCP `port`, looking at process `likely` first.
+
+    `INVISIBLE` when the owner is hidden from this user; None when nobody listens or the system
+    does not say (no ``/proc/net`` in some sandboxes).
+    """
+    return _listener_proc(port, likely) if sys.platform == "linux" else _listener_psutil(port)
+
+
+def _listener_proc(port: int, likely: int) -> int | None:
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    if not sockets:
+        return None
+    if _holds(likely, sockets):
+        return likely
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit() and _holds(int(name), sockets):
+            return int(name)
+    return INVISIBLE
+
+
+def _holds(pid: int, sockets: set[str]) -> bool:
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as descriptors:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):  # closed since the scan
+                    if os.readlink(descriptor.path) in sockets:  # noqa: PTH115
+                        return True
+    except OSError:  # gone, or not ours to see
+        pass
+    return False
+
+
+def _listening_inodes(port: int) -> list[str]:
+    inodes = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            column = row.split()
+            # 0A is LISTEN.
+            if column[3] == "0A" and int(column[1].rpartition(":")[2], 16) == port:
+                inodes.append(column[9])
+    return inodes
+
+
+def _listener_psutil(port: int) -> int | None:
+    import psutil
+
+    hidden = False
+    # Process by process, because a listing of the whole system needs root on macOS.
+    for process in psutil.process_iter():
+        try:
+            for entry in process.net_connections("tcp"):
+                if entry.status == psutil.CONN_LISTEN and entry.laddr.port == port:
+                    return int(process.pid)
+        except psutil.Error:
+            hidden = True
+    return INVISIBLE if hidden else None

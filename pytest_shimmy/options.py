@@ -1,0 +1,97 @@
+"""What a server is started with: one frozen record, also in JSON for the keeper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .defaults import ShimmyProcessDefaults
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShimmyProcessOptions:
+    """How to start a server. Everything has a default; times are seconds.
+
+    Values are normalised on construction (paths to `str`, sequences to tuples), so two records
+    that mean the same are equal.
+    """
+
+    shimmy_path: StrPath | None = None
+    """The executable: a path, or a bare name looked up on PATH. None: the bundled fake."""
+    fake_version: str | None = None
+    """The release that the bundled fake imitates. None: the newest that it imitates."""
+    preferred_port: int | None = None
+    """First port to try; the next free one is taken. None: any port of the default range."""
+    host: str = ShimmyProcessDefaults.bind_host
+    """IP address to listen on; shimmy takes no names (seen on 2.5.0)."""
+    models_dir: StrPath | Sequence[StrPath] = ()
+    """Directories to search for models, besides those that shimmy always searches."""
+    model_path: StrPath | None = None
+    """A model file to serve under its own name, as ``serve --model-path`` does."""
+    args: Sequence[str] = ()
+    """Further arguments for ``serve``."""
+    gpu_mode: str = "auto"
+    """The backend to ask for; what a release cannot be told is an error."""
+    health_timeout: float | None = None
+    """From spawn to healthy. None: 30 s for the fake, 120 s for a real executable."""
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    """Further environment, on top of this process's own; None removes a variable."""
+    max_restarts: int = ShimmyProcessDefaults.max_restarts
+    """Automatic restarts after unexpected exits; 0 means none."""
+    cwd: StrPath | None = None
+    """Working directory; shimmy searches ``./models`` in it. None: this process's own."""
+    log_path: StrPath | None = None
+    """File that gets all output, appended. None: a temporary file, removed on `stop`."""
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        for name in ("shimmy_path", "model_path", "cwd", "log_path"):
+            value = getattr(self, name)
+            put(name, None if value is None else os.fspath(value))
+        dirs = self.models_dir
+        if isinstance(dirs, str | os.PathLike):
+            dirs = (dirs,)
+        put("models_dir", tuple(os.fspath(path) for path in dirs))
+        put("args", tuple(self.args))
+        put("env", dict(self.env))
+        if self.preferred_port is not None and not 1 <= self.preferred_port <= 65535:
+            raise ValueError(f"preferred_port {self.preferred_port} is not in 1..65535")
+        if self.max_restarts < 0:
+            raise ValueError(f"max_restarts {self.max_restarts} is negative")
+        if self.health_timeout is not None and self.health_timeout <= 0:
+            raise ValueError(f"health_timeout {self.health_timeout} is not positive")
+
+    @property
+    def start_timeout(self) -> float:
+        """`health_timeout`, or the default for the kind of executable."""
+        if self.health_timeout is not None:
+            return self.health_timeout
+        if self.shimmy_path is None:
+            return ShimmyProcessDefaults.start_timeout_fake
+        return ShimmyProcessDefaults.start_timeout_real
+
+    @property
+    def model_dirs(self) -> tuple[str, ...]:
+        """`models_dir` as it was normalised."""
+        assert isinstance(self.models_dir, tuple)
+        return self.models_dir
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """`base` with `env` applied."""
+        merged = {**base, **self.env}
+        return {name: value for name, value in merged.items() if value is not None}
+
+    @property
+    def working_directory(self) -> Path | None:
+        return None if self.cwd is None else Path(self.cwd)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values; ``ShimmyProcessOptions(**data)`` is the way back."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}

@@ -1,0 +1,194 @@
+"""The pytest plugin: hooks that delegate at once. Loaded in every run, so it loads little."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import fixtures, settings
+from .errors import ShimmyError
+from .state import COUNTS, HARNESS, SETTINGS, VERSION, harness_of, settings_of
+
+if TYPE_CHECKING:
+    from .server import ShimmyServer
+
+MARKERS = (
+    "shimmy_real: needs a real shimmy, not the bundled fake",
+    "shimmy_fake: needs the bundled fake",
+    "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends",
+)
+
+REPORT_MODE = "shimmy_mode"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    settings.register(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(fixtures, "shimmy-fixtures")
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    ini_base = config.inipath.parent if config.inipath is not None else config.rootpath
+    try:
+        config.stash[SETTINGS] = settings.load(
+            config.getoption, config.getini, os.environ, ini_base
+        )
+    except settings.BadSettingError as error:
+        raise pytest.UsageError(str(error)) from None
+    counts = config.stash[COUNTS] = Counter()
+    config.pluginmanager.register(_Counter(counts), "shimmy-counter")
+    config.stash[VERSION] = None
+    # A worker's controller has looked already; --help must work whatever is set.
+    if not hasattr(config, "workerinput") and not config.option.help:
+        config.stash[VERSION] = _look_at_server(settings_of(config))
+
+
+def _look_at_server(chosen: settings.Settings) -> str | None:
+    """The version for the header; a broken executable is found now and not in every test."""
+    if chosen.mode == "fake":
+        from fake_shimmy.releases import NEWEST
+
+        return chosen.fake_version or NEWEST
+    if chosen.mode == "attached":
+        from .health import version_at
+
+        return version_at(chosen.url or "")
+    from .binary import identify
+
+    try:
+        return identify(chosen.path or "").version
+    except ShimmyError as error:
+        raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    from . import report
+
+    return report.header(settings_of(config), config.stash[VERSION])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist: called in the controller for each worker that it starts."""
+    node.workerinput["shimmy"] = harness_of(node.config).invite_workers()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    backends = settings_of(metafunc.config).gpu
+    if len(backends) > 1 and "_shimmy_gpu" in metafunc.fixturenames:
+        metafunc.parametrize("_shimmy_gpu", backends, ids=backends, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _apply_markers(item)
+    for server in _servers_in_use(item):
+        try:
+            server.begin_test()
+        except ShimmyError as error:
+            pytest.fail(str(error), pytrace=False)
+
+
+def _apply_markers(item: pytest.Item) -> None:
+    from . import report
+
+    chosen = settings_of(item.config)
+    for marker in ("shimmy_real", "shimmy_fake"):
+        if item.get_closest_marker(marker) is not None:
+            reason = report.unmet(marker, chosen.mode)
+            if reason is not None:
+                _skip(reason, must_run=marker == "shimmy_real" and "real" in chosen.require)
+    gpu = item.get_closest_marker("shimmy_gpu")
+    if gpu is not None:
+        reason = report.gpu_unmet(gpu.args, "this version cannot read the backend in use back")
+        _skip(reason, must_run="gpu" in chosen.require)
+
+
+def _skip(reason: str, must_run: bool) -> None:
+    if must_run:
+        pytest.fail(f"{reason} (required by --shimmy-require)", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    report = yield
+    servers = _servers_in_use(item)
+    if report.when == "call" and servers:
+        # xdist carries plain attributes of a report to the controller.
+        setattr(report, REPORT_MODE, servers[0].mode)
+    if report.failed:
+        for server in servers:
+            _explain(report, server)
+    return report
+
+
+def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
+    from .report import deaths_section, log_section
+
+    server.keep_log()
+    try:
+        log, deaths = server.what_happened()
+    except (ShimmyError, OSError) as error:
+        report.sections.append(("shimmy server", str(error)))
+        return
+    if deaths:
+        report.sections.append(("shimmy server", deaths_section(deaths)))
+    if log:
+        report.sections.append((f"shimmy server log ({server.url})", log_section(log)))
+
+
+def _servers_in_use(item: pytest.Item) -> list[ShimmyServer]:
+    """The servers that this process holds and this test uses."""
+    harness = item.config.stash.get(HARNESS, None)
+    if harness is None:
+        return []
+    servers = list(harness.private)
+    if harness.current is not None and "shimmy_server" in getattr(item, "fixturenames", ()):
+        servers.insert(0, harness.current)
+    return servers
+
+
+class _Counter:
+    """Counts the tests per kind of server; a plugin of its own because the hook has no config."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        mode = getattr(report, REPORT_MODE, None)
+        if mode is not None:
+            self._counts[mode] += 1
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    from . import report
+
+    harness = config.stash.get(HARNESS, None)
+    farewells = [] if harness is None else harness.farewells
+    counts = config.stash[COUNTS]
+    for line in report.summary(counts, farewells):
+        terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Last: by now xdist's workers have gone, and with them their hold on the servers.
+    _finish(session.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _finish(config)
+
+
+def _finish(config: pytest.Config) -> None:
+    harness = config.stash.get(HARNESS, None)
+    if harness is not None:
+        harness.finish()

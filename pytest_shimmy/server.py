@@ -1,0 +1,250 @@
+"""`ShimmyServer`: what a test holds, whichever server is behind it.
+
+The process behind it belongs to a keeper, or to somebody else (`attach`); this object only asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from .errors import ShimmyError, ShimmyErrorCode
+from .health import is_loopback, is_shimmy
+from .protocol import Death, Farewell, Snapshot
+from .settings import Mode, Settings
+from .sharing import Link
+
+if TYPE_CHECKING:
+    import openai
+    import requests
+
+PHANTOM_MODEL = "phi3-lora"
+"""1.x lists it even where ``SHIMMY_BASE_GGUF`` is unset and there is no such file."""
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds, for the questions that this object asks itself."""
+
+
+class ServerGpu(NamedTuple):
+    """Which GPU backend was asked for, and what is known about the one in use."""
+
+    requested: str
+    in_use: str | None
+    """None: the server has not said."""
+    verified: bool
+    evidence: str
+    """What the server showed, or why there is nothing."""
+
+
+class ShimmyServer:
+    """A running server. Made by the fixtures; see there for who starts and stops it.
+
+    All methods that ask the server raise `ShimmyError` when it cannot be asked.
+    """
+
+    def __init__(
+        self, settings: Settings, url: str, version: str, link: Link | None, log_offset: int = 0
+    ) -> None:
+        self.settings = settings
+        self.url = url
+        """Address without a path, such as ``http://127.0.0.1:22435``."""
+        self.base_url = f"{url}/v1"
+        """What OpenAI clients call their base URL."""
+        self.version = version
+        """shimmy's, as it says in ``/health``."""
+        parts = urlsplit(url)
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._link = link
+        self._offset = log_offset
+        self._deaths_seen = 0
+        self._model: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<ShimmyServer {self.mode} {self.version} at {self.url}>"
+
+    @property
+    def mode(self) -> Mode:
+        """``"fake"``, ``"real"`` or ``"attached"``."""
+        return self.settings.mode
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; None when the server is attached, or just restarting."""
+        return None if self._link is None else self._link.status().pid
+
+    @property
+    def restarts(self) -> int:
+        """How often it was restarted after an unexpected exit."""
+        return 0 if self._link is None else self._link.status().restarts
+
+    @property
+    def log_path(self) -> Path | None:
+        """File with everything the server wrote; None when it is attached."""
+        return None if self._link is None else Path(self._link.status().log_path)
+
+    @property
+    def logs(self) -> str:
+        """Everything the server wrote so far, ``""`` when it is attached."""
+        return "" if self._link is None else _slice(self._link.status(), 0)
+
+    @property
+    def gpu(self) -> ServerGpu:
+        """The GPU backend. This version does not read it back yet, and says so."""
+        return ServerGpu(self.settings.gpu[0], None, False, "the backend in use was not read back")
+
+    @property
+    def model(self) -> str:
+        """The model id to put in requests: the `model` setting, or the server's default.
+
+        The default is the one model that was named to shimmy (``SHIMMY_BASE_GGUF``, registered
+        as ``tinyllama-1.1b``, seen on 2.5.0), else the first in the order of ``/v1/models``.
+        Raises `ShimmyError`: ``MODEL_NOT_FOUND``, ``NO_MODELS``.
+        """
+        if self._model is None:
+            self._model = choose_model(self.settings, self.models(), self.version)
+        return self._model
+
+    def models(self) -> list[str]:
+        """The ids in ``GET /v1/models``."""
+        return [model["id"] for model in self._get("/v1/models").json()["data"]]
+
+    def health(self) -> dict[str, Any]:
+        """The body of ``GET /health``."""
+        body: dict[str, Any] = self._get("/health").json()
+        return body
+
+    def openai_client(self, **kwargs: Any) -> openai.OpenAI:
+        """A new client; see `pytest_shimmy.client.openai_client`. The caller closes it."""
+        client: openai.OpenAI = _clients().openai_client(self.base_url, **kwargs)
+        return client
+
+    def async_openai_client(self, **kwargs: Any) -> openai.AsyncOpenAI:
+        """A new client; see `pytest_shimmy.client.async_openai_client`. The caller closes it."""
+        client: openai.AsyncOpenAI = _clients().async_openai_client(self.base_url, **kwargs)
+        return client
+
+    # For the plugin
+
+    def begin_test(self) -> None:
+        """Wait for a restart that is under way, and note where this test's log begins."""
+        if self._link is not None:
+            snapshot = self._link.ready()
+            self._offset = snapshot.log_size
+            self._deaths_seen = len(snapshot.deaths)
+
+    def what_happened(self) -> tuple[str, list[Death]]:
+        """The log since `begin_test`, and the server's deaths since then."""
+        if self._link is None:
+            return "", []
+        snapshot = self._link.status()
+        return _slice(snapshot, self._offset), list(snapshot.deaths[self._deaths_seen :])
+
+    def keep_log(self) -> None:
+        """Have the log kept beyond the run."""
+        if self._link is not None:
+            with contextlib.suppress(ShimmyError):
+                self._link.keep_log()
+
+    def leave(self, timeout: float) -> list[Farewell]:
+        """Give up this process's hold, and wait for the end of a server that nobody else holds."""
+        return [] if self._link is None else self._link.leave(timeout)
+
+    def _get(self, path: str) -> requests.Response:
+        return _get(self.url + path)
+
+
+def attach(settings: Settings) -> ShimmyServer:
+    """A server that somebody else runs. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
+    assert settings.url is not None
+    answer = _get(f"{settings.url}/health")
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not is_shimmy(body):
+        raise ShimmyError(
+            ShimmyErrorCode.HEALTHCHECK_FAILED,
+            f"{settings.url} is not a shimmy: GET /health answered {answer.status_code} and\n"
+            f"  {answer.text[:200]!r}\nCheck the address (--shimmy-url).",
+            {"url": settings.url, "status": answer.status_code},
+        )
+    return ShimmyServer(settings, settings.url, str(body.get("version", "unknown")), None)
+
+
+def choose_model(settings: Settings, ids: list[str], version: str) -> str:
+    """The model that `settings` mean, of those that a server of that `version` offers."""
+    if settings.model_file is not None and settings.mode != "attached":
+        wanted: str | None = Path(settings.model_file).stem
+    else:
+        wanted = settings.model
+    if wanted is not None:
+        if wanted in ids:
+            return wanted
+        raise ShimmyError(
+            ShimmyErrorCode.MODEL_NOT_FOUND,
+            f"the server has no model {wanted!r}. It has: {', '.join(map(repr, ids)) or 'none'}.\n"
+            "Names are exact, upper and lower case matter. Choose one of them (--shimmy-model), "
+            "or add a directory that has it (--shimmy-models-dir).",
+            {"model": wanted, "available": ids},
+        )
+    if "tinyllama-1.1b" in ids:
+        return "tinyllama-1.1b"
+    real = [id_ for id_ in ids if not (version.startswith("1.") and id_ == PHANTOM_MODEL)]
+    if not real:
+        raise ShimmyError(
+            ShimmyErrorCode.NO_MODELS,
+            "the server has no model.\nGive it one: --shimmy-models-dir, or --shimmy-model=FILE.",
+            {"available": ids},
+        )
+    return real[0]
+
+
+def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, str]:
+    """What code under test reads to find `server`, on top of `environ`."""
+    from_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    # Both spellings: libraries differ in which they read, and in which wins.
+    no_proxy = ",".join(filter(None, (from_proxy, server.host)))
+    return {
+        "OPENAI_BASE_URL": server.base_url,
+        "OPENAI_API_KEY": "shimmy",
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+
+
+def _get(url: str) -> requests.Response:
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = not is_loopback(url)
+        try:
+            answer = session.get(url, timeout=REQUEST_TIMEOUT)
+        except requests.RequestException as error:
+            raise ShimmyError(
+                ShimmyErrorCode.HEALTHCHECK_FAILED,
+                f"no answer from {url}: {error}.\nIs the server running, and is the address right?",
+                {"url": url},
+            ) from error
+    return answer
+
+
+def _slice(snapshot: Snapshot, offset: int) -> str:
+    with open(snapshot.log_path, "rb") as log:
+        log.seek(offset)
+        return log.read(max(0, snapshot.log_size - offset)).decode("utf-8", "replace")
+
+
+def _clients() -> Any:
+    try:
+        from . import client
+    except ImportError as error:
+        raise ShimmyError(
+            ShimmyErrorCode.CLIENT_MISSING,
+            f"the OpenAI client library cannot be imported: {error}.\n"
+            "Install it: pip install openai",
+        ) from error
+    return client

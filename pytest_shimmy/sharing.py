@@ -1,0 +1,358 @@
+"""One server per run: how test processes find, start, hold and leave a server.
+
+Every server has a keeper (see `keeper`) and a directory named after the run and the server's
+options. The first process that needs the server takes a start lock, finds no keeper there and
+launches one; everybody else, before or after, finds ``keeper.json`` and connects. Nobody tells
+anybody that it is done: the connection ends with its holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from .binary import python_command
+from .defaults import ShimmyProcessDefaults
+from .errors import ShimmyError, ShimmyErrorCode
+from .keeper import KeeperSpec, RendezvousFile
+from .options import ShimmyProcessOptions
+from .paths import runtime_dir, subdir
+from .protocol import LOOPBACK, Channel, Farewell, Op, Snapshot
+
+START_LOCKS = 64
+"""Start locks are shared by hash, so that none has to be made or removed per run."""
+
+
+class Plan(NamedTuple):
+    """What to start: options, and what the keeper prepares in its directory for them."""
+
+    options: ShimmyProcessOptions
+    placeholder: str | None = None
+    """Path of a model file to make up."""
+    log_kept_anyway: bool = False
+    """The log is where the user wants it: neither moved nor removed."""
+
+
+class Run(NamedTuple):
+    """A test run, as far as this machine takes part in it."""
+
+    id: str
+    anchor: tuple[str, int] | None
+    """The xdist controller's `Anchor`, when it is on this machine."""
+
+
+class Anchor:
+    """The xdist controller's hold on all servers of its run, whether it knows of them or not.
+
+    Keepers connect to it and watch the connection. It is never answered: an established
+    connection in a listener's queue lasts as long as the listener, so the controller pays one
+    socket and no thread, and lets go by dying, however it dies.
+    """
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+
+    def end(self, timeout: float) -> list[Farewell]:
+        """Let go, wait at most `timeout` seconds for the keepers' end, return their last words."""
+        keepers = []
+        self._listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                keepers.append(Channel(self._listener.accept()[0]))
+        self._listener.close()
+        return part(keepers, timeout)
+
+
+def part(keepers: list[Channel], timeout: float) -> list[Farewell]:
+    """Let go of `keepers`, and wait until those that end because of it have ended."""
+    farewells = []
+    deadline = time.monotonic() + timeout
+    for keeper in keepers:
+        with contextlib.suppress(OSError):
+            keeper.socket.shutdown(socket.SHUT_WR)
+    for keeper in keepers:
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                if (message := keeper.receive()) is None:
+                    break
+                if "farewell" in message:
+                    farewells.append(Farewell(**message["farewell"]))
+        keeper.close()
+    return farewells
+
+
+class Link:
+    """This process's hold on one server. Thread-safe, and survives a fork of the process.
+
+    `snapshot` is what the keeper said last.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        rendezvous: RendezvousFile,
+        name: str,
+        keeper: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.name = name
+        self.snapshot: Snapshot | None = None
+        self._channel: Channel | None = channel
+        self._rendezvous = rendezvous
+        self._keeper = keeper  # our child, if we launched it
+        self._lock = threading.Lock()
+        _links.add(self)
+
+    @property
+    def launched_here(self) -> bool:
+        """Whether this process started the server, so that its whole log is news."""
+        return self._keeper is not None
+
+    def ready(self) -> Snapshot:
+        """Wait until the server is healthy.
+
+        Raises the `ShimmyError` that its start ended with, or ``RESTARTS_EXHAUSTED``;
+        ``CONTROL_FAILED`` when the keeper is gone.
+        """
+        return self._ask("ready")
+
+    def status(self) -> Snapshot:
+        """What the server is doing now. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+        return self._ask("status")
+
+    def keep_log(self) -> None:
+        """Have the log kept when the server ends, because a test failed."""
+        self._ask("keep_log")
+
+    def leave(self, timeout: float | None = None) -> list[Farewell]:
+        """Give up the hold; with `timeout`, wait that long for the end of a server that nobody
+        else holds.
+        """
+        with self._lock:
+            channel, self._channel = self._channel, None
+        if channel is None:
+            return []
+        if timeout is None:
+            channel.close()
+            return []
+        farewells = part([channel], timeout)
+        if farewells and self._keeper is not None:
+            self._keeper.wait()
+        return farewells
+
+    def _ask(self, op: Op) -> Snapshot:
+        with self._lock:
+            try:
+                if self._channel is None:
+                    self._channel = _connect(self._rendezvous)
+                self._channel.send({"op": op})
+                answer = self._channel.receive()
+            except (OSError, ValueError) as error:
+                raise self._keeper_gone(str(error)) from error
+        if answer is None or "farewell" in answer:
+            raise self._keeper_gone("it closed the connection")
+        if "error" in answer:
+            raise ShimmyError.from_json(answer["error"])
+        self.snapshot = Snapshot.from_json(answer["snapshot"])
+        return self.snapshot
+
+    def _keeper_gone(self, why: str) -> ShimmyError:
+        return ShimmyError(
+            ShimmyErrorCode.CONTROL_FAILED,
+            f"the keeper of server {self.name} is gone ({why}), and with it the server.\n"
+            "Something ended it: look for what kills processes of this user (out of memory?).",
+            {"server": self.name},
+        )
+
+    def _forget_connection(self) -> None:
+        self._lock = threading.Lock()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # A forked child (multiprocessing, pytest-forked) must not keep its parent's lifelines open
+    # beyond the parent's death; if it needs the server, it connects for itself.
+    for link in list(_links):
+        link._forget_connection()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def host_id() -> str:
+    """Equal for processes that reach each other's loopback addresses."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
+    """Join the server of this `run` that `key` describes; start it when there is none.
+
+    `plan` says what to start, given the keeper's directory. Returns before the server is
+    healthy. Raises `ShimmyError` (``LOCK_TIMEOUT``, ``CONTROL_FAILED``).
+    """
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    directory = subdir("servers") / f"{run.id[:16]}-{digest[:8]}"
+    if link := _join_existing(directory):
+        return link
+    lock_file = subdir("locks") / f"start-{int(digest[8:16], 16) % START_LOCKS}.lock"
+    lock = FileLock(str(lock_file), timeout=ShimmyProcessDefaults.lock_timeout, poll_interval=0.005)
+    try:
+        with lock:
+            return _join_existing(directory) or launch(run, directory, plan(directory))
+    except Timeout as error:
+        raise ShimmyError(
+            ShimmyErrorCode.LOCK_TIMEOUT,
+            f"{lock_file} was not free within {ShimmyProcessDefaults.lock_timeout:g} s: another "
+            "process of this user is just starting a server, and does not get on.\n"
+            "Look for a stopped or hanging pytest process.",
+            {"lock": str(lock_file)},
+        ) from error
+
+
+def private_directory(run: Run) -> Path:
+    """A directory for a server that nobody else joins."""
+    return subdir("servers") / f"{run.id[:16]}-{secrets.token_hex(4)}"
+
+
+def launch(run: Run, directory: Path, plan: Plan) -> Link:
+    """Start a keeper, which starts the server, and hold it."""
+    token = secrets.token_hex(16)
+    with socket.create_server((LOOPBACK, 0), backlog=1) as listener:
+        host, port = listener.getsockname()[:2]
+        spec = KeeperSpec(
+            directory=str(directory),
+            logs=str(runtime_dir() / "logs"),
+            log_kept_anyway=plan.log_kept_anyway,
+            placeholder=plan.placeholder,
+            token=token,
+            launcher=(host, port),
+            anchor=run.anchor,
+            options=plan.options.to_json(),
+        )
+        keeper = _spawn_keeper(spec, directory.parent)
+        try:
+            channel = _await_keeper(listener, keeper, token)
+        except BaseException:
+            keeper.kill()  # Linux takes the server with it
+            keeper.wait()
+            raise
+    rendezvous = _read_rendezvous(directory)
+    assert rendezvous is not None
+    return Link(channel, rendezvous, directory.name, keeper)
+
+
+def _spawn_keeper(spec: KeeperSpec, cwd: Path) -> subprocess.Popen[bytes]:
+    keeper = subprocess.Popen(
+        python_command("pytest_shimmy.keeper", "pytest_shimmy", "fake_shimmy", "filelock"),
+        stdin=subprocess.PIPE,
+        # It inherits none of our own streams: an xdist worker's are its line to the controller.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        start_new_session=sys.platform != "win32",
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    assert keeper.stdin is not None
+    with contextlib.suppress(OSError):  # it died: whoever waits for its call finds out
+        keeper.stdin.write(json.dumps(spec._asdict()).encode() + b"\n")
+        keeper.stdin.close()
+    _children.append(keeper)
+    return keeper
+
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Keepers that outlive this process are no leak: referenced, so that nobody warns of them."""
+
+
+def _await_keeper(listener: socket.socket, keeper: subprocess.Popen[bytes], token: str) -> Channel:
+    deadline = time.monotonic() + ShimmyProcessDefaults.keeper_timeout
+    listener.settimeout(0.05)
+    while True:
+        try:
+            peer, _ = listener.accept()
+        except TimeoutError:
+            if keeper.poll() is not None or time.monotonic() > deadline:
+                raise _keeper_failed(keeper) from None
+            continue
+        channel = Channel(peer)
+        peer.settimeout(5)
+        with contextlib.suppress(OSError, ValueError):
+            hello = channel.receive()
+            if hello is not None and hello.get("token") == token:
+                peer.settimeout(None)
+                return channel
+        channel.close()  # somebody else found the port
+
+
+def _keeper_failed(keeper: subprocess.Popen[bytes]) -> ShimmyError:
+    assert keeper.stderr is not None
+    exit_code = keeper.poll()
+    if exit_code is None:
+        said = f"it said nothing for {ShimmyProcessDefaults.keeper_timeout:g} s"
+    else:
+        text = keeper.stderr.read().decode("utf-8", "replace").strip()
+        said = f"it ended with exit code {exit_code} and said:\n{text or '(nothing)'}"
+    return ShimmyError(
+        ShimmyErrorCode.CONTROL_FAILED,
+        f"the keeper, the small Python program that would own the server, did not start; {said}\n"
+        f"Interpreter: {sys.executable}",
+        {"exit_code": exit_code},
+    )
+
+
+def _join_existing(directory: Path) -> Link | None:
+    rendezvous = _read_rendezvous(directory)
+    if rendezvous is None:
+        return None
+    try:
+        return Link(_connect(rendezvous), rendezvous, directory.name)
+    except (OSError, ValueError):
+        return None  # a dead keeper's file; the next keeper of that directory clears it away
+
+
+def _read_rendezvous(directory: Path) -> RendezvousFile | None:
+    try:
+        data: Any = json.loads(RendezvousFile.path(directory).read_bytes())
+        return RendezvousFile(**data)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _connect(rendezvous: RendezvousFile) -> Channel:
+    channel = Channel(socket.create_connection((LOOPBACK, rendezvous.port), 5))
+    try:
+        channel.socket.settimeout(None)
+        channel.send({"token": rendezvous.token})
+        # An answer proves that it is a keeper, and that it has counted us in.
+        channel.send({"op": "status"})
+        if (answer := channel.receive()) is None or "snapshot" not in answer:
+            raise ConnectionError("it is just ending")
+    except BaseException:
+        channel.close()
+        raise
+    return channel

@@ -1,0 +1,135 @@
+"""From options to a healthy server of our own: command line, spawn, proof of readiness."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from . import binary, dialect, failures, health
+from .defaults import ShimmyProcessDefaults
+from .options import ShimmyProcessOptions
+from .process import Log, Process
+
+
+class Startup:
+    """Spawns servers for one set of options and proves them healthy.
+
+    Raises `ShimmyError` on construction when the executable is missing or no shimmy.
+    """
+
+    def __init__(self, options: ShimmyProcessOptions, log: Log) -> None:
+        self._options = options
+        self._log = log
+        self._stderr = bytearray()
+        self._environment = options.environment(os.environ)
+        if options.shimmy_path is None:
+            self._executable = binary.bundled_fake(options.fake_version)
+            self._environment["FAKE_SHIMMY_RELEASE"] = self._executable.version
+        else:
+            self._executable = binary.identify(options.shimmy_path)
+
+    def command(self, port: int) -> list[str]:
+        """What to execute. Raises `ShimmyError` (``UNSUPPORTED_ACCEL``), see `dialect`."""
+        options = self._options
+        asks_for_gpu = options.gpu_mode != "auto"
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        return [
+            *self._executable.command,
+            *dialect.serve_arguments(
+                self._executable.version,
+                bind=f"{host}:{port}",
+                model_path=options.model_path,
+                model_dirs=options.model_dirs,
+                gpu_mode=options.gpu_mode,
+                gpu_info=binary.gpu_info(self._executable, self._environment)
+                if asks_for_gpu
+                else "",
+                extra=options.args,
+            ),
+        ]
+
+    def spawn(
+        self, port: int, on_output: Callable[[str, bytes], None], on_exit: Callable[[], None]
+    ) -> Process:
+        """Start the process; it is not healthy yet. Raises `ShimmyError`."""
+        command = self.command(port)
+        self._log.forget()
+        self._stderr.clear()
+
+        def keep(stream: str, data: bytes) -> None:
+            self._log.append(data)
+            if stream == "stderr" and len(self._stderr) < ShimmyProcessDefaults.log_memory:
+                self._stderr.extend(data)
+            on_output(stream, data)
+
+        try:
+            return Process(
+                command,
+                env=self._environment,
+                cwd=self._options.working_directory,
+                on_output=keep,
+                on_exit=on_exit,
+            )
+        except (OSError, ValueError) as error:
+            raise failures.cannot_spawn(command, self._options, error) from error
+
+    def wait_until_healthy(
+        self, process: Process, port: int, cancelled: Callable[[], bool]
+    ) -> str | None:
+        """Wait until `process` itself answers ``/health``; returns the version it says.
+
+        Returns None when `cancelled()` became true. Raises `ShimmyError`: ``PORT_IN_USE``,
+        ``NO_MODELS``, ``START_FAILED`` when it exited, ``START_TIMEOUT`` or
+        ``HEALTHCHECK_FAILED`` when it runs on without being healthy.
+
+        The banner's "Ready to serve requests" proves nothing: it is printed before the server
+        binds its port (seen on 2.5.0). Nor does a healthy answer, which may be a stranger's.
+        """
+        options = self._options
+        deadline = process.started + options.start_timeout
+        answer = health.Probe(False, False, "it was not asked yet")
+        while process.exit is None:
+            if cancelled():
+                return None
+            now = time.monotonic()
+            if now >= deadline:
+                raise failures.not_healthy(
+                    process, options, port, answer.seen, answer.answered, self._log
+                )
+            answer = health.probe(
+                options.host, port, min(ShimmyProcessDefaults.probe_timeout, deadline - now)
+            )
+            if answer.healthy:
+                stranger = _stranger(process.pid, port)
+                if stranger is None and process.exit is None:
+                    return answer.version or self._executable.version
+                answer = health.Probe(
+                    False, True, f"another program answers there as shimmy ({stranger})"
+                )
+            young = now - process.started < ShimmyProcessDefaults.probe_young
+            process.exited.wait(
+                ShimmyProcessDefaults.probe_interval
+                if young
+                else ShimmyProcessDefaults.probe_interval_old
+            )
+        stderr = self._stderr.decode("utf-8", "replace")
+        raise failures.exited_early(process, port, stderr, self._log)
+
+
+def _stranger(pid: int, port: int) -> str | None:
+    """Who else answers on `port`, in words; None when it is process `pid` or one of its group."""
+    owner = health.listener(port, likely=pid)
+    if owner is None or owner == pid:
+        # None: the system does not say. What is left is that our child lives, and that it would
+        # have exited if the port had been taken (seen on 2.5.0).
+        return None
+    if owner == health.INVISIBLE:
+        return "a process of another user"
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(owner) == pid:  # started through a wrapper script
+                return None
+    return f"process {owner}"

@@ -1,0 +1,58 @@
+"""What all tests share: pytester, a clean environment, and the real executable where there is one."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer's shell sets must not decide what a test sees."""
+    for name in list(os.environ):
+        if name.startswith(("PYTEST_SHIMMY_", "SHIMMY_", "FAKE_SHIMMY_", "OPENAI_")) and name != (
+            "PYTEST_SHIMMY_RUNTIME_DIR"
+        ):
+            monkeypatch.delenv(name)
+    for name in ("RUST_LOG", "RUST_BACKTRACE", "OLLAMA_MODELS", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def _empty_home(_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real shimmy finds models below HOME; this machine's are none of the tests' business."""
+    monkeypatch.setenv("HOME", str(_home))
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with one model, ``tiny``, the smallest that a CPU-only shimmy serves."""
+    directory = tmp_path_factory.mktemp("shimmy") / "models"
+    directory.mkdir()
+    header = b"{}"
+    (directory / "tiny.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def real_shimmy(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """The real executable that this run was given with --shimmy-path; tests that ask for it are
+    marked ``shimmy_real`` and skipped by the plugin where there is none.
+    """
+    from pytest_shimmy.binary import locate
+    from pytest_shimmy.state import settings_of
+
+    path = settings_of(pytestconfig).path
+    assert path is not None, "mark the test with shimmy_real"
+    yield locate(path)
