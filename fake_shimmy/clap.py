@@ -8,6 +8,8 @@ Seen on 2.5.0 CPU-only (clap 4.6).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fake_shimmy import grammar, rust
 from fake_shimmy.grammar import Command, Option
 
@@ -259,11 +261,9 @@ class _Level:
             self._given.append(self.command.positional)
 
     def _settle_quietly(self) -> None:
-        try:
+        # Another complaint is on its way and wins.
+        with suppress(Ended):
             self._settle()
-        except Ended:
-            # Another complaint is on its way and wins.
-            pass
 
     def _react(self, option: Option, values: list[str]) -> None:
         self._settle()
@@ -440,10 +440,10 @@ def _number(raw: str, kind: str) -> tuple[str, int]:
     digits = raw[1:] if raw[0] in signs else raw
     if not (digits.isascii() and digits.isdigit()):
         return "invalid digit found in string", 0
-    if len(digits.lstrip("0")) > 20:
-        number = high + 1 if raw[0] != "-" else low - 1
-    else:
-        number = int(raw)
+    # The interpreter refuses to convert thousands of digits; twenty-one are too many anyway.
+    number = int(
+        raw[0] + digits.lstrip("0")[:21] if raw[0] in "+-" else digits.lstrip("0")[:21] or 0
+    )
     if number > high:
         return "number too large to fit in target type", 0
     if number < low:

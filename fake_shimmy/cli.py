@@ -97,13 +97,16 @@ class _Session:
             console.err(f"fake-shimmy: '{command}' is not imitated yet")
             sys.exit(NOT_IMITATED)
         registry = self.registry()
-        {
-            "serve": self._serve,
-            "list": self._list,
-            "discover": self._discover,
-            "probe": self._probe,
-            "gpu-info": self._gpu_info,
-        }[command](registry)
+        if command == "serve":
+            self._serve(registry)
+        elif command == "list":
+            self._list(registry)
+        elif command == "discover":
+            self._discover()
+        elif command == "probe":
+            self._probe(registry)
+        else:
+            self._gpu_info()
 
     def registry(self) -> Registry:
         """A fresh search for models; its warnings go to stderr."""
@@ -148,13 +151,13 @@ class _Session:
                 "❌ No models found. Set SHIMMY_BASE_GGUF or place .gguf files in ./models/"
             )
 
-    def _discover(self, registry: Registry) -> None:
+    def _discover(self) -> None:
         from fake_shimmy import discovery
         from fake_shimmy.registry import shuffled
 
         console.out("🔍 Refreshing model discovery...")
         # The search at start-up is not reused: the real one searches twice, warnings included.
-        models = list(self.registry().discovered.values())
+        models = list(discovery.by_name(self._search()).values())
         llm_only = self.invocation.flag("llm-only")
         if llm_only:
             models = [m for m in models if not any(word in m.name.lower() for word in _NOT_LLM)]
@@ -192,7 +195,7 @@ class _Session:
             sys.exit(2)
         console.out(f"ok: loaded {name}")
 
-    def _gpu_info(self, registry: Registry) -> None:  # noqa: ARG002
+    def _gpu_info(self) -> None:
         console.out("🖥️  GPU Backend Information")
         console.out("")
         for line in self.build.engine_lines:
@@ -223,9 +226,26 @@ class _Session:
         from fake_shimmy.app import App
         from fake_shimmy.server import Server
 
-        version = self.release.version
-        app = App(version, registry, self.engine(), time.time_ns, os.urandom)
+        app = App(
+            self.release.version,
+            registry,
+            self.engine(),
+            time.time_ns,
+            os.urandom,
+            self._search,
+            os.cpu_count() or 1,
+            _memory_kib(),
+        )
         Server(app, listener, console.log).run()
+
+    def _search(self) -> list[DiscoveredModel]:
+        from fake_shimmy import discovery
+
+        warnings: list[str] = []
+        found = discovery.discover(self.environ, warnings)
+        for line in warnings:
+            console.err(line)
+        return found
 
     def _register_model_path(self, registry: Registry) -> None:
         from fake_shimmy.registry import register_file
@@ -269,6 +289,10 @@ class _Session:
         console.out("   • POST /api/generate (streaming + non-streaming)")
         console.out("   • GET  /health (health check + metrics)")
         console.out("   • GET  /v1/models (OpenAI-compatible)")
+
+
+def _memory_kib() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def _bracket(model: DiscoveredModel) -> str:

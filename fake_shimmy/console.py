@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 def out(text: str) -> None:
@@ -24,10 +25,8 @@ def out(text: str) -> None:
 
 def err(text: str) -> None:
     """Print a line to stderr; nobody hears of a failure."""
-    try:
+    with suppress(OSError):
         _write(2, text)
-    except OSError:
-        pass
 
 
 def log(text: str) -> None:

@@ -39,8 +39,10 @@ _USERPROFILE_FOLDERS = (
 )
 _HIDDEN_ALLOWED = frozenset({".cache", ".ollama", ".local"})
 _SYSTEM_FOLDERS = frozenset(
-    "Library Applications System Developer usr var tmp private Volumes cores dev etc home net "
-    "proc opt sbin bin".split()
+    {
+        *("Library", "Applications", "System", "Developer", "private", "Volumes", "cores"),
+        *("usr", "var", "tmp", "dev", "etc", "home", "net", "proc", "opt", "sbin", "bin"),
+    }
 )
 _SKIPPED_EXACT = frozenset({"target", "cmake", "incremental"})
 _SKIPPED_PARTS = ("whisper", "wav2vec", "bert", "clip")
@@ -63,8 +65,14 @@ _SIDE_FILES = ("tokenizer", "config")
 
 # Tried in this order; the first hit wins, so 13B is never reached and bf16 counts as F16.
 _TYPES = tuple((word.lower(), word) for word in ("Llama", "Phi", "Gemma", "Mistral", "Qwen"))
-_PARAMETERS = (("3b", "3B"), ("3.0b", "3B"), ("7b", "7B"), ("7.0b", "7B"), ("70b", "70B"))
-_PARAMETERS += (("70.0b", "70B"),)
+_PARAMETERS = (
+    ("3b", "3B"),
+    ("3.0b", "3B"),
+    ("7b", "7B"),
+    ("7.0b", "7B"),
+    ("70b", "70B"),
+    ("70.0b", "70B"),
+)
 _QUANTIZATIONS = tuple((word.lower(), word) for word in ("Q4_K_M", "Q4_0", "Q8_0", "F16", "F32"))
 
 
@@ -125,10 +133,15 @@ def search_paths(environ: Mapping[str, str]) -> list[str]:
     return paths
 
 
-def discover(environ: Mapping[str, str], warn: list[str]) -> dict[str, DiscoveredModel]:
-    """All models by name; lines for stderr are appended to ``warn``.
+def by_name(found: list[DiscoveredModel]) -> dict[str, DiscoveredModel]:
+    """The models that can be asked for: of equal names the greatest path wins."""
+    return {model.name: model for model in found}
 
-    Of equal paths the scan's result wins over the Ollama pass, of equal names the greatest path.
+
+def discover(environ: Mapping[str, str], warn: list[str]) -> list[DiscoveredModel]:
+    """All models, sorted by path; lines for stderr are appended to ``warn``.
+
+    Of equal paths the scan's result wins over the Ollama pass.
     """
     from fake_shimmy import ollama
 
@@ -142,14 +155,14 @@ def discover(environ: Mapping[str, str], warn: list[str]) -> dict[str, Discovere
     except ollama.UnreadableFolderError as error:
         warn.append(f"Warning: Failed to discover Ollama models: {error}")
     found.sort(key=lambda model: rust.sort_key(model.path))
-    models: dict[str, DiscoveredModel] = {}
+    distinct: list[DiscoveredModel] = []
     previous: list[str] | None = None
     for model in found:
         parts = rust.components(model.path)
         if parts != previous:
-            models[model.name] = model
+            distinct.append(model)
         previous = parts
-    return models
+    return distinct
 
 
 def parse_file_name(name: str) -> tuple[str, str | None, str | None]:
@@ -312,7 +325,7 @@ def _shard_group(name: str) -> str | None:
 
 def _size(path: str) -> int | None:
     try:
-        return os.stat(rust.os_path(path)).st_size
+        return os.stat(rust.os_path(path)).st_size  # noqa: PTH116 - bytes, and no pathlib
     except OSError:
         return None
 

@@ -9,7 +9,7 @@ pure: pauses between tokens are told, not slept.
 from __future__ import annotations
 
 from fake_shimmy import reply, rust, safetensors
-from fake_shimmy.safetensors import LoadError
+from fake_shimmy.safetensors import LoadError as LoadError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -153,9 +153,7 @@ _COMMANDS = (
                 "GRAMMAR_MODE",
                 default="none",
             ),
-            Option(
-                "fse-reject", "FSE reject patterns (comma-separated)", "FSE_REJECT", default=""
-            ),
+            Option("fse-reject", "FSE reject patterns (comma-separated)", "FSE_REJECT", default=""),
             Option("math-bypass", "Enable math bypass detection"),
             Option("trace-path", "Path for step-level trace output", "TRACE_PATH", default=""),
             Option("session-id", "Session ID for rolling window", "SESSION_ID", default=""),

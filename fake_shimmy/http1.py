@@ -12,9 +12,9 @@ MAX_HEADERS = 100
 MAX_URI = 65534
 """Longest request target in bytes."""
 
-MAX_HEAD = 800_000
-"""A head that is still incomplete after this many bytes is refused. Hyper's own limit depends on
-how the bytes arrive; half a megabyte in one piece was seen to pass."""
+MAX_HEAD = 408 * 1024
+"""A head that is still incomplete after this many bytes is refused. Hyper looks at its limit when
+it reads, so one in few pieces may pass it."""
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_IN_TARGET = bytes(range(0x21)) + b"\x7f"
@@ -38,7 +38,10 @@ class RefusedError(Exception):
 
 
 class Head:
-    """A request's head. ``connection`` is the header line that the answer's head needs."""
+    """A request's head, not to be changed once it is read.
+
+    ``connection`` is the header line that the answer's head needs.
+    """
 
     __slots__ = (
         "chunked",
@@ -81,7 +84,9 @@ class RequestReader:
     def read_head(self) -> Head | None:
         """The next request's head, or nothing until more bytes come."""
         buffer = self.buffer
-        while buffer[:1] in (b"\r", b"\n"):
+        if not buffer:
+            return None
+        while buffer and buffer[0] in b"\r\n":
             # Empty lines before a request are skipped, but a lone CR is no line yet.
             if buffer[:1] == b"\r" and buffer[1:2] != b"\n":
                 if len(buffer) == 1:
@@ -94,20 +99,24 @@ class RequestReader:
             raise RefusedError(b"")
         end = buffer.find(b"\r\n\r\n")
         length = end + 4
-        lone = buffer.find(b"\n\n")
-        mixed = buffer.find(b"\n\r\n")
-        if lone >= 0 and (end < 0 or lone < end):
-            end, length = lone, lone + 2
-        if mixed >= 0 and (end < 0 or mixed < end):
+        # A bare LF ends a line as well, so the head may end earlier than it usually would.
+        limit = end if end >= 0 else len(buffer)
+        lone = buffer.find(b"\n\n", 0, limit)
+        mixed = buffer.find(b"\n\r\n", 0, limit)
+        if lone >= 0:
+            end = limit = lone
+            length = lone + 2
+        if 0 <= mixed < limit:
             end, length = mixed, mixed + 3
         if end < 0:
             if buffer:
                 _check_beginning(bytes(buffer))
             return None
-        lines = bytes(buffer[:end]).split(b"\n")
+        raw = bytes(buffer[:end])
         del buffer[:length]
-        head = _parse_request_line(lines[0].removesuffix(b"\r"))
-        _parse_headers(head, lines)
+        head = _known_heads.get(raw)
+        if head is None:
+            head = _parse_head(raw)
         self._body = bytearray()
         self._left = head.content_length
         self._chunk_state = _SIZE if head.chunked else _PLAIN
@@ -178,6 +187,23 @@ class RequestReader:
 
 
 _PLAIN, _SIZE, _DATA, _TRAILER, _DONE = range(5)
+
+
+# Clients repeat themselves: a head that was just read need not be read again.
+_known_heads: dict[bytes, Head] = {}
+_KNOWN_HEADS = 256
+_KNOWN_HEAD_SIZE = 2048
+
+
+def _parse_head(raw: bytes) -> Head:
+    lines = raw.split(b"\n")
+    head = _parse_request_line(lines[0].removesuffix(b"\r"))
+    _parse_headers(head, lines)
+    if len(raw) <= _KNOWN_HEAD_SIZE:
+        if len(_known_heads) >= _KNOWN_HEADS:
+            _known_heads.clear()
+        _known_heads[raw] = head
+    return head
 
 
 def _parse_request_line(line: bytes) -> Head:
@@ -296,6 +322,7 @@ _CORS = (
     b"access-control-allow-headers: Content-Type, Authorization\r\n"
     b"access-control-max-age: 86400\r\n"
 )
+
 
 def answer(request: Head, status: bytes, body: bytes, date: bytes, allow: bytes = b"") -> bytes:
     """A whole answer. ``status`` is the status line's rest plus the headers that come before the

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+    Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | ObjectPairs | None"
 
 MAX_DEPTH = 128
 """Nesting that serde_json refuses."""
@@ -42,8 +42,13 @@ class JsonError(Exception):
         return f"{prefix}{self.text} at line {self.line} column {self.column}"
 
 
-class ObjectPairs(list[tuple[str, "Json"]]):
+class ObjectPairs:
     """An object's members in order, duplicates included."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[str, Json]]) -> None:
+        self.pairs = pairs
 
 
 def load_strict(raw: bytes) -> Json:
@@ -212,13 +217,13 @@ class Reader:
             self.index = start + 1
             raise self.syntax("invalid number", True)
         # More digits than fit into 64 bits only move the point.
-        kept = digits if int(digits[:21]) < 2**64 else digits[: 20 if int(digits[:20]) < 2**64 else 19]
+        kept = next(kept for end in (21, 20, 19) if int(kept := digits[:end]) < 2**64)
         significand, exponent = int(kept), len(digits) - len(kept)
         is_integer = exponent == 0
         if self._ahead() == 0x2E:
             is_integer = False
             significand, exponent = self._fraction(significand, exponent, skipped)
-        if self._ahead() in b"eE" and self._ahead():
+        if self._ahead() in b"eE":
             is_integer = False
             exponent = self._exponent(significand, exponent, skipped)
         if is_integer and not (negative and (significand == 0 or significand > 2**63)):
@@ -243,7 +248,7 @@ class Reader:
     def _exponent(self, significand: int, exponent: int, skipped: bool) -> int:
         self.index += 1
         sign = 1
-        if self._ahead() in b"+-" and self._ahead():
+        if self._ahead() in b"+-":
             sign = -1 if self._ahead() == 0x2D else 1
             self.index += 1
         if self.index >= len(self.data) and not skipped:
@@ -400,7 +405,7 @@ class Reader:
             return items
         if byte == 0x7B:
             self.enter()
-            members = ObjectPairs()
+            members: list[tuple[str, Json]] = []
             while (key := self.next_key(not members)) is not None:
                 self.colon()
                 self.path.append(key)
@@ -408,7 +413,7 @@ class Reader:
                 self.path.pop()
             self.leave()
             self.end_object()
-            return members
+            return ObjectPairs(members)
         if byte in b"-0123456789":
             return self.number()
         for word, value in ((b"null", None), (b"true", True), (b"false", False)):
@@ -483,7 +488,7 @@ def describe_number(number: int | float) -> str:
 
 
 def _shortest(number: float) -> str:
-    """The shortest digits that give ``number`` again, laid out as Rust's ``ryu`` does."""
+    """The shortest digits that give ``number`` again, laid out as serde_json does."""
     mantissa, _, exponent = repr(abs(number)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     fraction = "" if fraction == "0" else fraction
@@ -501,4 +506,4 @@ def _shortest(number: float) -> str:
     if -5 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
     rest = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{rest}e{point - 1}"
+    return f"{sign}{digits[0]}{rest}e{point - 1:+}"

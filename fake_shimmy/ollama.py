@@ -6,13 +6,13 @@ cannot be read drops the whole pass, which is why that is an exception here.
 
 from __future__ import annotations
 
-
 from fake_shimmy import rust
 from fake_shimmy.discovery import DiscoveredModel, Scanner, entries, is_model_file, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _MODEL_LAYER = "application/vnd.ollama.image.model"
 _MAX_DEPTH = 5
@@ -79,7 +79,7 @@ def _model_layers(path: str) -> list[tuple[str, int]]:
 
     try:
         with open(rust.os_path(path), "rb") as file:
-            manifest = jsonbody.load_strict(file.read())
+            manifest: Any = jsonbody.load_strict(file.read())
     except (OSError, ValueError):
         return []
     if not isinstance(manifest, dict) or not _has_manifest_shape(manifest):
@@ -92,7 +92,7 @@ def _model_layers(path: str) -> list[tuple[str, int]]:
     return layers
 
 
-def _has_manifest_shape(manifest: dict[str, object]) -> bool:
+def _has_manifest_shape(manifest: dict[str, Any]) -> bool:
     layers = manifest.get("layers")
     return (
         _is_int(manifest.get("schemaVersion"), 31)
@@ -155,5 +155,3 @@ def _direct_below(folder: str, depth: int, scanner: Scanner) -> list[DiscoveredM
             model.model_type = "Ollama"
             models.append(model)
     return models
-
-

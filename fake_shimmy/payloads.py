@@ -13,10 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-def quote(text: str) -> str:
-    """``text`` as a JSON string the way serde_json writes it: only what must be is escaped."""
-    return _quoted(text)
+    from fake_shimmy.discovery import DiscoveredModel
 
 
 def health(discovered: int, manual: int, total: int, timestamp: str, now: int, ver: str) -> bytes:
@@ -48,6 +45,46 @@ def tags(names: Iterable[str]) -> bytes:
         for name in names
     )
     return f'{{"models":[{rows}]}}'.encode()
+
+
+def api_model(
+    name: str, size: int | None, kind: str | None, parameters: str | None, source: str
+) -> str:
+    """One row of ``GET /api/models``; ``size`` is in bytes."""
+    return (
+        f'{{"name":{_quoted(name)},"size_bytes":{_or_null(size)},"model_type":{_text(kind)},'
+        f'"parameter_count":{_text(parameters)},"source":"{source}"}}'
+    )
+
+
+def discovered(found: list[DiscoveredModel]) -> bytes:
+    """``POST /api/models/discover``."""
+    rows = ",".join(
+        f'{{"model_type":{_quoted(model.model_type)},"name":{_quoted(model.name)},'
+        f'"parameter_count":{_text(model.parameter_count)},"size_bytes":{model.size_bytes},'
+        '"source":"discovered"}'
+        for model in found
+    )
+    return f'{{"discovered":{len(found)},"models":[{rows}]}}'.encode()
+
+
+def model_request(name: str, verb: str) -> bytes:
+    """``POST /api/models/:name/load`` and ``unload``: a placeholder in the real one, too."""
+    message = _quoted(f"Model {name} {verb} requested")
+    return f'{{"message":{message},"status":"pending"}}'.encode()
+
+
+def model_status(name: str) -> bytes:
+    """``GET /api/models/:name/status``: likewise a placeholder."""
+    return f'{{"loaded":false,"model":{_quoted(name)},"status":"unknown"}}'.encode()
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else _quoted(value)
+
+
+def _or_null(value: int | None) -> str:
+    return "null" if value is None else str(value)
 
 
 def error(code: str, message: str, param: str) -> bytes:

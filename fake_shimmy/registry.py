@@ -42,7 +42,7 @@ class Registry:
 
     def __init__(self, environ: Mapping[str, str], warn: list[str]) -> None:
         self.registered: dict[str, ModelSpec] = {}
-        self.discovered = discovery.discover(environ, warn)
+        self.discovered = discovery.by_name(discovery.discover(environ, warn))
         base = discovery.variable(environ, "SHIMMY_BASE_GGUF")
         if base is not None:
             lora = discovery.variable(environ, "SHIMMY_LORA_GGUF")

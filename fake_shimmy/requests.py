@@ -85,13 +85,22 @@ def _unusual(_: str) -> Json:
     raise _UnusualError
 
 
-_scan = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_unusual).raw_decode
+def _integer(digits: str) -> int:
+    if digits == "-0":
+        # A float to serde.
+        raise _UnusualError
+    return int(digits)
+
+
+_scan = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_unusual, parse_int=_integer
+).raw_decode
 _NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
 def _read_chat_quickly(body: bytes) -> ChatRequest | None:
-    # Escaped surrogates, negative zero and deep nesting are read differently by the two parsers.
-    if b"\\ud" in body or b"\\uD" in body or b"-0" in body or body.count(b"[") > 4096:
+    # Escaped surrogates and deep nesting are read differently by the two parsers.
+    if b"\\ud" in body or b"\\uD" in body:
         return None
     if body.count(b"{") + body.count(b"[") > 100 and _is_deep(body):
         return None
@@ -116,10 +125,8 @@ def _read_chat_quickly(body: bytes) -> ChatRequest | None:
     ):
         return None
     for name in _NUMBERS:
-        number = get(name)
-        if number is not None and not (type(number) is float and abs(number) < 1e300):
-            if type(number) is not int or abs(number) > LARGEST:
-                return None
+        if name in document and not _fits_f32(document[name]):
+            return None
     if "stop" in document and not _fits_stop(document["stop"]):
         return None
     pairs = []
@@ -148,6 +155,13 @@ def _is_deep(body: bytes) -> bool:
     return False
 
 
+def _fits_f32(number: object) -> bool:
+    if type(number) is float:
+        # What overflows is out of range to serde and infinity to the short way.
+        return abs(number) < 1e300
+    return number is None or (type(number) is int and abs(number) <= LARGEST)
+
+
 def _fits_stop(stop: object) -> bool:
     if stop is None or isinstance(stop, str):
         return True
@@ -161,10 +175,10 @@ def _text_of_parts(content: object) -> str | None:
     texts = []
     for part in content:
         if isinstance(part, ObjectPairs):
-            names = [name for name, _ in part if name in ("type", "text")]
+            names = [name for name, _ in part.pairs if name in ("type", "text")]
             if len(set(names)) != len(names):
                 return None
-            part = dict(part)
+            part = dict(part.pairs)
         elif isinstance(part, list):
             # A Rust struct is also read from a sequence of exactly its fields.
             if len(part) != 2:

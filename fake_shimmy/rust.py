@@ -131,12 +131,12 @@ def join(base: str, child: str) -> str:
 
 def exists(path: str) -> bool:
     """``Path::exists``; a path with a NUL byte does not exist."""
-    return "\0" not in path and os.path.exists(os_path(path))
+    return "\0" not in path and os.path.exists(os_path(path))  # noqa: PTH110 - bytes, and no pathlib
 
 
 def is_dir(path: str) -> bool:
     """``Path::is_dir``."""
-    return "\0" not in path and os.path.isdir(os_path(path))
+    return "\0" not in path and os.path.isdir(os_path(path))  # noqa: PTH112 - bytes, and no pathlib
 
 
 def os_error(error: OSError) -> str:

@@ -13,6 +13,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from contextlib import suppress
 from heapq import heappop, heappush
 
 from fake_shimmy import http1
@@ -340,17 +341,15 @@ class Server:
         """The answer is out: close, or go on to the next request."""
         head = connection.head
         if connection.ended or head is None or not head.keep_alive:
-            self._close(connection)
+            self._close(connection, in_order=True)
             return
         if connection.unread_body:
             connection.unread_body = False
             # One more look, then the connection is given up rather than read to its end.
-            try:
+            with suppress(BlockingIOError, InterruptedError):
                 connection.reader.buffer += connection.sock.recv(READ_SIZE)
-            except (BlockingIOError, InterruptedError):
-                pass
             if not connection.reader.skip_body():
-                self._close(connection)
+                self._close(connection, in_order=True)
                 return
         if not connection.mask & _READ:
             self._want(connection, connection.mask | _READ)
@@ -369,10 +368,15 @@ class Server:
             self._selector.modify(connection.sock, mask, connection)
         connection.mask = mask
 
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: _Connection, in_order: bool = False) -> None:
+        """Close; ``in_order`` says goodbye first, or unread bytes would make it a reset that can
+        overtake the answer."""
         if connection.closed:
             return
         connection.closed = True
         self._want(connection, 0)
+        if in_order:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_WR)
         connection.sock.close()
         connection.steps = None

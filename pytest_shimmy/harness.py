@@ -17,7 +17,17 @@ from .options import ShimmyProcessOptions
 from .protocol import Farewell
 from .server import ShimmyServer, attach
 from .settings import Settings
-from .sharing import Anchor, Link, Plan, Run, host_id, join, launch, private_directory
+from .sharing import (
+    Anchor,
+    Link,
+    Plan,
+    Run,
+    clear_up,
+    host_id,
+    join,
+    launch,
+    private_directory,
+)
 
 PLACEHOLDER = "placeholder"
 """Id of the model that the fake gets when nobody said which models it should have."""
@@ -105,22 +115,27 @@ class Harness:
         """End a private server."""
         if server in self.private:
             self.private.remove(server)
-            self.farewells += server.leave(END_TIMEOUT)
+            self._remember(server.leave(END_TIMEOUT))
 
     def finish(self) -> None:
         """Let go of everything, and wait for what ends because of it. May be called twice."""
         for server in list(self.private):
             self.stop(server)
-        # A worker waits for nobody: the controller does, and its own exit lets go.
-        timeout = END_TIMEOUT if self._worker_id is None else None
+        # A worker does not wait: the server lives on for the others, and the controller waits.
+        timeout = END_TIMEOUT if self._worker_id is None else 0.0
         for link in self._links:
-            self.farewells += link.leave(timeout)
+            self._remember(link.leave(timeout))
         self._links.clear()
         self._servers.clear()
         self.current = None
         anchor, self._anchor = self._anchor, None
         if anchor is not None:
-            self.farewells += anchor.end(END_TIMEOUT)
+            self._remember(anchor.end(END_TIMEOUT))
+
+    def _remember(self, last_words: list[Farewell | None]) -> None:
+        self.farewells += [farewell for farewell in last_words if farewell is not None]
+        if None in last_words:  # its keeper lives on, or was killed and has left its files to us
+            clear_up()
 
     def _key(self, settings: Settings) -> str:
         fields = asdict(settings)

@@ -2,14 +2,14 @@
 
 It is the server's parent, belongs to no test process, and lives on lifelines: open connections
 of those who need the server. A lifeline ends when its holder closes it or dies, by whatever
-means; the keeper waits for that in the kernel, without polling. When the last is gone it stops
-the server, removes its files and ends. If the keeper itself is killed, Linux kills the server
-with it (see `process`).
+means; the keeper waits for that in the kernel, without polling. Then it stops the server, removes
+its files and ends. If the keeper itself is killed, Linux kills the server with it (see `process`).
 
-Lifelines are: the launcher (the keeper connects to it, so one that died in the meantime is
-noticed), every process that joined since, and the *anchor*, a listening socket of the xdist
-controller. The anchor holds the server while no worker does; the controller need not run a single
-line of code for it, because connections to a listener last as long as the listener.
+Under xdist the lifeline is the *anchor*, a listening socket of the controller. It holds the server
+while no worker does, and lets go when the run is over, even if a worker still hangs in a test.
+The controller runs no code for it: a connection in a listener's queue lasts as long as the
+listener. Without a controller on this machine, the server is held by all who have joined: first
+the launcher, which the keeper calls (so that one that died meanwhile is noticed), then others.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Keeper:
         self._manager = ShimmyProcessManager()
         self._selector = selectors.DefaultSelector()
         self._lifelines: set[Channel] = set()
+        self._anchor: Channel | None = None
         self._leavers: list[Channel] = []
         self._waiting: list[Channel] = []
         self._keep_log = False
@@ -108,19 +109,24 @@ class Keeper:
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
         self._handle_signals()
-        anchor = self._spec.anchor
-        if anchor is not None and not self._call(anchor):
-            return  # the controller is gone, and with it the reason to start
+        if self._spec.anchor is not None:
+            self._anchor = self._call(self._spec.anchor)
+            if self._anchor is None:
+                return  # the controller is gone, and with it the reason to start
         self._manager.start(self._options)
         self._announce(listener.getsockname()[1])
-        if not self._call(self._spec.launcher, hello=True):
-            return
-        sweep(self._directory.parent, self._directory)
-        while self._lifelines and not self._terminated:
+        self._call(self._spec.launcher, hello=True)
+        sweep(self._directory.parent)
+        while self._is_wanted():
             for key, _ in self._selector.select():
                 key.data()
 
     # Lifelines
+
+    def _is_wanted(self) -> bool:
+        if self._terminated:
+            return False
+        return bool(self._lifelines) if self._anchor is None else self._anchor in self._lifelines
 
     def _listen(self) -> socket.socket:
         listener = socket.create_server((LOOPBACK, 0), backlog=128)
@@ -134,18 +140,18 @@ class Keeper:
             peer, _ = listener.accept()
             self._serve(Channel(peer), trusted=False)
 
-    def _call(self, address: tuple[str, int], hello: bool = False) -> bool:
+    def _call(self, address: tuple[str, int], hello: bool = False) -> Channel | None:
         try:
             host, port = address
             channel = Channel(socket.create_connection((host, port), 5))
             if hello:
                 channel.send({"token": self._spec.token})
         except OSError:
-            return False
+            return None
         channel.socket.settimeout(None)
         self._lifelines.add(channel)
         self._serve(channel, trusted=True)
-        return True
+        return channel
 
     def _serve(self, channel: Channel, trusted: bool) -> None:
         state = {"trusted": trusted}
@@ -273,11 +279,9 @@ PLACEHOLDER = b"GGUF\x03\x00\x00\x00" + bytes(16)
 """A GGUF file, version 3, with no tensors and no metadata."""
 
 
-def sweep(directory: Path, own: Path) -> None:
+def sweep(directory: Path) -> None:
     """Remove what killed keepers left in `directory`; whoever holds a lock is alive."""
     for lock_file in directory.glob("*.lock"):
-        if lock_file.with_suffix("") == own:
-            continue
         lock = FileLock(str(lock_file), thread_local=False)
         try:
             with lock.acquire(blocking=False):

@@ -149,8 +149,8 @@ class ShimmyServer:
             with contextlib.suppress(ShimmyError):
                 self._link.keep_log()
 
-    def leave(self, timeout: float) -> list[Farewell]:
-        """Give up this process's hold, and wait for the end of a server that nobody else holds."""
+    def leave(self, timeout: float) -> list[Farewell | None]:
+        """Give up this process's hold; see `Link.leave`."""
         return [] if self._link is None else self._link.leave(timeout)
 
     def _get(self, path: str) -> requests.Response:

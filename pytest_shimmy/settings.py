@@ -374,17 +374,25 @@ class Parser(Protocol):
     def addini(self, name: str, help: str, type: Any = ..., default: Any = ...) -> None: ...
 
 
+INI_TYPES = {"one": "string", "many": "linelist", "switch": "bool"}
+
+
 def register(parser: Parser) -> None:
     """Add every row of the table to pytest's command line and ini file."""
-    group = parser.getgroup("shimmy", "shimmy (LLM server)")
+    add_arguments(parser.getgroup("shimmy", "shimmy (LLM server)").addoption)
     for row in TABLE:
-        action: dict[str, Any] = {"metavar": row.metavar}
+        parser.addini(row.ini, row.help, type=INI_TYPES[row.kind], default=None)
+
+
+def add_arguments(add: Callable[..., Any]) -> None:
+    """Add every row's flag through `add`, which takes what `argparse` takes."""
+    for row in TABLE:
+        how: dict[str, Any] = {"metavar": row.metavar}
         if row.kind == "many":
-            action["action"] = "append"
+            how["action"] = "append"
         elif row.kind == "switch":
-            action = {"action": argparse.BooleanOptionalAction}
-        group.addoption(row.flag, dest=row.ini, default=None, help=row.help, **action)
-        parser.addini(row.ini, row.help, default=None)
+            how = {"action": argparse.BooleanOptionalAction}
+        add(row.flag, dest=row.ini, default=None, help=row.help, **how)
 
 
 def load(
@@ -406,13 +414,23 @@ def load(
         for text, source, base in (
             (option(row.ini), row.flag, here),
             (environ.get(row.variable), f"environment variable {row.variable}", here),
-            (ini(row.ini), f"ini option {row.ini}", ini_base),
+            (_from_ini(row, ini), f"ini option {row.ini}", ini_base),
         ):
             if text is not None:
                 values[row.name] = _parse(row, text, source, base)
                 sources[row.name] = source
                 break
     return _settle(Settings(**values, sources=sources))
+
+
+def _from_ini(row: Setting, ini: Callable[[str], Any]) -> Any:
+    try:
+        value = ini(row.ini)
+    except (ValueError, TypeError) as error:  # TOML knows types, and pytest insists on them
+        raise BadSettingError(f"ini option {row.ini}: {error}") from None
+    if isinstance(value, list) and row.kind != "many":
+        raise BadSettingError(f"ini option {row.ini}: {value!r} is not a single value")
+    return value
 
 
 def _parse(row: Setting, text: Any, source: str, base: Path) -> Any:

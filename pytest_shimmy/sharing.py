@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from .binary import python_command
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
-from .keeper import KeeperSpec, RendezvousFile
+from .keeper import KeeperSpec, RendezvousFile, sweep
 from .options import ShimmyProcessOptions
 from .paths import runtime_dir, subdir
 from .protocol import LOOPBACK, Channel, Farewell, Op, Snapshot
@@ -67,8 +67,8 @@ class Anchor:
         self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
 
-    def end(self, timeout: float) -> list[Farewell]:
-        """Let go, wait at most `timeout` seconds for the keepers' end, return their last words."""
+    def end(self, timeout: float) -> list[Farewell | None]:
+        """Let go, and `part` from all keepers that have called."""
         keepers = []
         self._listener.setblocking(False)
         with contextlib.suppress(BlockingIOError):
@@ -78,23 +78,28 @@ class Anchor:
         return part(keepers, timeout)
 
 
-def part(keepers: list[Channel], timeout: float) -> list[Farewell]:
-    """Let go of `keepers`, and wait until those that end because of it have ended."""
-    farewells = []
+def part(keepers: list[Channel], timeout: float) -> list[Farewell | None]:
+    """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
+
+    Returns their last words; None from one that had died, or that others hold.
+    """
     deadline = time.monotonic() + timeout
     for keeper in keepers:
         with contextlib.suppress(OSError):
             keeper.socket.shutdown(socket.SHUT_WR)
-    for keeper in keepers:
-        with contextlib.suppress(OSError, ValueError):
-            while True:
-                keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
-                if (message := keeper.receive()) is None:
-                    break
-                if "farewell" in message:
-                    farewells.append(Farewell(**message["farewell"]))
-        keeper.close()
-    return farewells
+    return [_last_words(keeper, deadline) for keeper in keepers]
+
+
+def _last_words(keeper: Channel, deadline: float) -> Farewell | None:
+    farewell = None
+    with contextlib.suppress(OSError, ValueError), contextlib.closing(keeper):
+        while True:
+            keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            if (message := keeper.receive()) is None:
+                break
+            if "farewell" in message:
+                farewell = Farewell(**message["farewell"])
+    return farewell
 
 
 class Link:
@@ -139,19 +144,14 @@ class Link:
         """Have the log kept when the server ends, because a test failed."""
         self._ask("keep_log")
 
-    def leave(self, timeout: float | None = None) -> list[Farewell]:
-        """Give up the hold; with `timeout`, wait that long for the end of a server that nobody
-        else holds.
-        """
+    def leave(self, timeout: float) -> list[Farewell | None]:
+        """Give up the hold, and `part` from the keeper."""
         with self._lock:
             channel, self._channel = self._channel, None
         if channel is None:
             return []
-        if timeout is None:
-            channel.close()
-            return []
         farewells = part([channel], timeout)
-        if farewells and self._keeper is not None:
+        if any(farewells) and self._keeper is not None:
             self._keeper.wait()
         return farewells
 
@@ -232,6 +232,11 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
             "Look for a stopped or hanging pytest process.",
             {"lock": str(lock_file)},
         ) from error
+
+
+def clear_up() -> None:
+    """Remove what killed keepers have left. Cheap: there is one lock to try per living server."""
+    sweep(subdir("servers"))
 
 
 def private_directory(run: Run) -> Path:

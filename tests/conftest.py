@@ -1,10 +1,9 @@
-"""What all tests share: pytester, a clean environment, and the real executable where there is one."""
+"""What all tests share: pytester, a clean environment, the real executable where there is one."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_shimmy(pytestconfig: pytest.Config) -> Iterator[Path]:
+def real_shimmy(pytestconfig: pytest.Config) -> Path:
     """The real executable that this run was given with --shimmy-path; tests that ask for it are
     marked ``shimmy_real`` and skipped by the plugin where there is none.
     """
@@ -55,4 +54,4 @@ def real_shimmy(pytestconfig: pytest.Config) -> Iterator[Path]:
 
     path = settings_of(pytestconfig).path
     assert path is not None, "mark the test with shimmy_real"
-    yield locate(path)
+    return locate(path)

@@ -1,0 +1,74 @@
+"""The programs that are started for measurements: helpers of ours, and the fake."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pytest_shimmy.binary import bundled_fake
+
+from .bench import PATIENCE, Bench
+
+HERE = Path(__file__).resolve().parent
+BARE = [sys.executable, "-I", "-S"]
+"""An interpreter that loads nothing of its own accord."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def delayed_server(directory: Path) -> Path:
+    """An executable that is ``delayed_server.py``."""
+    path = directory / "delayed-server"
+    if not path.exists():
+        # Not a "#!python" line: systems limit its length and its arguments.
+        command = shlex.join([*BARE, str(HERE / "delayed_server.py")])
+        path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        path.chmod(0o755)
+    return path
+
+
+def fake_command(bench: Bench, port: int) -> list[str]:
+    """The bundled fake as the plugin starts it."""
+    bind = f"127.0.0.1:{port}"
+    return [*bundled_fake().command, "serve", "--bind", bind, "--model-path", str(bench.gguf)]
+
+
+def real_command(bench: Bench, port: int) -> list[str]:
+    """The real executable; `real_environment` shows it our tiny model only."""
+    assert bench.shimmy_path is not None
+    bind = f"127.0.0.1:{port}"
+    return [bench.shimmy_path, "serve", "--bind", bind, "--model-dirs", str(bench.models)]
+
+
+def hermetic(bench: Bench) -> dict[str, str]:
+    """Environment in which no server finds models of the person who runs this."""
+    return {"HOME": str(bench.home)}
+
+
+HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+
+
+def await_health(process: subprocess.Popen[bytes], port: int, pause: float = 0.0005) -> None:
+    """Return at the first 200 on ``/health``. Raises `RuntimeError` when the process ends."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as peer:
+                peer.sendall(HEALTH_REQUEST)
+                if peer.recv(65536).startswith(b"HTTP/1.1 200"):
+                    return
+        except OSError:
+            pass
+        time.sleep(pause)
+    raise RuntimeError(f"{process.args!r} was not healthy after {PATIENCE:g} s")

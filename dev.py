@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Set up and run everything that a developer or a CI job needs; standard library only.
+
+    python3 dev.py demo     run the consumer suite under examples/ on the bundled fake
+    python3 dev.py test     run the project's tests, with the real shimmy where it can be had
+    python3 dev.py check    ruff and mypy
+    python3 dev.py shimmy   install the real shimmy that the tests use, and print its path
+
+Inside a virtual environment everything is installed there; else into .venv, made when missing, so
+that it works with a system Python that refuses global installs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+SHIMMY = "2.5.0"
+"""The release whose behaviour the tests compare with. CPU-only: no GPU or Vulkan is needed."""
+SHIMMY_BUILD_TIMEOUT = 40 * 60
+"""Seconds; it takes 2 to 4 minutes on two cores."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", choices=["demo", "test", "check", "shimmy"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on (demo, test)")
+    chosen = parser.parse_args()
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+    if chosen.task == "shimmy":
+        path = real_shimmy()
+        print(path or "")
+        return 0 if path else 1
+    python = environment("test,check" if chosen.task != "demo" else "")
+    if chosen.task == "demo":
+        return run(python, "-m", "pytest", *chosen.arguments, cwd=ROOT / "examples")
+    if chosen.task == "check":
+        return check(python)
+    return check(python) or test(python, chosen.arguments)
+
+
+def environment(extras: str) -> str:
+    """The interpreter of an environment with this project in it."""
+    if sys.prefix != sys.base_prefix:
+        python = sys.executable
+    else:
+        directory = ROOT / ".venv"
+        scripts = directory / ("Scripts" if os.name == "nt" else "bin")
+        python = str(scripts / ("python.exe" if os.name == "nt" else "python"))
+        if not Path(python).exists():
+            print(f"making a virtual environment in {directory}", flush=True)
+            make_venv(directory)
+    target = f"{ROOT}[{extras}]" if extras else str(ROOT)
+    pip(python, "install", "--quiet", "--disable-pip-version-check", "--editable", target)
+    return python
+
+
+def make_venv(directory: Path) -> None:
+    """A virtual environment, with pip where the system's Python comes with it."""
+    try:
+        import ensurepip  # noqa: F401: Debian packages it apart from venv
+    except ImportError:
+        venv.create(directory, with_pip=False)
+    else:
+        venv.create(directory, with_pip=True)
+
+
+def pip(python: str, *arguments: str) -> None:
+    """Run pip for `python`: its own, or this interpreter's, or uv in pip's place."""
+    for command in (
+        [python, "-m", "pip"],
+        [sys.executable, "-m", "pip", "--python", python],
+    ):
+        probe = [*command, "--version"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            subprocess.run([*command, *arguments], check=True)
+            return
+    sys.exit(
+        f"no pip: neither {python} nor {sys.executable} has one.\n"
+        "Install it with the system's package manager (Debian, Ubuntu: apt install python3-venv)."
+    )
+
+
+def check(python: str) -> int:
+    """ruff and mypy."""
+    return (
+        run(python, "-m", "ruff", "check", ".")
+        or run(python, "-m", "ruff", "format", "--check", ".")
+        or run(python, "-m", "mypy")
+    )
+
+
+def test(python: str, arguments: list[str]) -> int:
+    """The project's tests; those marked shimmy_real run where the real executable can be had."""
+    path = real_shimmy()
+    if path is not None:
+        arguments = [f"--shimmy-path={path}", *arguments]
+    return run(python, "-m", "pytest", *arguments)
+
+
+def real_shimmy() -> Path | None:
+    """The real shimmy, built by cargo once and cached; None, with the reason printed."""
+    root = cache() / f"shimmy-{SHIMMY}-cpu-only"
+    path = root / "bin" / ("shimmy.exe" if os.name == "nt" else "shimmy")
+    if path.exists():
+        return path
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        print("no real shimmy: there is no cargo to build it with; its tests will be skipped")
+        return None
+    print(f"building shimmy {SHIMMY} with cargo, once (minutes)", flush=True)
+    command = [
+        *(cargo, "install", "shimmy", "--version", SHIMMY, "--locked", "--bin", "shimmy"),
+        *("--no-default-features", "--features", "huggingface", "--root", str(root), "--quiet"),
+    ]
+    try:
+        subprocess.run(command, check=True, timeout=SHIMMY_BUILD_TIMEOUT)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        print(f"no real shimmy: {error}; its tests will be skipped")
+        return None
+    return path
+
+
+def cache() -> Path:
+    """Where built executables stay between runs, outside the checkout."""
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "pytest-shimmy"
+
+
+def run(*command: str, cwd: Path = ROOT) -> int:
+    print("$", *command[1:], flush=True)
+    return subprocess.run(command, cwd=cwd, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

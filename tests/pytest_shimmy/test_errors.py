@@ -1,0 +1,95 @@
+"""`ShimmyError`: one error for everything, whole on the other side of every boundary."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_shimmy import ShimmyError, ShimmyErrorCode
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+ERRORS = st.builds(
+    ShimmyError,
+    st.sampled_from(ShimmyErrorCode),
+    st.text(),
+    st.none() | st.dictionaries(st.text(), JSON_VALUES, max_size=4),
+)
+
+
+def whole(error: ShimmyError) -> tuple[object, ...]:
+    return type(error), error.code, error.message, error.details, str(error)
+
+
+@given(ERRORS)
+def test_pickles_whole(error: ShimmyError) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert whole(pickle.loads(pickle.dumps(error, protocol))) == whole(error)
+
+
+@given(ERRORS)
+def test_copies_whole(error: ShimmyError) -> None:
+    assert whole(copy.copy(error)) == whole(error)
+    assert whole(copy.deepcopy(error)) == whole(error)
+
+
+@given(ERRORS)
+def test_survives_json(error: ShimmyError) -> None:
+    assert whole(ShimmyError.from_json(json.loads(json.dumps(error.to_json())))) == whole(error)
+
+
+def test_keeps_details_that_were_added_after_it_was_made_when_it_pickles() -> None:
+    error = ShimmyError(ShimmyErrorCode.START_FAILED, "x", {"a": 1})
+    error.details["b"] = 2
+    assert pickle.loads(pickle.dumps(error)).details == {"a": 1, "b": 2}
+
+
+def test_owns_its_details() -> None:
+    details = {"a": 1}
+    error = ShimmyError(ShimmyErrorCode.START_FAILED, "x", details)
+    details["a"] = 2
+    assert error.details == {"a": 1}
+
+
+def test_reads_as_code_and_message() -> None:
+    error = ShimmyError(ShimmyErrorCode.NO_MODELS, "nothing to serve.\nGive it something.")
+    assert str(error) == "[NO_MODELS] nothing to serve.\nGive it something."
+
+
+@pytest.mark.parametrize("code", ShimmyErrorCode)
+def test_codes_equal_their_names_as_text(code: ShimmyErrorCode) -> None:
+    assert code == code.name == str(code) == f"{code}"
+
+
+def test_has_every_promised_code() -> None:
+    assert {
+        "BINARY_NOT_FOUND",
+        "BINARY_NOT_EXECUTABLE",
+        "BINARY_NOT_SHIMMY",
+        "PORT_IN_USE",
+        "START_FAILED",
+        "START_TIMEOUT",
+        "HEALTHCHECK_FAILED",
+        "RESTARTS_EXHAUSTED",
+        "NO_MODELS",
+        "MODEL_NOT_FOUND",
+        "LIST_FAILED",
+        "DOWNLOAD_FAILED",
+        "UNSUPPORTED_ACCEL",
+        "LOCK_TIMEOUT",
+        "CONTROL_FAILED",
+        "CLIENT_MISSING",
+    } <= set(ShimmyErrorCode)
+
+
+def test_refuses_a_code_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="NOPE"):
+        ShimmyError.from_json({"code": "NOPE", "message": "", "details": {}})
