@@ -13,6 +13,7 @@ that it works with a system Python that refuses global installs.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -34,7 +35,8 @@ def main() -> int:
     parser.add_argument("task", choices=["demo", "test", "check", "shimmy"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on (demo, test)")
     chosen = parser.parse_args()
-    if sys.version_info < (3, 11):
+    # Whoever runs this may have any.
+    if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
     if chosen.task == "shimmy":
         path = real_shimmy()
@@ -66,12 +68,8 @@ def environment(extras: str) -> str:
 
 def make_venv(directory: Path) -> None:
     """A virtual environment, with pip where the system's Python comes with it."""
-    try:
-        import ensurepip  # noqa: F401: Debian packages it apart from venv
-    except ImportError:
-        venv.create(directory, with_pip=False)
-    else:
-        venv.create(directory, with_pip=True)
+    # Debian packages ensurepip apart from venv.
+    venv.create(directory, with_pip=importlib.util.find_spec("ensurepip") is not None)
 
 
 def pip(python: str, *arguments: str) -> None:

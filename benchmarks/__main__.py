@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks [--quick] [--json FILE] [--shimmy-path PATH] [THEME ...]``."""
+"""The command: ``python -m benchmarks [--quick] [--json FILE] [--shimmy-path PATH] [THEME]``."""
 
 from __future__ import annotations
 

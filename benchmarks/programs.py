@@ -42,6 +42,22 @@ def fake_command(bench: Bench, port: int) -> list[str]:
     return [*bundled_fake().command, "serve", "--bind", bind, "--model-path", str(bench.gguf)]
 
 
+def talkative_fake_command(bench: Bench, port: int, token_pause: float = 0.0) -> list[str]:
+    """The fake, with replies as long as their prompts, and a pause after each token.
+
+    Its own default reply is short and comes at once. Everything from the request to the socket
+    is as in `fake_command`.
+    """
+    command = fake_command(bench, port)
+    place = command.index("-c") + 1
+    start, _, call = command[place].partition("; from ")
+    command[place] = (
+        f"{start}; from fake_shimmy import engine, reply; reply.ECHOED_WORDS = 10**6; "
+        f"engine._PretendedModel.token_pause = {token_pause}; from {call}"
+    )
+    return command
+
+
 def real_command(bench: Bench, port: int) -> list[str]:
     """The real executable; `real_environment` shows it our tiny model only."""
     assert bench.shimmy_path is not None

@@ -51,7 +51,9 @@ def _measure(
     for name in subjects:
         if name != plain:
             beyond = paired_difference(values[name], values[plain])
-            yield Figure(f"{name}, beyond that", "ms", beyond, target=TARGET if name == ours else None)
+            yield Figure(
+                f"{name}, beyond that", "ms", beyond, target=TARGET if name == ours else None
+            )
 
 
 class _Setting:

@@ -106,10 +106,28 @@ def _socket_address(text: str) -> Address | None:
     if scope is None:
         return None
     try:
-        shown = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, inner))
+        packed = socket.inet_pton(socket.AF_INET6, inner)
     except OSError:
         return None
-    return Address(socket.AF_INET6, shown, port, scope)
+    return Address(socket.AF_INET6, _show_ipv6(packed), port, scope)
+
+
+def _show_ipv6(packed: bytes) -> str:
+    """As Rust shows it: only mapped addresses end in a dotted one."""
+    if packed[:12] == b"\0" * 10 + b"\xff\xff":
+        return "::ffff:" + socket.inet_ntop(socket.AF_INET, packed[12:])
+    groups = [packed[at] << 8 | packed[at + 1] for at in range(0, 16, 2)]
+    best, length = 0, 1
+    for start in range(8):
+        end = start
+        while end < 8 and not groups[end]:
+            end += 1
+        if end - start > length:
+            best, length = start, end - start
+    shown = [f"{group:x}" for group in groups]
+    if length == 1:
+        return ":".join(shown)
+    return ":".join(shown[:best]) + "::" + ":".join(shown[best + length :])
 
 
 def _number(digits: str, largest: int) -> int | None:

@@ -334,8 +334,10 @@ def answer(request: Head, status: bytes, body: bytes, date: bytes, allow: bytes 
             status,
             _CORS,
             b"allow: %b\r\n" % allow if allow else b"",
-            # The length of an empty body is hyper's doing, and it comes last.
-            length + request.connection if body else request.connection + length,
+            # The length of an empty body is hyper's doing and comes last; hyper lets HEAD be.
+            length + request.connection
+            if body or request.method == b"HEAD"
+            else request.connection + length,
             b"date: ",
             date,
             b"\r\n\r\n",

@@ -39,7 +39,11 @@ class JsonError(Exception):
 
     def __str__(self) -> str:
         prefix = f"{self.path}: " if self.path else ""
-        return f"{prefix}{self.text} at line {self.line} column {self.column}"
+        return prefix + self.without_path()
+
+    def without_path(self) -> str:
+        """The complaint as serde_json itself words it."""
+        return f"{self.text} at line {self.line} column {self.column}"
 
 
 class ObjectPairs:
@@ -51,13 +55,39 @@ class ObjectPairs:
         self.pairs = pairs
 
 
+class Members(dict[str, "Json"]):
+    """An object of :func:`load_strict`; ``doubled`` where a name came twice."""
+
+    __slots__ = ("doubled",)
+
+    def __init__(self, pairs: list[tuple[str, Json]]) -> None:
+        super().__init__(pairs)
+        self.doubled = len(self) != len(pairs)
+
+
 def load_strict(raw: bytes) -> Json:
-    """A whole document that both parsers accept; raises ``ValueError`` for everything else."""
-    try:
-        document: Json = json.loads(raw.decode(), parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("recursion limit exceeded") from None
+    """A whole document in UTF-8; raises :class:`JsonError`. Of equal names the last one counts."""
+    # The other parser takes lone surrogates.
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        try:
+            document: Json = json.loads(
+                raw.decode(), object_pairs_hook=Members, parse_constant=_refuse_constant
+            )
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return document
+    reader = Reader(raw)
+    document = _plain(reader.any())
+    if reader.peek() >= 0:
+        raise reader.syntax("trailing characters", True)
     return document
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, ObjectPairs):
+        return Members([(name, _plain(member)) for name, member in value.pairs])
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _refuse_constant(name: str) -> Json:

@@ -80,7 +80,7 @@ def _model_layers(path: str) -> list[tuple[str, int]]:
     try:
         with open(rust.os_path(path), "rb") as file:
             manifest: Any = jsonbody.load_strict(file.read())
-    except (OSError, ValueError):
+    except (OSError, jsonbody.JsonError):
         return []
     if not isinstance(manifest, dict) or not _has_manifest_shape(manifest):
         return []

@@ -70,7 +70,7 @@ def _read_tensors(prefix: bytes, read: object, size: int) -> dict[str, list[int]
         raise LoadError("InvalidHeader") from None
     try:
         header = jsonbody.load_strict(raw)
-    except ValueError:
+    except jsonbody.JsonError:
         raise LoadError("InvalidHeaderDeserialization") from None
     return _check_layout(header, size - 8 - length)
 
@@ -80,22 +80,27 @@ def _check_layout(header: object, data_bytes: int) -> dict[str, list[int]]:
         raise LoadError("InvalidHeaderDeserialization")
     spans = []
     shapes = {}
+    types = {}
     for name, tensor in header.items():
         if name == "__metadata__":
             if tensor is not None and not _is_text_map(tensor):
                 raise LoadError("InvalidHeaderDeserialization")
             continue
+        if isinstance(tensor, list) and len(tensor) == 3:
+            # A Rust struct is also read from a sequence of its fields.
+            tensor = dict(zip(("dtype", "shape", "data_offsets"), tensor, strict=True))
         if not _is_tensor(tensor):
             raise LoadError("InvalidHeaderDeserialization")
         begin, end = tensor["data_offsets"]
         spans.append((begin, end, name))
         shapes[name] = tensor["shape"]
+        types[name] = tensor["dtype"]
     position = 0
     for begin, end, name in sorted(spans):
         if begin != position or end < begin:
             raise LoadError(f"InvalidOffset({rust.debug(name)})")
         position = end
-        count = _TYPE_BYTES[header[name]["dtype"]]
+        count = _TYPE_BYTES[types[name]]
         for extent in shapes[name]:
             count *= extent
         if count >= 2**64:
@@ -112,7 +117,10 @@ def _is_text_map(value: object) -> bool:
 
 
 def _is_tensor(value: object) -> bool:
-    if not isinstance(value, dict) or value.get("dtype") not in _TYPE_BYTES:
+    if not isinstance(value, dict) or getattr(value, "doubled", False):
+        return False
+    kind = value.get("dtype")
+    if not isinstance(kind, str) or kind not in _TYPE_BYTES:
         return False
     offsets = value.get("data_offsets")
     return _is_sizes(value.get("shape")) and _is_sizes(offsets) and len(offsets or ()) == 2
@@ -137,8 +145,8 @@ def _read_json(path: str) -> tuple[object] | None:
         raise LoadError("stream did not contain valid UTF-8") from None
     try:
         return (jsonbody.load_strict(raw),)
-    except ValueError as error:
-        raise LoadError(str(error)) from None
+    except jsonbody.JsonError as error:
+        raise LoadError(error.without_path()) from None
 
 
 def _number(document: object, key: str, default: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -109,10 +109,11 @@ def _apply_markers(item: pytest.Item) -> None:
         _skip(reason, must_run="gpu" in chosen.require)
 
 
-def _skip(reason: str, must_run: bool) -> None:
+def _skip(reason: str, must_run: bool) -> NoReturn:
     if must_run:
         pytest.fail(f"{reason} (required by --shimmy-require)", pytrace=False)
-    pytest.skip(reason)
+    # So that the summary names the test's line and not this one.
+    raise pytest.skip.Exception(reason, _use_item_location=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,28 @@ def real_shimmy(pytestconfig: pytest.Config) -> Path:
     path = settings_of(pytestconfig).path
     assert path is not None, "mark the test with shimmy_real"
     return locate(path)
+
+
+@pytest.fixture
+def fake_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server that somebody else runs: its URL and its process."""
+    from pytest_shimmy import health, ports
+    from pytest_shimmy.binary import bundled_fake
+
+    with ports.lease() as lease, tempfile.TemporaryDirectory(prefix="shimmy-") as directory:
+        model = Path(directory, "attached.gguf")
+        model.write_bytes(b"GGUF")
+        process = subprocess.Popen(
+            [
+                *bundled_fake().command,
+                *("serve", "--bind", f"127.0.0.1:{lease.port}", "--model-path", str(model)),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            while not health.probe("127.0.0.1", lease.port, 1.0).healthy:
+                assert process.poll() is None
+            yield f"http://127.0.0.1:{lease.port}", process
+        finally:
+            process.kill()
+            process.wait()

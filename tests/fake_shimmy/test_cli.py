@@ -32,8 +32,7 @@ USAGE_ERRORS = {
         "error: a value is required for '--bind <BIND>' but none was supplied\n" + TRY
     ),
     "serve --kv-quant q8": (
-        "error: invalid value 'q8' for '--kv-quant <MODE>'\n"
-        "  [possible values: f32, int4]\n" + TRY
+        "error: invalid value 'q8' for '--kv-quant <MODE>'\n  [possible values: f32, int4]\n" + TRY
     ),
     "--kv-quant f3 list": (
         "error: invalid value 'f3' for '--kv-quant <MODE>'\n"
@@ -134,8 +133,10 @@ def test_without_a_command_the_help_goes_to_stderr(shimmy):
         "Shimmy: single-binary GGUF + LoRA server\n\nUsage: shimmy [OPTIONS] <COMMAND>\n\n"
         "Commands:\n  serve     Run the HTTP server\n"
     )
-    assert err.endswith("  -h, --help                       Print help\n"
-                        "  -V, --version                    Print version\n")
+    assert err.endswith(
+        "  -h, --help                       Print help\n"
+        "  -V, --version                    Print version\n"
+    )
 
 
 @pytest.mark.parametrize("form", [["serve", "-h"], ["serve", "--help"], ["help", "serve"]])
@@ -152,7 +153,9 @@ def test_a_commands_help_reads_alike_in_every_form(shimmy, form):
 
 def test_help_shows_an_empty_default_in_quotes(shimmy):
     out = shimmy.run("generate", "--help")[1]
-    assert '      --session-id <SESSION_ID>      Session ID for rolling window [default: ""]\n' in out
+    assert (
+        '      --session-id <SESSION_ID>      Session ID for rolling window [default: ""]\n' in out
+    )
 
 
 def test_usage_lines_take_the_name_from_the_program(tmp_path, make_shimmy):
@@ -263,7 +266,9 @@ def test_a_closed_stdout_is_a_panic(shimmy):
 
 
 def test_it_runs_without_site_packages_on_the_path(shimmy):
-    code = f"import sys; sys.path[:0] = [{str(sys.path[0])!r}, {shimmy.environ({})['PYTHONPATH']!r}]"
+    code = (
+        f"import sys; sys.path[:0] = [{str(sys.path[0])!r}, {shimmy.environ({})['PYTHONPATH']!r}]"
+    )
     code += "; from fake_shimmy.__main__ import main; main()"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, "lst"],

@@ -105,7 +105,7 @@ def test_what_is_passed_over(shimmy, file):
 
 
 @pytest.mark.parametrize(
-    "file", ["a/b/c/x.gguf", ".cache/x.gguf", "Tmp/x.gguf", "huggingface/phi/x.gguf", "x.BIN"]
+    "file", ["a/b/c/x.gguf", ".cache/x.gguf", "Tmp/x.gguf", "huggingface-phi/x.gguf", "x.BIN"]
 )
 def test_what_is_not_passed_over(shimmy, file):
     put(shimmy.cwd / "models", file)

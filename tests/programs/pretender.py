@@ -95,7 +95,7 @@ def serve(document: object = HEALTHY) -> None:
         while True:
             peer, _ = listening.accept()
             with peer:
-                target = (peer.recv(4096).split(b" ") + [b"", b""])[1].decode()
+                target = (peer.recv(4096).split(b" ", 2)[1:2] or [b""])[0].decode()
                 if target.startswith("/exit/"):
                     os._exit(int(target.removeprefix("/exit/")))
                 if target.startswith("/say/"):

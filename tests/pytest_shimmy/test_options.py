@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessOptions
@@ -32,6 +32,7 @@ OPTIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(OPTIONS)
 def test_survive_json(options: ShimmyProcessOptions) -> None:
     assert ShimmyProcessOptions(**json.loads(json.dumps(options.to_json()))) == options

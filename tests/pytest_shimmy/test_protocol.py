@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -41,30 +42,32 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
     channel.close()
 
 
-# The connection is used up by each example, but left as it was found: with nothing in it.
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(MESSAGES, max_size=5), st.data())
+# One connection serves all examples: each leaves it as it was found, with nothing in it.
+over_one_connection = settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@over_one_connection
+@given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(1, 64), min_size=1))
 def test_messages_arrive_whole_in_whatever_pieces(
-    pair: tuple[Channel, socket.socket], messages: list[dict[str, object]], data: st.DataObject
+    pair: tuple[Channel, socket.socket], messages: list[dict[str, object]], cuts: list[int]
 ) -> None:
     channel, far = pair
     wire = b"".join(json.dumps(message).encode() + b"\n" for message in messages)
     arrived = []
-    while wire:
-        size = data.draw(st.integers(1, len(wire)))
-        far.sendall(wire[:size])
-        wire = wire[size:]
-        taken = 0
-        while taken < size:
-            before = len(channel._received)
-            assert channel.feed()
-            taken += len(channel._received) - before
+    for size in itertools.cycle(cuts):
+        piece, wire = wire[:size], wire[size:]
+        if not piece:
+            break
+        far.sendall(piece)
+        assert channel.feed()
         while (message := channel.next_received()) is not None:
             arrived.append(message)
     assert arrived == messages
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@over_one_connection
 @given(MESSAGES)
 def test_what_is_sent_is_received(
     pair: tuple[Channel, socket.socket], message: dict[str, object]
@@ -113,6 +116,7 @@ def test_anything_but_an_object_is_refused(
         channel.receive()
 
 
+@settings(deadline=None)
 @given(SNAPSHOTS)
 def test_snapshots_survive_json(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot

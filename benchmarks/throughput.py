@@ -1,0 +1,237 @@
+"""The fake under load, beside a bare asyncio loop that answers the same requests.
+
+Client and server share the machine. A client that is busy all the time (see the notes) may be
+what limits, so the figures are what both reach together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from . import load
+from .bench import Bench, running
+from .figures import Figure, Missing, Result, Target, interleave, paired_ratio, percentile
+from .programs import (
+    BARE,
+    HERE,
+    await_health,
+    fake_command,
+    free_port,
+    hermetic,
+    talkative_fake_command,
+)
+
+TOKENS = 1000
+STREAMS = 32
+PAUSE = 0.02
+"""Seconds a token, where the pace is measured."""
+
+SMALL = "What is the capital of France? Answer in one word."
+
+
+def measure(bench: Bench) -> Iterator[Result]:
+    yield from _requests(bench)
+    yield from _streams(bench)
+    yield from _pace(bench)
+    yield from _end(bench)
+
+
+@contextlib.contextmanager
+def _serving(bench: Bench, command: Callable[[int], Sequence[str]]) -> Iterator[tuple[int, int]]:
+    """Port and process id of a running server."""
+    port = free_port()
+    with running(command(port), hermetic(bench), bench.home) as process:
+        await_health(process, port)
+        yield port, process.pid
+
+
+def _reference(port: int) -> list[str]:
+    return [*BARE, str(HERE / "reference_server.py"), str(port)]
+
+
+def _requests(bench: Bench) -> Iterator[Result]:
+    request = load.chat_request(bench.gguf.stem, SMALL, stream=False)
+    seconds = bench.rounds(10, 5) / 10
+    with (
+        _serving(bench, lambda port: fake_command(bench, port)) as fake,
+        _serving(bench, _reference) as reference,
+    ):
+        for count, least in ((1, 12_000), (32, 15_000)):
+            ours = _Requests("fake", fake, request, count, seconds)
+            theirs = _Requests("bare asyncio", reference, request, count, seconds)
+            values = interleave(
+                bench.rounds(7, 3), {"ours": ours.measure, "theirs": theirs.measure}
+            )
+            ratio = paired_ratio(values["ours"], values["theirs"])
+            target = Target(least, at_least=True)
+            yield Figure(ours.name, "/s", values["ours"], ratio, "asyncio", target, ours.note)
+            yield Figure(theirs.name, "/s", values["theirs"], note=theirs.note)
+            if ours.cpu and theirs.cpu:
+                ratio = paired_ratio(ours.cpu, theirs.cpu)
+                yield Figure(f"{ours.name}, CPU each", "us", tuple(ours.cpu), ratio, "asyncio")
+
+
+class _Requests:
+    """Requests to one server over a number of connections."""
+
+    def __init__(
+        self, server: str, at: tuple[int, int], request: bytes, count: int, seconds: float
+    ) -> None:
+        self.name = f"{server}: requests, {count} connection{'s' * (count > 1)}"
+        self._port, self._pid = at
+        self._request, self._count, self._seconds = request, count, seconds
+        self._client_share = 0.0
+        self.cpu: list[float] = []
+        """Microseconds of the server's CPU time per request: says more on a busy machine."""
+
+    def measure(self) -> float:
+        before = _cpu_seconds(self._pid)
+        found = load.request_rate(self._port, self._request, self._count, self._seconds)
+        self._client_share = max(self._client_share, found.client_share)
+        if before is not None and (after := _cpu_seconds(self._pid)) is not None:
+            self.cpu.append(1e6 * (after - before) / found.done)
+        return found.per_second
+
+    @property
+    def note(self) -> str:
+        return _busy(self._client_share)
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """What a process of one thread has used; None where the system does not say (not Linux)."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        return None
+
+
+def _busy(share: float) -> str:
+    return f"client used {share:.0%} of a core"
+
+
+def _streams(bench: Bench) -> Iterator[Result]:
+    request = _long_request(bench, TOKENS)
+    with (
+        _serving(bench, lambda port: talkative_fake_command(bench, port)) as (fake, _),
+        _serving(bench, _reference) as (reference, _),
+    ):
+        with load.connect(fake) as peer:
+            events = load.stream(peer, request).events
+        if not TOKENS <= events <= TOKENS + 2:  # opening and closing events come on top
+            yield Missing("streams", f"the fake sent {events} events instead of {TOKENS}")
+            return
+        yield from _single(bench, request, fake, reference)
+        yield from _concurrent(bench, request, fake, reference)
+
+
+def _single(bench: Bench, request: bytes, fake: int, reference: int) -> Iterator[Result]:
+    firsts: dict[int, list[float]] = {fake: [], reference: []}
+
+    def total(port: int) -> float:
+        with load.connect(port) as peer:
+            found = load.stream(peer, request)
+        firsts[port].append(found.first_event)
+        return found.total
+
+    ours, theirs = f"fake: {TOKENS}-token stream", f"bare asyncio: {TOKENS}-token stream"
+    values = interleave(
+        bench.rounds(30, 10), {ours: lambda: total(fake), theirs: lambda: total(reference)}, 3
+    )
+    ratio = paired_ratio(values[ours], values[theirs])
+    yield Figure(ours, "ms", values[ours], ratio, "asyncio", Target(15))
+    yield Figure(theirs, "ms", values[theirs])
+    first = tuple(firsts[fake][3:])
+    yield Figure("fake: first event of that stream", "ms", first, target=Target(2))
+
+
+def _concurrent(bench: Bench, request: bytes, fake: int, reference: int) -> Iterator[Result]:
+    found: list[load.Streams] = []
+
+    def ours_() -> float:
+        found.append(load.streams(fake, request, STREAMS))
+        return found[-1].events_per_second
+
+    ours, theirs = f"fake: tokens, {STREAMS} streams", f"bare asyncio: tokens, {STREAMS} streams"
+    values = interleave(
+        bench.rounds(9, 4),
+        {
+            ours: ours_,
+            theirs: lambda: load.streams(reference, request, STREAMS).events_per_second,
+        },
+    )
+    ratio = paired_ratio(values[ours], values[theirs])
+    target = Target(150_000, at_least=True)
+    note = _busy(max(each.client_share for each in found))
+    yield Figure(ours, "/s", values[ours], ratio, "asyncio", target, note)
+    yield Figure(theirs, "/s", values[theirs])
+    kept = found[1:]
+    begun = tuple(each.last_first_event for each in kept)
+    yield Figure(f"fake: all {STREAMS} have their first event", "ms", begun)
+    fair = tuple(100 * each.fairness for each in kept)
+    yield Figure("fake: the slowest stream, when the first is done", "%", fair)
+
+
+def _pace(bench: Bench) -> Iterator[Result]:
+    count = bench.rounds(1000, 200)
+    name = f"fake: {count} streams at {1000 * PAUSE:g} ms a token, gap off by (p99)"
+    if (limit := _descriptors()) < count + 100:
+        yield Missing(name, f"at most {limit} open files are allowed (ulimit -n)")
+        return
+    request = _long_request(bench, 100)
+    command = _paced(bench)
+    late = []
+    share = 0.0
+    with _serving(bench, command) as (port, _):
+        for _ in range(bench.rounds(3, 1)):
+            found = load.streams(port, request, count, keep_gaps=True)
+            late.append(percentile((abs(gap - 1000 * PAUSE) for gap in found.gaps), 0.99))
+            share = max(share, found.client_share)
+    yield Figure(name, "ms", tuple(late), target=Target(10), note=_busy(share))
+
+
+def _paced(bench: Bench) -> Callable[[int], Sequence[str]]:
+    return lambda port: talkative_fake_command(bench, port, PAUSE)
+
+
+def _end(bench: Bench) -> Iterator[Result]:
+    request = _long_request(bench, TOKENS)
+    subjects = {
+        f"fake: SIGTERM to gone, {STREAMS} streams open": lambda: _sigterm(bench, request, STREAMS),
+        "fake: SIGTERM to gone, idle": lambda: _sigterm(bench, request, 0),
+    }
+    for name, found in interleave(bench.rounds(10, 3), subjects).items():
+        yield Figure(name, "ms", found, target=Target(10))
+
+
+def _sigterm(bench: Bench, request: bytes, streams: int) -> float:
+    port = free_port()
+    with (
+        running(_paced(bench)(port), hermetic(bench), bench.home) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        await_health(process, port)
+        for peer in stack.enter_context(load.connections(port, streams)):
+            peer.sendall(request)
+            peer.recv(load.RECV)  # it has begun
+        began = time.perf_counter()
+        process.terminate()
+        process.wait()
+        return 1000 * (time.perf_counter() - began)
+
+
+def _long_request(bench: Bench, tokens: int) -> bytes:
+    words = " ".join(f"word{number}" for number in range(tokens))
+    return load.chat_request(bench.gguf.stem, words, stream=True, max_tokens=tokens)
+
+
+def _descriptors() -> int:
+    try:
+        import resource
+    except ImportError:
+        return 512
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft if soft != resource.RLIM_INFINITY else os.sysconf("SC_OPEN_MAX")
