@@ -20,7 +20,7 @@ def main() -> None:
         link = join(run, key, _no_plan)
         link.ready()
         print(1000 * (time.perf_counter() - began))
-        link.leave(None)
+        link.leave(0.0)
 
 
 def _no_plan(directory: Path) -> NoReturn:

@@ -148,7 +148,8 @@ class Streams(NamedTuple):
     last_first_event: float
     """Milliseconds until every stream had its first event."""
     fairness: float
-    """How far the slowest stream was (0 to 1) when the first one was done."""
+    """How far the slowest stream was (0 to 1) when the first one was done. A client that was
+    held up between its requests makes it small, too: look at the median of several rounds."""
     client_share: float
     gaps: list[float]
     """Milliseconds between events of one stream; empty unless asked for."""

@@ -20,7 +20,7 @@ def command(wanted: Sequence[str], *arguments: str) -> list[str]:
     """pytest as a user runs it, plugins found by their entry points, minus those not wanted."""
     others = sorted(plugins() - set(wanted))
     blocked = [word for name in others for word in ("-p", f"no:{name}")]
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *blocked, *arguments]
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *blocked, *arguments]
 
 
 def run(command: Sequence[str], directory: Path, env: dict[str, str]) -> str:

@@ -79,7 +79,8 @@ def measure(bench: Bench) -> Iterator[Result]:
         yield Figure(name, "ms", values[name], ratio, to, target)
     for name, base in ((managed_fake, fake), (managed_real, real), (peer, fake)):
         if name in values:
-            label = f"added by {name.partition(' ')[0].split('.')[0]}: {name.rpartition(' ')[2]}"
+            who, server = name.split(".")[0].split()[0], name.split()[-1]
+            label = f"added by {who}: {server}"
             yield Figure(label, "ms", paired_difference(values[name], values[base]))
 
 

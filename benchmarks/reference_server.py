@@ -1,7 +1,8 @@
 """What a bare asyncio loop can do: a program with the standard library alone.
 
 Answers the two requests that the benchmarks send, with JSON parsed and built, one write per
-event. Argument: the port. Started beside the fake, to tell the machine's pace from the fake's.
+event. Arguments: the port, and the seconds to wait after each event. Started beside the fake, to
+tell the machine's pace from the fake's.
 """
 
 import asyncio
@@ -63,7 +64,7 @@ class Reference(asyncio.Protocol):
             }
             event = b"data: %b\n\n" % json.dumps(chunk).encode()
             self.transport.write(b"%X\r\n%b\r\n" % (len(event), event))
-            await asyncio.sleep(0)
+            await asyncio.sleep(float(sys.argv[2]))
         self.transport.write(b"0\r\n\r\n")
 
 

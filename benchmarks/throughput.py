@@ -49,8 +49,8 @@ def _serving(bench: Bench, command: Callable[[int], Sequence[str]]) -> Iterator[
         yield port, process.pid
 
 
-def _reference(port: int) -> list[str]:
-    return [*BARE, str(HERE / "reference_server.py"), str(port)]
+def _reference(port: int, pause: float = 0) -> list[str]:
+    return [*BARE, str(HERE / "reference_server.py"), str(port), str(pause)]
 
 
 def _requests(bench: Bench) -> Iterator[Result]:
@@ -177,20 +177,35 @@ def _concurrent(bench: Bench, request: bytes, fake: int, reference: int) -> Iter
 
 def _pace(bench: Bench) -> Iterator[Result]:
     count = bench.rounds(1000, 200)
-    name = f"fake: {count} streams at {1000 * PAUSE:g} ms a token, gap off by (p99)"
+    what = f"{count} streams at {1000 * PAUSE:g} ms a token, gap off by (p99)"
     if (limit := _descriptors()) < count + 100:
-        yield Missing(name, f"at most {limit} open files are allowed (ulimit -n)")
+        yield Missing(what, f"at most {limit} open files are allowed (ulimit -n)")
         return
     request = _long_request(bench, 100)
-    command = _paced(bench)
-    late = []
-    share = 0.0
-    with _serving(bench, command) as (port, _):
-        for _ in range(bench.rounds(3, 1)):
-            found = load.streams(port, request, count, keep_gaps=True)
-            late.append(percentile((abs(gap - 1000 * PAUSE) for gap in found.gaps), 0.99))
-            share = max(share, found.client_share)
-    yield Figure(name, "ms", tuple(late), target=Target(10), note=_busy(share))
+    busiest: dict[int, float] = {}
+
+    def late(port: int, pid: int) -> float:
+        before, began = _cpu_seconds(pid), time.perf_counter()
+        found = load.streams(port, request, count, keep_gaps=True)
+        if before is not None and (after := _cpu_seconds(pid)) is not None:
+            share = (after - before) / (time.perf_counter() - began)
+            busiest[pid] = max(busiest.get(pid, 0.0), share)
+        return percentile((abs(gap - 1000 * PAUSE) for gap in found.gaps), 0.99)
+
+    with (
+        _serving(bench, _paced(bench)) as fake,
+        _serving(bench, lambda port: _reference(port, PAUSE)) as reference,
+    ):
+        values = interleave(
+            bench.rounds(4, 2), {"fake": lambda: late(*fake), "asyncio": lambda: late(*reference)}
+        )
+    ratio = paired_ratio(values["fake"], values["asyncio"])
+    for name, (_, pid) in (("fake", fake), ("asyncio", reference)):
+        note = f"server used {busiest[pid]:.0%} of a core" if pid in busiest else ""
+        if name == "fake":
+            yield Figure(f"fake: {what}", "ms", values[name], ratio, "asyncio", Target(10), note)
+        else:
+            yield Figure(f"bare asyncio: {what}", "ms", values[name], note=note)
 
 
 def _paced(bench: Bench) -> Callable[[int], Sequence[str]]:

@@ -12,26 +12,25 @@ from contextlib import suppress
 
 from fake_shimmy import grammar, rust
 from fake_shimmy.grammar import Command, Option
+from fake_shimmy.usage import (
+    Ended,
+    choices,
+    escape_tip,
+    failure,
+    help_text,
+    name_tip,
+    read_number,
+    usage_end,
+    value_required,
+)
+from fake_shimmy.usage import similar as find_similar
+from fake_shimmy.usage import usage as usage_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import TypeAlias
 
     Value: TypeAlias = str | int | bool | None
-
-TRY_HELP = "For more information, try '--help'."
-SIMILAR = 0.7
-"""Jaro similarity above which clap suggests a name."""
-
-
-class Ended(Exception):  # noqa: N818 - help is no error
-    """Parsing ended with a text to print: help and version on stdout with status 0, else 2."""
-
-    def __init__(self, text: str, status: int = 2) -> None:
-        super().__init__(text)
-        self.text = text
-        self.status = status
 
 
 class Invocation:
@@ -72,53 +71,6 @@ def parse(program: str, version: str, arguments: list[str]) -> Invocation:
         # The later level wins where an option was given on both.
         values.update(level.values)
     return Invocation(leaf.command.name, leaf.positional, values)
-
-
-def help_text(command: Command, path: str) -> str:
-    """The help of ``command``, which was called by ``path``."""
-    if command.name == "help":
-        return (
-            f"{command.about}\n\nUsage: {path} [COMMAND]...\n\n"
-            "Arguments:\n  [COMMAND]...  Print help for the subcommand(s)\n"
-        )
-    parts = [command.about, "", "Usage: " + _usage(command, path), ""]
-    if command.commands:
-        width = max(len(sub.name) for sub in command.commands)
-        parts.append("Commands:")
-        parts += [f"  {sub.name:{width}}  {sub.about}" for sub in command.commands]
-        parts.append("")
-    if command.positional:
-        parts += ["Arguments:", f"  <{command.positional}>  ", ""]
-    names = [_help_name(option) for option in command.options]
-    width = max(map(len, names))
-    parts.append("Options:")
-    for name, option in zip(names, command.options, strict=True):
-        parts.append(f"  {name:{width}}  {_help_tail(option)}")
-    return "\n".join(parts) + "\n"
-
-
-def _help_name(option: Option) -> str:
-    return (f"-{option.short}, " if option.short else "    ") + str(option)
-
-
-def _help_tail(option: Option) -> str:
-    tail = [option.help] if option.help else []
-    if option.default is not None:
-        tail.append(f"[default: {option.default or rust.debug('')}]")
-    if option.choices:
-        tail.append(f"[possible values: {', '.join(option.choices)}]")
-    return " ".join(tail)
-
-
-def _usage(command: Command, path: str) -> str:
-    required = [str(option) for option in command.options if option.required]
-    return " ".join([path, "[OPTIONS]", *required, *_usage_end(command)])
-
-
-def _usage_end(command: Command) -> list[str]:
-    if command.positional:
-        return [f"<{command.positional}>"]
-    return ["<COMMAND>"] if command.commands else []
 
 
 class _Level:
@@ -183,8 +135,8 @@ class _Level:
                     # The help command has no --help of its own to point at.
                     usage = f"Usage: {path} [COMMAND]..."
                     raise Ended(f"error: unrecognized subcommand '{rust.lossy(name)}'\n\n{usage}\n")
-                usage = _usage(command, path)
-                raise _failure(f"unrecognized subcommand '{rust.lossy(name)}'", usage)
+                usage = usage_line(command, path)
+                raise failure(f"unrecognized subcommand '{rust.lossy(name)}'", usage)
             command, path = found, f"{path} {found.name}"
         raise Ended(help_text(command, path), 0)
 
@@ -238,13 +190,13 @@ class _Level:
         shown = rust.lossy(argument)
         if not self.command.commands:
             raise self._unexpected(shown)
-        usage = _usage(self.command, self.path)
+        usage = usage_line(self.command, self.path)
         names = [sub.name for sub in self.command.commands]
         if only_positionals and argument in names:
             tip = f"subcommand '{shown}' exists; to use it, remove the '--' before it"
-            raise _failure(f"unexpected argument '{shown}' found", usage, tip)
-        similar = _similar(shown, names)
-        raise _failure(f"unrecognized subcommand '{shown}'", usage, _subcommand_tip(similar))
+            raise failure(f"unexpected argument '{shown}' found", usage, tip)
+        similar = find_similar(shown, names)
+        raise failure(f"unrecognized subcommand '{shown}'", usage, name_tip("subcommand", similar))
 
     def _find(self, long: str) -> Option | None:
         return next((o for o in self.command.options if o.long == long), None)
@@ -276,10 +228,10 @@ class _Level:
             # From the program's name in the source, not from argv.
             raise Ended(f"shimmy {self.version}\n", 0)
         if option.value is not None and not values:
-            raise _value_required(option)
+            raise value_required(option)
         if option.long in self.values:
             text = f"the argument '{option}' cannot be used multiple times"
-            raise _failure(text, _usage(self.command, self.path))
+            raise failure(text, usage_line(self.command, self.path))
         self._given.append(option.long)
         self.values[option.long] = self._convert(option, values[0]) if values else True
 
@@ -287,32 +239,32 @@ class _Level:
         self._require_utf8(raw)
         if option.choices:
             if not raw:
-                raise _value_required(option)
+                raise value_required(option)
             if raw not in option.choices:
                 text = f"invalid value '{raw}' for '{option}'"
-                tip = _name_tip("value", _similar(raw, option.choices)[-1:])
-                raise _failure(text, None, tip, _choices(option))
+                tip = name_tip("value", find_similar(raw, option.choices)[-1:])
+                raise failure(text, None, tip, choices(option))
             return raw
         if option.kind == grammar.TEXT:
             return raw
-        reason, number = _number(raw, option.kind)
+        reason, number = read_number(raw, option.kind)
         if reason:
-            raise _failure(f"invalid value '{raw}' for '{option}': {reason}", None)
+            raise failure(f"invalid value '{raw}' for '{option}': {reason}", None)
         return number
 
     def _require_utf8(self, raw: str) -> None:
         if not rust.is_utf8(raw):
             text = "invalid UTF-8 was detected in one or more arguments"
-            raise _failure(text, _usage(self.command, self.path))
+            raise failure(text, usage_line(self.command, self.path))
 
     def _validate(self) -> None:
-        command, usage = self.command, _usage(self.command, self.path)
+        command, usage = self.command, usage_line(self.command, self.path)
         if command.commands and self.child is None:
             if not self._given:
                 raise Ended(help_text(command, self.path))
             names = ", ".join(sub.name for sub in command.commands)
             text = f"'{self.path}' requires a subcommand but one was not provided"
-            raise _failure(text, usage, "", f"  [subcommands: {names}]")
+            raise failure(text, usage, "", f"  [subcommands: {names}]")
         for given in self._given:
             for pair in grammar.CONFLICTS:
                 other = pair[1 - pair.index(given)] if given in pair else None
@@ -326,25 +278,25 @@ class _Level:
                 listed.append(f"<{command.positional}>")
             text = "the following required arguments were not provided:"
             usage = self._smart_usage([*self._given, *listed])
-            raise _failure(text, usage, "", "\n".join("  " + name for name in listed))
+            raise failure(text, usage, "", "\n".join("  " + name for name in listed))
 
     def _conflict(self, given: str, other: str) -> Ended:
         first, second = self._find(given), self._find(other)
         text = f"the argument '{first}' cannot be used with '{second}'"
-        return _failure(text, self._smart_usage([name for name in self._given if name != other]))
+        return failure(text, self._smart_usage([name for name in self._given if name != other]))
 
     def _smart_usage(self, used: list[str], group: str | None = None) -> str:
         """The usage line that names only what is required and what was ``used``."""
         command = self.command
         if not used:
-            return _usage(command, self.path)
+            return usage_line(command, self.path)
         options = [option for option in command.options if option.required]
         options += [o for name in used if (o := self._find(name)) and o not in options]
         grouped = self._group() if group is not None else []
         shown = [str(option) for option in options if option.long not in grouped]
         if group is not None:
             shown.append(group)
-        end = [] if command.positional in grouped else _usage_end(command)
+        end = [] if command.positional in grouped else usage_end(command)
         return " ".join([self.path, *dict.fromkeys(shown), *end])
 
     def _group(self) -> list[str]:
@@ -357,28 +309,28 @@ class _Level:
 
     def _unknown_long(self, name: str, following: list[str]) -> Ended:
         text = f"unexpected argument '--{name}' found"
-        similar = _similar(name, [option.long for option in self.command.options])
+        similar = find_similar(name, [option.long for option in self.command.options])
         if similar:
-            tip = _name_tip("argument", [f"--{similar[-1]}"])
+            tip = name_tip("argument", [f"--{similar[-1]}"])
             used = [*self._given, similar[-1]]
-            return _failure(text, self._smart_usage(list(dict.fromkeys(used))), tip)
+            return failure(text, self._smart_usage(list(dict.fromkeys(used))), tip)
         tip = ""
         best = len(following)
         for sub in self.command.commands:
             if sub.name not in following or following.index(sub.name) >= best:
                 continue
-            similar = _similar(name, [option.long for option in sub.options])
+            similar = find_similar(name, [option.long for option in sub.options])
             if similar:
                 best = following.index(sub.name)
                 tip = f"'{sub.name} --{similar[-1]}' exists"
         if not tip and self.command.positional:
-            tip = _escape_tip(f"--{name}")
-        return _failure(text, self._smart_usage(self._given), tip)
+            tip = escape_tip(f"--{name}")
+        return failure(text, self._smart_usage(self._given), tip)
 
     def _unexpected(self, shown: str, suggest_escape: bool = False) -> Ended:
-        tip = _escape_tip(shown) if suggest_escape else ""
+        tip = escape_tip(shown) if suggest_escape else ""
         text = f"unexpected argument '{shown}' found"
-        return _failure(text, _usage(self.command, self.path), tip)
+        return failure(text, usage_line(self.command, self.path), tip)
 
     def _unneeded_value(self, option: Option, value: str) -> Ended:
         text = f"unexpected value '{value}' for '{option}' found; no more were expected"
@@ -387,97 +339,4 @@ class _Level:
         if any(name in members for name in self._given):
             shown = [str(self._find(name) or name) for name in members]
             group = f"<{'|'.join(shown)}>"
-        return _failure(text, self._smart_usage([*self._given, option.long], group))
-
-
-def _failure(text: str, usage: str | None, tip: str = "", detail: str = "") -> Ended:
-    """An error as clap lays it out."""
-    parts = [f"error: {text}" + (f"\n{detail}" if detail else "")]
-    if tip:
-        parts.append(f"  tip: {tip}")
-    if usage is not None:
-        parts.append(f"Usage: {usage}")
-    parts.append(TRY_HELP)
-    return Ended("\n\n".join(parts) + "\n")
-
-
-def _value_required(option: Option) -> Ended:
-    text = f"a value is required for '{option}' but none was supplied"
-    return _failure(text, None, "", _choices(option))
-
-
-def _choices(option: Option) -> str:
-    return f"  [possible values: {', '.join(option.choices)}]" if option.choices else ""
-
-
-def _escape_tip(argument: str) -> str:
-    return f"to pass '{argument}' as a value, use '-- {argument}'"
-
-
-def _subcommand_tip(names: list[str]) -> str:
-    return _name_tip("subcommand", names)
-
-
-def _name_tip(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    listed = ", ".join(f"'{name}'" for name in names)
-    return (
-        f"a similar {what} exists: {listed}"
-        if len(names) == 1
-        else f"some similar {what}s exist: {listed}"
-    )
-
-
-def _number(raw: str, kind: str) -> tuple[str, int]:
-    """What Rust says against ``raw`` as a number (nothing if it is one), and the number."""
-    ranged = kind == grammar.U32
-    # A ranged number is read as an i64 first and compared afterwards.
-    low, high = (-(2**63), 2**63 - 1) if ranged else (0, 2**64 - 1)
-    if not raw:
-        return "cannot parse integer from empty string", 0
-    signs = "+-" if ranged else "+"
-    digits = raw[1:] if raw[0] in signs else raw
-    if not (digits.isascii() and digits.isdigit()):
-        return "invalid digit found in string", 0
-    # The interpreter refuses to convert thousands of digits; twenty-one are too many anyway.
-    number = int(
-        raw[0] + digits.lstrip("0")[:21] if raw[0] in "+-" else digits.lstrip("0")[:21] or 0
-    )
-    if number > high:
-        return "number too large to fit in target type", 0
-    if number < low:
-        return "number too small to fit in target type", 0
-    if ranged and not 0 <= number < 2**32:
-        return f"{number} is not in 0..=4294967295", 0
-    return "", number
-
-
-def _similar(name: str, candidates: Iterable[str]) -> list[str]:
-    """The candidates that are similar enough, the most similar last."""
-    scored = [(jaro(name, candidate), candidate) for candidate in candidates]
-    close = [pair for pair in scored if pair[0] > SIMILAR]
-    return [candidate for _, candidate in sorted(close, key=lambda pair: pair[0])]
-
-
-def jaro(first: str, second: str) -> float:
-    """The Jaro similarity of two strings, 0 to 1."""
-    if not first and not second:
-        return 1.0
-    if not first or not second:
-        return 0.0
-    reach = max(0, max(len(first), len(second)) // 2 - 1)
-    taken = [False] * len(second)
-    matched: list[str] = []
-    for index, char in enumerate(first):
-        for other in range(max(0, index - reach), min(len(second), index + reach + 1)):
-            if not taken[other] and second[other] == char:
-                taken[other] = True
-                matched.append(char)
-                break
-    if not matched:
-        return 0.0
-    counterpart = [char for char, used in zip(second, taken, strict=True) if used]
-    moved = sum(a != b for a, b in zip(matched, counterpart, strict=True)) / 2
-    count = len(matched)
-    return (count / len(first) + count / len(second) + (count - moved) / count) / 3
+        return failure(text, self._smart_usage([*self._given, option.long], group))

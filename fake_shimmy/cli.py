@@ -11,6 +11,7 @@ import sys
 
 from fake_shimmy import clap, console, rust
 from fake_shimmy.releases import NEWEST, RELEASES
+from fake_shimmy.usage import Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run(argv: list[str]) -> None:
         program = "shimmy"
     try:
         invocation = clap.parse(program, release.version, argv[1:])
-    except clap.Ended as ended:
+    except Ended as ended:
         # Clap prints without a final line break of its own making, so the text has it.
         write = console.err if ended.status else console.out
         write(ended.text.removesuffix("\n"))

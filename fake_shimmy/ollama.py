@@ -76,11 +76,12 @@ def _walk_manifests(
 def _model_layers(path: str) -> list[tuple[str, int]]:
     """(digest without prefix, size in bytes) of each model layer of a well-formed manifest."""
     from fake_shimmy import jsonbody
+    from fake_shimmy.jsonlexer import JsonError
 
     try:
         with open(rust.os_path(path), "rb") as file:
             manifest: Any = jsonbody.load_strict(file.read())
-    except (OSError, jsonbody.JsonError):
+    except (OSError, JsonError):
         return []
     if not isinstance(manifest, dict) or not _has_manifest_shape(manifest):
         return []

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 
-from fake_shimmy.jsonbody import JsonError, ObjectPairs, Reader, describe_number
+from fake_shimmy.jsonbody import ObjectPairs, Reader
+from fake_shimmy.jsonlexer import JsonError, describe_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

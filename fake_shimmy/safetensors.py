@@ -8,6 +8,7 @@ because they reach the log and ``probe`` (seen on 2.5.0 CPU-only).
 from __future__ import annotations
 
 from fake_shimmy import jsonbody, rust
+from fake_shimmy.jsonlexer import JsonError
 
 MAX_HEADER = 100_000_000
 """Longest JSON header in bytes."""
@@ -70,7 +71,7 @@ def _read_tensors(prefix: bytes, read: object, size: int) -> dict[str, list[int]
         raise LoadError("InvalidHeader") from None
     try:
         header = jsonbody.load_strict(raw)
-    except jsonbody.JsonError:
+    except JsonError:
         raise LoadError("InvalidHeaderDeserialization") from None
     return _check_layout(header, size - 8 - length)
 
@@ -145,7 +146,7 @@ def _read_json(path: str) -> tuple[object] | None:
         raise LoadError("stream did not contain valid UTF-8") from None
     try:
         return (jsonbody.load_strict(raw),)
-    except jsonbody.JsonError as error:
+    except JsonError as error:
         raise LoadError(error.without_path()) from None
 
 

@@ -22,7 +22,6 @@ from .sharing import (
     Link,
     Plan,
     Run,
-    clear_up,
     host_id,
     join,
     launch,
@@ -115,7 +114,7 @@ class Harness:
         """End a private server."""
         if server in self.private:
             self.private.remove(server)
-            self._remember(server.leave(END_TIMEOUT))
+            self.farewells += server.leave(END_TIMEOUT)
 
     def finish(self) -> None:
         """Let go of everything, and wait for what ends because of it. May be called twice."""
@@ -124,18 +123,13 @@ class Harness:
         # A worker does not wait: the server lives on for the others, and the controller waits.
         timeout = END_TIMEOUT if self._worker_id is None else 0.0
         for link in self._links:
-            self._remember(link.leave(timeout))
+            self.farewells += link.leave(timeout)
         self._links.clear()
         self._servers.clear()
         self.current = None
         anchor, self._anchor = self._anchor, None
         if anchor is not None:
-            self._remember(anchor.end(END_TIMEOUT))
-
-    def _remember(self, last_words: list[Farewell | None]) -> None:
-        self.farewells += [farewell for farewell in last_words if farewell is not None]
-        if None in last_words:  # its keeper lives on, or was killed and has left its files to us
-            clear_up()
+            self.farewells += anchor.end(END_TIMEOUT)
 
     def _key(self, settings: Settings) -> str:
         fields = asdict(settings)

@@ -110,12 +110,12 @@ class Keeper:
             self._manager.on(event, lambda _: self._poke())
         self._handle_signals()
         if self._spec.anchor is not None:
-            self._anchor = self._call(self._spec.anchor)
+            self._anchor = self._call(self._spec.anchor, {"name": self._directory.name})
             if self._anchor is None:
                 return  # the controller is gone, and with it the reason to start
         self._manager.start(self._options)
         self._announce(listener.getsockname()[1])
-        self._call(self._spec.launcher, hello=True)
+        self._call(self._spec.launcher, {"token": self._spec.token})
         sweep(self._directory.parent)
         while self._is_wanted():
             for key, _ in self._selector.select():
@@ -140,12 +140,11 @@ class Keeper:
             peer, _ = listener.accept()
             self._serve(Channel(peer), trusted=False)
 
-    def _call(self, address: tuple[str, int], hello: bool = False) -> Channel | None:
+    def _call(self, address: tuple[str, int], hello: dict[str, str]) -> Channel | None:
         try:
             host, port = address
             channel = Channel(socket.create_connection((host, port), 5))
-            if hello:
-                channel.send({"token": self._spec.token})
+            channel.send(hello)
         except OSError:
             return None
         channel.socket.settimeout(None)
@@ -282,13 +281,15 @@ PLACEHOLDER = b"GGUF\x03\x00\x00\x00" + bytes(16)
 def sweep(directory: Path) -> None:
     """Remove what killed keepers left in `directory`; whoever holds a lock is alive."""
     for lock_file in directory.glob("*.lock"):
-        lock = FileLock(str(lock_file), thread_local=False)
-        try:
-            with lock.acquire(blocking=False):
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-                lock_file.unlink(missing_ok=True)
-        except (Timeout, OSError):
-            continue
+        remove_remains(lock_file.with_suffix(""), 0)
+
+
+def remove_remains(directory: Path, timeout: float) -> None:
+    """Remove the directory of a keeper that was killed; wait for its death to be complete."""
+    lock = FileLock(f"{directory}.lock", thread_local=False, poll_interval=0.005)
+    with contextlib.suppress(Timeout, OSError), lock.acquire(timeout=timeout):
+        shutil.rmtree(directory, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def main() -> None:

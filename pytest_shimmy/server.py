@@ -149,7 +149,7 @@ class ShimmyServer:
             with contextlib.suppress(ShimmyError):
                 self._link.keep_log()
 
-    def leave(self, timeout: float) -> list[Farewell | None]:
+    def leave(self, timeout: float) -> list[Farewell]:
         """Give up this process's hold; see `Link.leave`."""
         return [] if self._link is None else self._link.leave(timeout)
 

@@ -28,13 +28,17 @@ from filelock import FileLock, Timeout
 from .binary import python_command
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
-from .keeper import KeeperSpec, RendezvousFile, sweep
+from .keeper import KeeperSpec, RendezvousFile, remove_remains
 from .options import ShimmyProcessOptions
 from .paths import runtime_dir, subdir
 from .protocol import LOOPBACK, Channel, Farewell, Op, Snapshot
 
 START_LOCKS = 64
 """Start locks are shared by hash, so that none has to be made or removed per run."""
+
+
+REMAINS_TIMEOUT = 1.0
+"""Seconds from the end of a killed keeper's connection to the end of its locks, at most."""
 
 
 class Plan(NamedTuple):
@@ -67,7 +71,7 @@ class Anchor:
         self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
 
-    def end(self, timeout: float) -> list[Farewell | None]:
+    def end(self, timeout: float) -> list[Farewell]:
         """Let go, and `part` from all keepers that have called."""
         keepers = []
         self._listener.setblocking(False)
@@ -78,28 +82,37 @@ class Anchor:
         return part(keepers, timeout)
 
 
-def part(keepers: list[Channel], timeout: float) -> list[Farewell | None]:
+def part(keepers: list[Channel], timeout: float, name: str | None = None) -> list[Farewell]:
     """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
 
-    Returns their last words; None from one that had died, or that others hold.
+    Returns the last words of those that ended. One that was killed has none, and leaves its files
+    to us; `name` is its directory's, if it has not said so itself.
     """
     deadline = time.monotonic() + timeout
     for keeper in keepers:
         with contextlib.suppress(OSError):
             keeper.socket.shutdown(socket.SHUT_WR)
-    return [_last_words(keeper, deadline) for keeper in keepers]
+    farewells = []
+    for keeper in keepers:
+        with contextlib.suppress(OSError, ValueError), contextlib.closing(keeper):
+            if farewell := _last_words(keeper, deadline, name):
+                farewells.append(farewell)
+    return farewells
 
 
-def _last_words(keeper: Channel, deadline: float) -> Farewell | None:
+def _last_words(keeper: Channel, deadline: float, name: str | None) -> Farewell | None:
+    """Read to the end; raises `TimeoutError` when the keeper lives on."""
     farewell = None
-    with contextlib.suppress(OSError, ValueError), contextlib.closing(keeper):
-        while True:
-            keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            if (message := keeper.receive()) is None:
-                break
-            if "farewell" in message:
-                farewell = Farewell(**message["farewell"])
-    return farewell
+    while True:
+        keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
+        message = keeper.receive()
+        if message is None:
+            if farewell is None and name is not None:
+                remove_remains(subdir("servers") / name, REMAINS_TIMEOUT)
+            return farewell
+        name = message.get("name", name)
+        if "farewell" in message:
+            farewell = Farewell(**message["farewell"])
 
 
 class Link:
@@ -144,14 +157,14 @@ class Link:
         """Have the log kept when the server ends, because a test failed."""
         self._ask("keep_log")
 
-    def leave(self, timeout: float) -> list[Farewell | None]:
+    def leave(self, timeout: float) -> list[Farewell]:
         """Give up the hold, and `part` from the keeper."""
         with self._lock:
             channel, self._channel = self._channel, None
         if channel is None:
             return []
-        farewells = part([channel], timeout)
-        if any(farewells) and self._keeper is not None:
+        farewells = part([channel], timeout, self.name)
+        if farewells and self._keeper is not None:
             self._keeper.wait()
         return farewells
 
@@ -232,11 +245,6 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
             "Look for a stopped or hanging pytest process.",
             {"lock": str(lock_file)},
         ) from error
-
-
-def clear_up() -> None:
-    """Remove what killed keepers have left. Cheap: there is one lock to try per living server."""
-    sweep(subdir("servers"))
 
 
 def private_directory(run: Run) -> Path:

@@ -216,6 +216,30 @@ def test_probe_tells_load_failure_and_unknown_name_apart(shimmy):
 
 
 @pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (b"\xff" * 20, "HeaderTooLarge"),
+        (b"\x32" + b"\0" * 7 + b"{}", "InvalidHeaderLength"),
+        (b"\x02" + b"\0" * 7 + b"\xff\xfe", "InvalidHeader"),
+        (b"\x02" + b"\0" * 7 + b"[]", "InvalidHeaderDeserialization"),
+        (b"\x02" + b"\0" * 7 + b"{}x", "MetadataIncompleteBuffer"),
+    ],
+)
+def test_probe_words_what_is_wrong_with_a_safetensors_file(shimmy, file, reason):
+    (shimmy.cwd / "models").mkdir()
+    (shimmy.cwd / "models" / "m.safetensors").write_bytes(file)
+    assert shimmy.run("probe", "m") == (2, "", f"probe failed: {reason}\n")
+
+
+def test_probe_words_what_is_wrong_with_the_files_beside_it(shimmy):
+    (shimmy.cwd / "models").mkdir()
+    (shimmy.cwd / "models" / "m.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    (shimmy.cwd / "models" / "config.json").write_text('{"a":1}x')
+    expected = "probe failed: trailing characters at line 1 column 8\n"
+    assert shimmy.run("probe", "m") == (2, "", expected)
+
+
+@pytest.mark.parametrize(
     "line", ["bench m", "generate m --prompt x", "init -t docker"], ids=lambda line: line[:5]
 )
 def test_what_is_not_imitated_says_so(shimmy, line):

@@ -119,6 +119,22 @@ def test_the_variable_counts_for_auto_only(shimmy):
     assert out.endswith("🚀 Starting server on 127.0.0.1:9\n")
 
 
+@pytest.mark.parametrize(
+    ("bind", "shown"),
+    [
+        ("[2001:DB8::1]:7", "[2001:db8::1]:7"),
+        ("[::1.2.3.4]:1", "[::102:304]:1"),
+        ("[::ffff:1.2.3.4]:1", "[::ffff:1.2.3.4]:1"),
+        ("[1:0:0:2:0:0:0:3]:1", "[1:0:0:2::3]:1"),
+        ("[fe80::1%5]:1", "[fe80::1%5]:1"),
+        ("0.0.0.0:0", "0.0.0.0:0"),
+    ],
+)
+def test_how_an_address_is_shown(shimmy, bind, shown):
+    out = shimmy.run("serve", "--bind", bind)[1]
+    assert out.endswith(f"🚀 Starting server on {shown}\n")
+
+
 def test_auto_takes_a_free_port_of_its_range(shimmy):
     out = shimmy.run("serve")[1]
     port = int(out.rpartition(":")[2])

@@ -165,6 +165,7 @@ def test_nothing_is_left_when_pytest_gets_a_signal(
     session.wait_for_tests(2 if workers else 1)
     if number == signal.SIGINT:  # at the terminal, Ctrl-C reaches everybody in the foreground
         os.killpg(session.pytest.pid, number)
+        session.pytest.wait(30)  # xdist takes its time to end, and the server is there until then
     else:
         session.pytest.send_signal(number)
     session.assert_gone()

@@ -265,7 +265,7 @@ def test_a_missing_directory_raises(heard: Heard, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ties child to parent")
-def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+def test_a_child_does_not_outlive_a_killed_parent() -> None:
     program = (
         "import sys\n"
         "from pytest_shimmy.process import Process\n"

@@ -112,7 +112,7 @@ def test_anything_but_an_object_is_refused(
 ) -> None:
     channel, far = pair
     far.sendall(line)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         channel.receive()
 
 
