@@ -105,7 +105,7 @@ def measure(bench: Bench) -> Iterator[Result]:
     else:
         add("shimmy_server, real", TESTS[SERVER], *real)
         add("shimmy_server, real, -n 2", both, "-n", "2", *real, xdist=True)
-    values = interleave(bench.rounds(10, 3), subjects)
+    values = interleave(bench.rounds(10, 2), subjects)
     for name, found in values.items():
         yield Figure(name, "ms", found)
     for name, baseline in baselines.items():

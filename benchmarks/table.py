@@ -20,10 +20,12 @@ def table(title: str, results: list[Result]) -> str:
     widths = [max(len(row[column]) for row in [HEADS, *rows]) for column in range(len(HEADS))]
     lines = ["", title, _aligned(HEADS, widths)]
     for result in results:
+        if isinstance(result, Figure):
+            note = f"  {result.note}" if result.note else ""
+            lines.append(_aligned(_row(result), widths) + note)
+    for result in results:
         if isinstance(result, Missing):
             lines.append(f"  {result.name}: not measured: {result.reason}")
-            continue
-        lines.append(_aligned(_row(result), widths) + (f"  {result.note}" if result.note else ""))
     return "\n".join(lines)
 
 

@@ -197,7 +197,7 @@ def _pace(bench: Bench) -> Iterator[Result]:
         _serving(bench, lambda port: _reference(port, PAUSE)) as reference,
     ):
         values = interleave(
-            bench.rounds(4, 2), {"fake": lambda: late(*fake), "asyncio": lambda: late(*reference)}
+            bench.rounds(4, 1), {"fake": lambda: late(*fake), "asyncio": lambda: late(*reference)}
         )
     ratio = paired_ratio(values["fake"], values["asyncio"])
     for name, (_, pid) in (("fake", fake), ("asyncio", reference)):

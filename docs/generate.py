@@ -11,14 +11,14 @@ import itertools
 import re
 from pathlib import Path
 
-from pytest_shimmy import defaults, errors, fixtures, settings
+from pytest_shimmy import defaults, errors, fixtures, table
 
 PAGE = Path(__file__).with_name("reference.md")
 
 
 def settings_table() -> str:
     rows = ["| flag | ini option | environment | meaning |", "|---|---|---|---|"]
-    for row in settings.TABLE:
+    for row in table.TABLE:
         meaning = row.help.replace("|", "\\|")
         rows.append(f"| `{row.flag}` | `{row.ini}` | `{row.variable}` | {meaning} |")
     return "\n".join(rows)

@@ -123,9 +123,7 @@ def bundled_fake(release: str | None = None) -> Executable:
             f"{', '.join(RELEASES)}.",
             {"release": version, "imitated": list(RELEASES)},
         )
-    return Executable(
-        python_command("fake_shimmy.__main__", "fake_shimmy", "httptools"), version, True
-    )
+    return Executable(python_command("fake_shimmy.__main__", "fake_shimmy"), version, True)
 
 
 def python_command(module: str, *packages: str) -> tuple[str, ...]:

@@ -89,11 +89,11 @@ class Running:
 
 
 def read_all(sock: socket.socket) -> bytes:
-    received = b""
+    received = bytearray()
     with contextlib.suppress(ConnectionResetError):
         while data := sock.recv(65536):
             received += data
-    return received
+    return bytes(received)
 
 
 class Shimmy:

@@ -227,7 +227,7 @@ def test_help_lists_every_setting_and_works_with_a_broken_path(
     monkeypatch.setenv("PYTEST_SHIMMY_PATH", "/no/such/shimmy")
     result = run("--help")
     assert result.ret == 0
-    from pytest_shimmy.settings import TABLE
+    from pytest_shimmy.table import TABLE
 
     for row in TABLE:
         result.stdout.fnmatch_lines(f"*{row.flag}*")

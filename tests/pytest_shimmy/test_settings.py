@@ -17,14 +17,8 @@ from hypothesis import strategies as st
 
 from fake_shimmy.releases import RELEASES
 from pytest_shimmy import Settings, ShimmyProcessDefaults
-from pytest_shimmy.settings import (
-    TABLE,
-    BadSettingError,
-    Setting,
-    add_arguments,
-    load,
-    register,
-)
+from pytest_shimmy.settings import BadSettingError, add_arguments, load, register
+from pytest_shimmy.table import TABLE, Setting
 
 ROWS = {row.name: row for row in TABLE}
 
