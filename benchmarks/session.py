@@ -95,17 +95,21 @@ def measure(bench: Bench) -> Iterator[Result]:
         runs.module(runs.formatted(MIRAKURU_SERVER))
     else:
         yield Missing("mirakuru fixture", not_installed(peers.MIRAKURU))
-    parallel = "def test_one():\n    pass\n\ndef test_two():\n    pass\n"
-    add(PARALLEL, parallel, "-n", "2", xdist=True)
-    both = parallel.replace("()", "(shimmy_server)")
-    add("shimmy_server, fake, -n 2", both, "-n", "2", xdist=True)
     real = ("--shimmy-path", bench.shimmy_path or "", "--shimmy-models-dir", str(bench.models))
     if bench.shimmy_path is None:
         yield Missing("real", NO_REAL)
     else:
         add("shimmy_server, real", TESTS[SERVER], *real)
-        add("shimmy_server, real, -n 2", both, "-n", "2", *real, xdist=True)
-    values = interleave(bench.rounds(10, 2), subjects)
+    if bench.quick:
+        yield Missing("-n 2", "takes too long for --quick")
+    else:
+        parallel = "def test_one():\n    pass\n\ndef test_two():\n    pass\n"
+        both = parallel.replace("()", "(shimmy_server)")
+        add(PARALLEL, parallel, "-n", "2", xdist=True)
+        add("shimmy_server, fake, -n 2", both, "-n", "2", xdist=True)
+        if bench.shimmy_path is not None:
+            add("shimmy_server, real, -n 2", both, "-n", "2", *real, xdist=True)
+    values = interleave(bench.rounds(10, 3), subjects)
     for name, found in values.items():
         yield Figure(name, "ms", found)
     for name, baseline in baselines.items():

@@ -6,27 +6,18 @@ Knows settings, sharing and servers, but not pytest; `plugin` and `fixtures` cal
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .anchor import Run
 from .defaults import ShimmyProcessDefaults
 from .options import ShimmyProcessOptions
 from .protocol import Farewell
 from .server import ShimmyServer, attach
 from .settings import Settings
-from .sharing import (
-    Anchor,
-    Link,
-    Plan,
-    Run,
-    host_id,
-    join,
-    launch,
-    private_directory,
-)
+from .sharing import Link, Plan, join, launch, private_directory
 
 PLACEHOLDER = "placeholder"
 """Id of the model that the fake gets when nobody said which models it should have."""
@@ -50,10 +41,9 @@ END_TIMEOUT = ShimmyProcessDefaults.stop_grace + 2
 class Harness:
     """Made once per pytest process, before it is known whether any test needs a server."""
 
-    def __init__(self, worker_id: str | None, shared_run: Mapping[str, Any] | None) -> None:
+    def __init__(self, run: Run, worker_id: str | None) -> None:
+        self._run = run
         self._worker_id = worker_id
-        self._run = _run_from(shared_run) if shared_run is not None else None
-        self._anchor: Anchor | None = None
         self._links: list[Link] = []
         self._servers: dict[str, ShimmyServer] = {}
         self.current: ShimmyServer | None = None
@@ -61,19 +51,7 @@ class Harness:
         self.private: list[ShimmyServer] = []
         """Servers of the running test alone."""
         self.farewells: list[Farewell] = []
-        """Known after `finish`: one for each server that ended with this run."""
-
-    @property
-    def run(self) -> Run:
-        if self._run is None:
-            self._run = Run(uuid.uuid4().hex, None)
-        return self._run
-
-    def invite_workers(self) -> dict[str, Any]:
-        """For the xdist controller: what a worker needs to take part in this run."""
-        if self._anchor is None:
-            self._anchor = Anchor()
-        return {"id": self.run.id, "anchor": self._anchor.address, "host": host_id()}
+        """One for each server that ended because of this process."""
 
     def shared_server(self, settings: Settings) -> ShimmyServer:
         """The run's server for `settings`, started by whoever asks first. Raises `ShimmyError`."""
@@ -82,7 +60,7 @@ class Harness:
             if settings.mode == "attached":
                 server = attach(settings)
             else:
-                link = join(self.run, key, lambda directory: plan(settings, directory))
+                link = join(self._run, key, lambda directory: plan(settings, directory))
                 self._links.append(link)
                 server = _server(settings, link)
             if settings.model is not None:
@@ -95,8 +73,10 @@ class Harness:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
         if settings.mode == "attached":
             return attach(settings)
-        directory = private_directory(self.run)
-        link = launch(self.run_without_anchor, directory, plan(settings, directory))
+        # It is held by this process alone, and not by the controller too.
+        run = self._run._replace(anchor=None)
+        directory = private_directory(run)
+        link = launch(run, directory, plan(settings, directory))
         try:
             server = _server(settings, link)
         except BaseException:
@@ -104,11 +84,6 @@ class Harness:
             raise
         self.private.append(server)
         return server
-
-    @property
-    def run_without_anchor(self) -> Run:
-        """A private server is held by its test process alone, not by the controller too."""
-        return self.run._replace(anchor=None)
 
     def stop(self, server: ShimmyServer) -> None:
         """End a private server."""
@@ -127,9 +102,6 @@ class Harness:
         self._links.clear()
         self._servers.clear()
         self.current = None
-        anchor, self._anchor = self._anchor, None
-        if anchor is not None:
-            self.farewells += anchor.end(END_TIMEOUT)
 
     def _key(self, settings: Settings) -> str:
         fields = asdict(settings)
@@ -183,11 +155,3 @@ def _server(settings: Settings, link: Link) -> ShimmyServer:
     host = f"[{snapshot.host}]" if ":" in snapshot.host else snapshot.host
     url = f"http://{host}:{snapshot.port}"
     return ShimmyServer(settings, url, snapshot.version, link, offset)
-
-
-def _run_from(invitation: Mapping[str, Any]) -> Run:
-    # A worker on another host cannot reach the controller's anchor; there, the workers alone
-    # hold their host's server.
-    here = invitation["host"] == host_id()
-    host, port = invitation["anchor"]
-    return Run(invitation["id"], (host, port) if here else None)

@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from .anchor import LOOPBACK
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError
 from .manager import ShimmyProcessManager
 from .options import ShimmyProcessOptions
-from .protocol import LOOPBACK, Channel, Death, Farewell, Snapshot
+from .protocol import Channel, Death, Farewell, Snapshot
 
 KEPT_LOGS = 20
 """How many logs of failed runs are kept; older ones are removed."""

@@ -11,7 +11,16 @@ import pytest
 
 from . import fixtures, settings
 from .errors import ShimmyError
-from .state import COUNTS, HARNESS, SETTINGS, VERSION, harness_of, settings_of
+from .state import (
+    COUNTS,
+    FAREWELLS,
+    HARNESS,
+    SETTINGS,
+    VERSION,
+    anchor_of,
+    finish,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from .server import ShimmyServer
@@ -75,7 +84,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: called in the controller for each worker that it starts."""
-    node.workerinput["shimmy"] = harness_of(node.config).invite_workers()
+    node.workerinput["shimmy"] = anchor_of(node.config).invitation()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -172,24 +181,16 @@ def pytest_terminal_summary(
 ) -> None:
     from . import report
 
-    harness = config.stash.get(HARNESS, None)
-    farewells = [] if harness is None else harness.farewells
-    counts = config.stash[COUNTS]
-    for line in report.summary(counts, farewells):
+    farewells = config.stash.get(FAREWELLS, None)
+    for line in report.summary(config.stash[COUNTS], farewells or ()):
         terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # Last: by now xdist's workers have gone, and with them their hold on the servers.
-    _finish(session.config)
+    finish(session.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    _finish(config)
-
-
-def _finish(config: pytest.Config) -> None:
-    harness = config.stash.get(HARNESS, None)
-    if harness is not None:
-        harness.finish()
+    finish(config)

@@ -12,7 +12,6 @@ import socket
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-LOOPBACK = "127.0.0.1"
 MAX_LINE = 1 << 20
 
 Op = Literal["ready", "status", "keep_log"]

@@ -19,19 +19,20 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from .anchor import LOOPBACK, Run
 from .binary import python_command
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
 from .keeper import KeeperSpec, RendezvousFile, remove_remains
 from .options import ShimmyProcessOptions
 from .paths import runtime_dir, subdir
-from .protocol import LOOPBACK, Channel, Farewell, Op, Snapshot
+from .protocol import Channel, Farewell, Op, Snapshot
 
 START_LOCKS = 64
 """Start locks are shared by hash, so that none has to be made or removed per run."""
@@ -51,51 +52,23 @@ class Plan(NamedTuple):
     """The log is where the user wants it: neither moved nor removed."""
 
 
-class Run(NamedTuple):
-    """A test run, as far as this machine takes part in it."""
-
-    id: str
-    anchor: tuple[str, int] | None
-    """The xdist controller's `Anchor`, when it is on this machine."""
-
-
-class Anchor:
-    """The xdist controller's hold on all servers of its run, whether it knows of them or not.
-
-    Keepers connect to it and watch the connection. It is never answered: an established
-    connection in a listener's queue lasts as long as the listener, so the controller pays one
-    socket and no thread, and lets go by dying, however it dies.
-    """
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
-        self.address: tuple[str, int] = self._listener.getsockname()[:2]
-
-    def end(self, timeout: float) -> list[Farewell]:
-        """Let go, and `part` from all keepers that have called."""
-        keepers = []
-        self._listener.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                keepers.append(Channel(self._listener.accept()[0]))
-        self._listener.close()
-        return part(keepers, timeout)
-
-
-def part(keepers: list[Channel], timeout: float, name: str | None = None) -> list[Farewell]:
+def part(
+    keepers: Iterable[Channel | socket.socket], timeout: float, name: str | None = None
+) -> list[Farewell]:
     """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
 
     Returns the last words of those that ended. One that was killed has none, and leaves its files
     to us; `name` is its directory's, if it has not said so itself.
     """
     deadline = time.monotonic() + timeout
-    for keeper in keepers:
+    channels = [keeper if isinstance(keeper, Channel) else Channel(keeper) for keeper in keepers]
+    for channel in channels:
         with contextlib.suppress(OSError):
-            keeper.socket.shutdown(socket.SHUT_WR)
+            channel.socket.shutdown(socket.SHUT_WR)
     farewells = []
-    for keeper in keepers:
-        with contextlib.suppress(OSError, ValueError), contextlib.closing(keeper):
-            if farewell := _last_words(keeper, deadline, name):
+    for channel in channels:
+        with contextlib.suppress(OSError, ValueError), contextlib.closing(channel):
+            if farewell := _last_words(channel, deadline, name):
                 farewells.append(farewell)
     return farewells
 
@@ -211,15 +184,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def host_id() -> str:
-    """Equal for processes that reach each other's loopback addresses."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
-    except OSError:
-        return socket.gethostname()
 
 
 def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:

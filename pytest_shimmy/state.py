@@ -10,12 +10,16 @@ import pytest
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .anchor import Anchor
     from .harness import Harness
+    from .protocol import Farewell
 
-SETTINGS = pytest.StashKey[Settings]()
-HARNESS = pytest.StashKey["Harness"]()
-VERSION = pytest.StashKey[str | None]()
-COUNTS = pytest.StashKey[Counter[str]]()
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
+ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
+FAREWELLS: pytest.StashKey[list[Farewell]] = pytest.StashKey()
+VERSION: pytest.StashKey[str | None] = pytest.StashKey()
+COUNTS: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -27,12 +31,36 @@ def harness_of(config: pytest.Config) -> Harness:
     """This process's harness, made (and its modules loaded) at the first call."""
     harness = config.stash.get(HARNESS, None)
     if harness is None:
+        from .anchor import Run
         from .harness import Harness
 
-        worker = getattr(config, "workerinput", None)
-        harness = config.stash[HARNESS] = (
-            Harness(None, None)
-            if worker is None
-            else Harness(worker["workerid"], worker.get("shimmy"))
-        )
+        worker = getattr(config, "workerinput", {})
+        invitation = worker.get("shimmy")
+        run = Run.alone() if invitation is None else Run.invited(invitation)
+        harness = config.stash[HARNESS] = Harness(run, worker.get("workerid"))
     return harness
+
+
+def anchor_of(config: pytest.Config) -> Anchor:
+    """The xdist controller's anchor, made at the first call."""
+    from .anchor import Anchor
+
+    if ANCHOR not in config.stash:
+        config.stash[ANCHOR] = Anchor()
+    return config.stash[ANCHOR]
+
+
+def finish(config: pytest.Config) -> None:
+    """Let go of all servers; may be called twice. What they say last is in `FAREWELLS`."""
+    farewells = config.stash.setdefault(FAREWELLS, [])
+    harness = config.stash.get(HARNESS, None)
+    if harness is not None:
+        harness.finish()
+        farewells += harness.farewells
+        harness.farewells = []
+    anchor = config.stash.get(ANCHOR, None)
+    if anchor is not None and (keepers := anchor.let_go()):
+        from .harness import END_TIMEOUT
+        from .sharing import part
+
+        farewells += part(keepers, END_TIMEOUT)

@@ -20,11 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_shimmy import sharing
+from pytest_shimmy.anchor import Anchor, Run
 from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.keeper import KEPT_LOGS, RendezvousFile
 from pytest_shimmy.options import ShimmyProcessOptions
-from pytest_shimmy.sharing import Anchor, Link, Plan, Run
+from pytest_shimmy.sharing import Link, Plan
 
 SOON = 5.0
 """Seconds within which an end must be complete; it takes a few hundredths."""
@@ -101,9 +102,10 @@ JOIN = """
 import sys
 from pathlib import Path
 from test_sharing import plan
-from pytest_shimmy import sharing
+from pytest_shimmy import anchor, sharing
+from pytest_shimmy.anchor import Anchor, Run
 sys.stdin.readline()
-link = sharing.join(sharing.Run(sys.argv[1], None), "key", plan)
+link = sharing.join(anchor.Run(sys.argv[1], None), "key", plan)
 print(link.ready().pid, flush=True)
 sys.stdin.readline()
 """
@@ -160,28 +162,26 @@ def test_one_leaves_and_the_other_keeps_the_server(join: Join, run: Run) -> None
     assert second.ready().pid == server
 
 
-def test_an_anchor_holds_the_server_while_nobody_else_does(
-    join: Join, run: Run, runtime_dir: Path
-) -> None:
+def test_an_anchor_holds_the_server_while_nobody_else_does(join: Join, runtime_dir: Path) -> None:
     anchor = Anchor()
-    link = join(run._replace(anchor=anchor.address))
+    run = Run.invited(anchor.invitation())
+    link = join(run)
     server = link.ready().pid
     assert link.leave(0.0) == []
-    later = join(run._replace(anchor=anchor.address))
+    later = join(run)
     assert later.ready().pid == server
     # It lets go of a server that somebody else would still hold: the run is over.
-    assert len(anchor.end(SOON)) == 1
+    assert len(sharing.part(anchor.let_go(), SOON)) == 1
     assert is_gone(server)
     assert list((runtime_dir / "servers").iterdir()) == []
 
 
-def test_no_server_is_started_for_a_controller_that_is_gone(
-    join: Join, run: Run, runtime_dir: Path
-) -> None:
+def test_no_server_is_started_for_a_controller_that_is_gone(join: Join, runtime_dir: Path) -> None:
     anchor = Anchor()
-    anchor.end(0.0)
+    run = Run.invited(anchor.invitation())
+    assert anchor.let_go() == []
     with pytest.raises(ShimmyError) as caught:
-        join(run._replace(anchor=anchor.address))
+        join(run)
     assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
     assert list((runtime_dir / "servers").iterdir()) == []
 
