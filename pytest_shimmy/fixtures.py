@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ShimmyError
 from .settings import Settings
-from .state import harness_of, settings_of
+from .state import failures_reported, harness_of, settings_of
 
 if TYPE_CHECKING:
     import openai
@@ -35,10 +34,8 @@ def shimmy_server(
     pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
 ) -> ShimmyServer:
     """A running server, shared by the whole run: bundled fake, real executable, or attached."""
-    try:
+    with failures_reported():
         return harness_of(pytestconfig).shared_server(shimmy_settings.but(gpu=_shimmy_gpu))
-    except ShimmyError as error:
-        _fail(error)
 
 
 @pytest.fixture
@@ -66,10 +63,8 @@ def make_shimmy_server(
 @pytest.fixture(scope="session")
 def shimmy_model(shimmy_server: ShimmyServer) -> str:
     """The model id to put in requests."""
-    try:
+    with failures_reported():
         return shimmy_server.model
-    except ShimmyError as error:
-        _fail(error)
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +93,3 @@ def shimmy_env(shimmy_server: ShimmyServer, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
-
-
-def _fail(error: ShimmyError) -> NoReturn:
-    """End the test with the message alone: our own frames would tell its reader nothing."""
-    __tracebackhide__ = True
-    pytest.fail(str(error), pytrace=False)

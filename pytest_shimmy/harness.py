@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ class Harness:
         self.current = None
 
     def _key(self, settings: Settings) -> str:
-        fields = asdict(settings)
+        fields = settings._asdict()
         del fields["sources"]
         fields["require"] = sorted(settings.require)
         # Relative names in a server's arguments and its ./models depend on where it is started.

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from . import fixtures, settings
-from .errors import ShimmyError
 from .state import (
-    COUNTS,
     FAREWELLS,
     HARNESS,
     SETTINGS,
     VERSION,
     anchor_of,
+    failures_reported,
     finish,
     settings_of,
 )
@@ -49,28 +47,21 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except settings.BadSettingError as error:
         raise pytest.UsageError(str(error)) from None
-    counts = config.stash[COUNTS] = Counter()
-    config.pluginmanager.register(_Counter(counts), "shimmy-counter")
-    config.stash[VERSION] = None
     # A worker's controller has looked already; --help must work whatever is set.
     if not hasattr(config, "workerinput") and not config.option.help:
-        config.stash[VERSION] = _look_at_server(settings_of(config))
+        _look_at_executable(config)
 
 
-def _look_at_server(chosen: settings.Settings) -> str | None:
-    """The version for the header; a broken executable is found now and not in every test."""
-    if chosen.mode == "fake":
-        from fake_shimmy.releases import NEWEST
-
-        return chosen.fake_version or NEWEST
-    if chosen.mode == "attached":
-        from .health import version_at
-
-        return version_at(chosen.url or "")
+def _look_at_executable(config: pytest.Config) -> None:
+    """A broken executable is found now, and not in every test."""
+    chosen = settings_of(config)
+    if chosen.mode != "real":
+        return
     from .binary import identify
+    from .errors import ShimmyError
 
     try:
-        return identify(chosen.path or "").version
+        config.stash[VERSION] = identify(chosen.path or "").version
     except ShimmyError as error:
         raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
 
@@ -78,7 +69,17 @@ def _look_at_server(chosen: settings.Settings) -> str | None:
 def pytest_report_header(config: pytest.Config) -> str:
     from . import report
 
-    return report.header(settings_of(config), config.stash[VERSION])
+    chosen = settings_of(config)
+    version = config.stash.get(VERSION, None)
+    if chosen.mode == "fake":
+        from fake_shimmy.releases import NEWEST
+
+        version = chosen.fake_version or NEWEST
+    elif chosen.mode == "attached":
+        from .health import version_at
+
+        version = version_at(chosen.url or "")
+    return report.header(chosen, version)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,25 +98,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     _apply_markers(item)
     for server in _servers_in_use(item):
-        try:
+        with failures_reported():
             server.begin_test()
-        except ShimmyError as error:
-            pytest.fail(str(error), pytrace=False)
 
 
 def _apply_markers(item: pytest.Item) -> None:
-    from . import report
+    for name, may_be_required in (
+        ("shimmy_real", "real"),
+        ("shimmy_fake", ""),
+        ("shimmy_gpu", "gpu"),
+    ):
+        marker = item.get_closest_marker(name)
+        if marker is not None:
+            from . import report
 
-    chosen = settings_of(item.config)
-    for marker in ("shimmy_real", "shimmy_fake"):
-        if item.get_closest_marker(marker) is not None:
-            reason = report.unmet(marker, chosen.mode)
+            chosen = settings_of(item.config)
+            reason = report.unmet(name, marker.args, chosen.mode)
             if reason is not None:
-                _skip(reason, must_run=marker == "shimmy_real" and "real" in chosen.require)
-    gpu = item.get_closest_marker("shimmy_gpu")
-    if gpu is not None:
-        reason = report.gpu_unmet(gpu.args, "this version cannot read the backend in use back")
-        _skip(reason, must_run="gpu" in chosen.require)
+                _skip(reason, must_run=may_be_required in chosen.require)
 
 
 def _skip(reason: str, must_run: bool) -> NoReturn:
@@ -139,6 +139,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
+    from .errors import ShimmyError
     from .report import deaths_section, log_section
 
     server.keep_log()
@@ -164,26 +165,21 @@ def _servers_in_use(item: pytest.Item) -> list[ShimmyServer]:
     return servers
 
 
-class _Counter:
-    """Counts the tests per kind of server; a plugin of its own because the hook has no config."""
-
-    def __init__(self, counts: Counter[str]) -> None:
-        self._counts = counts
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        mode = getattr(report, REPORT_MODE, None)
-        if mode is not None:
-            self._counts[mode] += 1
-
-
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    from . import report
-
+    modes = [
+        getattr(test, REPORT_MODE)
+        for tests in terminalreporter.stats.values()
+        for test in tests
+        if hasattr(test, REPORT_MODE)
+    ]
     farewells = config.stash.get(FAREWELLS, None)
-    for line in report.summary(config.stash[COUNTS], farewells or ()):
-        terminalreporter.write_line(line)
+    if modes or farewells:
+        from . import report
+
+        for line in report.summary(modes, farewells or ()):
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .defaults import ShimmyProcessDefaults
 from .protocol import Death, Farewell
@@ -38,41 +38,35 @@ def deaths_section(deaths: Sequence[Death]) -> str:
     )
 
 
-def unmet(marker: str, mode: Mode) -> str | None:
+def unmet(marker: str, arguments: Sequence[str], mode: Mode) -> str | None:
     """Why a test with that marker cannot run on that kind of server; None when it can."""
-    servers = {
-        "fake": "the bundled fake",
-        "real": "a real executable",
-        "attached": "an attached server",
-    }
+    if marker == "shimmy_gpu":
+        wanted = " or ".join(arguments) or "a GPU"
+        return (
+            f"needs a server that verifiably uses {wanted}, and this version of pytest-shimmy "
+            "cannot read the backend in use back"
+        )
     if marker == "shimmy_real" and mode == "fake":
         return (
             "needs a real shimmy, and this run uses the bundled fake; "
             "run it with --shimmy-path=EXECUTABLE or --shimmy-url=URL"
         )
     if marker == "shimmy_fake" and mode != "fake":
-        return (
-            f"needs the bundled fake, and this run uses {servers[mode]}; run it with --shimmy-fake"
-        )
+        server = "an attached server" if mode == "attached" else "a real executable"
+        return f"needs the bundled fake, and this run uses {server}; run it with --shimmy-fake"
     return None
 
 
-def gpu_unmet(wanted: Sequence[str], evidence: str) -> str:
-    """Why a test that is marked for a GPU backend cannot run."""
-    return f"needs a server that verifiably uses {' or '.join(wanted) or 'a GPU'}: {evidence}"
-
-
-def summary(counts: Mapping[str, int], farewells: Sequence[Farewell]) -> list[str]:
-    """The lines at the end of a run."""
+def summary(modes: Sequence[str], farewells: Sequence[Farewell]) -> list[str]:
+    """The lines at the end of a run; `modes` has the kind of server of each test that used one."""
     lines = []
-    if any(counts.values()):
-        parts = [
-            f"{counts.get('fake', 0)} on the fake",
-            f"{counts.get('real', 0)} on a real executable",
-            f"{counts.get('attached', 0)} on an attached server",
-        ]
-        total = sum(counts.values())
-        lines.append(f"shimmy: {total} test{'s' * (total != 1)} used a server: {', '.join(parts)}")
+    if modes:
+        count = len(modes)
+        lines.append(
+            f"shimmy: {count} test{'s' * (count != 1)} used a server: "
+            f"{modes.count('fake')} on the fake, {modes.count('real')} on a real executable, "
+            f"{modes.count('attached')} on an attached server"
+        )
     for farewell in farewells:
         if farewell.restarts:
             lines.append(f"shimmy: the server on port {farewell.port} was restarted "

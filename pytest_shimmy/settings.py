@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from .defaults import ShimmyProcessDefaults
 from .table import TABLE, Setting, means_file
@@ -23,8 +23,7 @@ class BadSettingError(ValueError):
     """A value that cannot be meant. The text names the setting, its source and what is allowed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of one run, checked and with defaults filled in. Times are seconds."""
 
     path: str | None = None
@@ -57,7 +56,7 @@ class Settings:
     """Further environment of the server."""
     log_dir: str | None = None
     """Where server logs are kept; None: a temporary file, kept only when a test failed."""
-    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    sources: Mapping[str, str] = MappingProxyType({})
     """Where each value that is not a default came from."""
 
     def but(self, **changes: Any) -> Settings:
@@ -78,7 +77,7 @@ class Settings:
             raise BadSettingError(f"{' and '.join(chosen)} contradict each other: give one of them")
         if chosen:
             values = {"path": None, "url": None, "fake": False, **values}
-        return replace(self, **values)
+        return self._replace(**values)
 
     @property
     def mode(self) -> Mode:
@@ -93,18 +92,11 @@ class Settings:
         return self.model if self.model is not None and means_file(self.model) else None
 
 
-class Parser(Protocol):
-    """The part of `pytest.Parser` that is used here."""
-
-    def getgroup(self, name: str, description: str = ...) -> Any: ...
-    def addini(self, name: str, help: str, type: Any = ..., default: Any = ...) -> None: ...
-
-
 INI_TYPES = {"one": "string", "many": "linelist", "switch": "bool"}
 
 
-def register(parser: Parser) -> None:
-    """Add every row of the table to pytest's command line and ini file."""
+def register(parser: Any) -> None:
+    """Add every row of the table to the command line and ini file of a `pytest.Parser`."""
     add_arguments(parser.getgroup("shimmy", "shimmy (LLM server)").addoption)
     for row in TABLE:
         parser.addini(row.ini, row.help, type=INI_TYPES[row.kind], default=None)
@@ -210,7 +202,7 @@ def _settle(settings: Settings) -> Settings:
                     f"for the bundled fake, the second for another server. Drop one of them"
                     + ("." if sources["fake"].startswith("--") else ", or add --no-shimmy-fake.")
                 )
-        return replace(settings, path=None, url=None)
+        return settings._replace(path=None, url=None)
     if settings.path is not None and settings.url is not None:
         strength = ["--", "env", "ini"]
         path_rank, url_rank = (
@@ -223,6 +215,6 @@ def _settle(settings: Settings) -> Settings:
                 "a server, the second attaches to one. Drop one of them."
             )
         if path_rank < url_rank:
-            return replace(settings, url=None)
-        return replace(settings, path=None)
+            return settings._replace(url=None)
+        return settings._replace(path=None)
     return settings

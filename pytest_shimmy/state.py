@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
 FAREWELLS: pytest.StashKey[list[Farewell]] = pytest.StashKey()
 VERSION: pytest.StashKey[str | None] = pytest.StashKey()
-COUNTS: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -48,6 +48,23 @@ def anchor_of(config: pytest.Config) -> Anchor:
     if ANCHOR not in config.stash:
         config.stash[ANCHOR] = Anchor()
     return config.stash[ANCHOR]
+
+
+@contextlib.contextmanager
+def failures_reported() -> Iterator[None]:
+    """Turn a `ShimmyError` into the failure of the test that is running.
+
+    With the message alone: our own frames would tell its reader nothing.
+    """
+    from .errors import ShimmyError
+
+    try:
+        yield
+    except ShimmyError as error:
+        message = str(error)
+    else:
+        return
+    pytest.fail(message, pytrace=False)
 
 
 def finish(config: pytest.Config) -> None:
