@@ -61,13 +61,15 @@ def locate(path: str | os.PathLike[str]) -> Path:
                 {"path": text, "looked_in": looked},
             )
         return Path(found).absolute()
-    candidate = Path(text).expanduser().absolute()
+    candidate = Path(text)
     try:
+        candidate = candidate.expanduser().absolute()
         mode = candidate.stat().st_mode
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error  # no such user, a null byte, a long name
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_FOUND,
-            f"no shimmy executable at {candidate}: {error.strerror or error}.\n{INSTALL_HINT}\n"
+            f"no shimmy executable at {candidate}: {why}.\n{INSTALL_HINT}\n"
             "or leave the path out to use the bundled fake.",
             {"path": str(candidate)},
         ) from error

@@ -59,7 +59,10 @@ def async_openai_client(
     """
     if "http_client" not in kwargs:
         kwargs["http_client"] = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(base_url))
-    kwargs["default_headers"] = {"connection": "close", **kwargs.get("default_headers", {})}
+    kwargs["default_headers"] = {
+        "connection": "close",
+        **(kwargs.get("default_headers") or {}),
+    }
     client = ShimmyAsyncOpenAI if say_stream else openai.AsyncOpenAI
     return client(**_defaults(base_url, kwargs))
 

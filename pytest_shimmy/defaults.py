@@ -43,6 +43,11 @@ class ShimmyProcessDefaults:
     version_timeout: Final = 10.0
     """``shimmy --version`` and other questions that an executable answers without a model."""
 
+    port_attempts: Final = 10
+    """Ports to try in turn when the server finds them taken by strangers."""
+    listener_timeout: Final = 5.0
+    """How long `ensure_ready` and `stop` wait for listeners that are still busy."""
+
     log_memory: Final = 64 * 1024
     """How much of the newest server output is kept in memory; the file has all of it."""
     log_tail_lines: Final = 40

@@ -71,11 +71,12 @@ def _judge(answer: bytes) -> Probe:
     try:
         # From brace to brace: a proxy or another release may answer in chunks.
         document = json.loads(body[start : end + 1]) if start >= 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not is_shimmy(document):
         return Probe(False, True, f"/health answered 200, but not as shimmy: {body[:80]!r}")
-    return Probe(True, True, "healthy", str(document.get("version")))
+    version = document.get("version")
+    return Probe(True, True, "healthy", version if isinstance(version, str) else None)
 
 
 def version_at(url: str, timeout: float = 1.0) -> str | None:
@@ -99,21 +100,24 @@ def is_loopback(url: str) -> bool:
 
 INVISIBLE = 0
 """`listener`: somebody listens, but it is a process that this user may not see."""
+NOBODY = -1
+"""`listener`: nobody listens."""
 
 
 def listener(port: int, likely: int) -> int | None:
     """Process id of whoever listens on TCP `port`, looking at process `likely` first.
 
-    `INVISIBLE` when the owner is hidden from this user; None when nobody listens or the system
-    does not say (no ``/proc/net`` in some sandboxes).
+    `NOBODY`, `INVISIBLE`, or None when the system does not say (no ``/proc/net`` in some
+    sandboxes).
     """
     return _listener_proc(port, likely) if sys.platform == "linux" else _listener_psutil(port)
 
 
 def _listener_proc(port: int, likely: int) -> int | None:
-    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
-    if not sockets:
-        return None
+    inodes = _listening_inodes(port)
+    if not inodes:
+        return None if inodes is None else NOBODY
+    sockets = {f"socket:[{inode}]" for inode in inodes}
     if _holds(likely, sockets):
         return likely
     for name in os.listdir("/proc"):  # noqa: PTH208
@@ -134,10 +138,12 @@ def _holds(pid: int, sockets: set[str]) -> bool:
     return False
 
 
-def _listening_inodes(port: int) -> list[str]:
+def _listening_inodes(port: int) -> list[str] | None:
+    """The sockets that listen on `port`; None when there is no table to look in."""
+    inodes: list[str] | None = None
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        inodes = []
         with contextlib.suppress(OSError), open(table) as rows:
+            inodes = inodes or []
             next(rows)
             for row in rows:
                 column = row.split()
@@ -147,9 +153,7 @@ def _listening_inodes(port: int) -> list[str]:
                     break
                 if int(column[1].rpartition(":")[2], 16) == port:
                     inodes.append(column[9])
-        if inodes:
-            return inodes
-    return []
+    return inodes
 
 
 def _listener_psutil(port: int) -> int | None:
@@ -164,4 +168,4 @@ def _listener_psutil(port: int) -> int | None:
                     return int(process.pid)
         except psutil.Error:
             hidden = True
-    return INVISIBLE if hidden else None
+    return INVISIBLE if hidden else NOBODY

@@ -15,21 +15,19 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from . import failures, ports
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
 from .events import (
     Crash,
-    Event,
     EventName,
     Failed,
     Output,
@@ -38,20 +36,21 @@ from .events import (
     Starting,
     Stopped,
 )
+from .listeners import Listener, Listeners
 from .options import ShimmyProcessOptions
 from .process import ExitStatus, Log, Process
 from .startup import Startup
 
 State = Literal["idle", "starting", "ready", "stopping", "failed"]
-Listener = Callable[[Any], object]
 
 
 class ShimmyProcessManager:
     """Starts, watches, restarts and stops one shimmy server. Thread-safe.
 
     A context manager: leaving it stops the server. `start` returns at once; `ensure_ready` waits.
-    Listeners are called on the manager's threads, one at a time per thread; an exception in one
-    is reported through `sys.excepthook`'s threading twin and changes nothing else.
+    Listeners are called on a thread of their own, one at a time and in order. They may call any
+    method here; what they raise goes to `threading.excepthook` and changes nothing else. When
+    `ensure_ready` and `stop` return, they have heard of it.
     """
 
     def __init__(self) -> None:
@@ -60,7 +59,7 @@ class ShimmyProcessManager:
         self._error: ShimmyError | None = None
         self._stopping = False
         self._supervisor: threading.Thread | None = None
-        self._listeners: dict[str, list[Listener]] = {}
+        self._listeners = Listeners()
         self._options: ShimmyProcessOptions | None = None
         self._port: int | None = None
         self._version: str | None = None
@@ -114,6 +113,8 @@ class ShimmyProcessManager:
             settled = self._changed.wait_for(
                 lambda: self._state in ("ready", "failed", "idle"), timeout
             )
+        self._listeners.wait(ShimmyProcessDefaults.listener_timeout)
+        with self._changed:
             if self._state == "ready":
                 return
             if self._error is not None:
@@ -134,9 +135,9 @@ class ShimmyProcessManager:
             self._changed.notify_all()
         if process is not None:
             process.terminate()  # at once: the supervisor may be waiting for a silent server
-        # A listener may call this on the supervisor's own thread: it cannot wait for itself.
-        if supervisor is not None and supervisor is not threading.current_thread():
+        if supervisor is not None:
             supervisor.join()
+            self._listeners.wait(ShimmyProcessDefaults.listener_timeout)
         with self._changed:
             if self._state == "failed":
                 self._set("idle")
@@ -212,13 +213,11 @@ class ShimmyProcessManager:
     def on(self, event: Literal["error"], listener: Callable[[Failed], object]) -> None: ...
     def on(self, event: EventName, listener: Listener) -> None:
         """Call `listener(payload)` at each `event`; the payloads are in `pytest_shimmy.events`."""
-        with self._changed:
-            self._listeners.setdefault(event, []).append(listener)
+        self._listeners.add(event, listener)
 
     def off(self, event: EventName, listener: Listener) -> None:
         """Undo `on`. A listener that is not there is ignored."""
-        with self._changed, contextlib.suppress(ValueError, KeyError):
-            self._listeners[event].remove(listener)
+        self._listeners.remove(event, listener)
 
     def __enter__(self) -> ShimmyProcessManager:
         return self
@@ -258,9 +257,9 @@ class ShimmyProcessManager:
                 self._error = None if self._stopping else error
                 self._set("failed" if self._error else "idle")
             if self._error is not None:
-                self._emit("error", Failed(self._error))
+                self._listeners.tell("error", Failed(self._error))
             elif exit_status is not None:
-                self._emit("stopped", Stopped(exit_status))
+                self._listeners.tell("stopped", Stopped(exit_status))
 
     def _serve(
         self, startup: Startup, options: ShimmyProcessOptions, cleanup: contextlib.ExitStack
@@ -286,9 +285,10 @@ class ShimmyProcessManager:
             except ShimmyError as error:
                 lease.release()
                 # A stranger bound it between our probe and the server's bind: the next one.
-                if error.code is not ShimmyErrorCode.PORT_IN_USE:
-                    raise
                 taken |= {lease.port}
+                last_try = len(taken) >= ShimmyProcessDefaults.port_attempts
+                if error.code is not ShimmyErrorCode.PORT_IN_USE or last_try:
+                    raise
             else:
                 lease.release()
                 return None
@@ -304,7 +304,9 @@ class ShimmyProcessManager:
                 ShimmyProcessDefaults.restart_backoff_max,
             )
             self._restarts += 1
-            self._emit("restarting", Restarting(crash, self._restarts, options.max_restarts, delay))
+            self._listeners.tell(
+                "restarting", Restarting(crash, self._restarts, options.max_restarts, delay)
+            )
             with self._changed:
                 if self._changed.wait_for(lambda: self._stopping, delay):
                     return
@@ -325,11 +327,11 @@ class ShimmyProcessManager:
         }
 
         def on_output(stream: str, data: bytes) -> None:
-            if self._listeners.get(stream):
-                self._emit(stream, Output(decoders[stream].decode(data)))
+            if self._listeners.want(stream):
+                self._listeners.tell(stream, Output(decoders[stream].decode(data)))
 
         process = self._process = startup.spawn(port, on_output, self._notify)
-        self._emit("starting", Starting(process.pid, port, process.command))
+        self._listeners.tell("starting", Starting(process.pid, port, process.command))
         try:
             version = startup.wait_until_healthy(process, port, lambda: self._stopping)
         except ShimmyError:
@@ -341,15 +343,17 @@ class ShimmyProcessManager:
             self._version = version
             self._set("ready")
         elapsed = time.monotonic() - process.started
-        self._emit("ready", Ready(process.pid, port, version, elapsed))
+        self._listeners.tell("ready", Ready(process.pid, port, version, elapsed))
         return True
 
     def _wait_for_crash(self) -> Crash | None:
         """Wait for the ready server's unexpected exit; None when `stop` was called."""
-        process, log = self._process, self._log
-        assert process is not None
-        assert log is not None
         with self._changed:
+            if self._stopping:
+                return None
+            process, log = self._process, self._log
+            assert process is not None
+            assert log is not None
             self._changed.wait_for(lambda: self._stopping or process.exit is not None)
             if self._stopping:
                 return None
@@ -381,17 +385,6 @@ class ShimmyProcessManager:
         with self._changed:
             self._changed.notify_all()
 
-    def _emit(self, event: str, payload: Event) -> None:
-        with self._changed:
-            listeners = tuple(self._listeners.get(event, ()))
-        for listener in listeners:
-            try:
-                listener(payload)
-            except Exception:
-                threading.excepthook(
-                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
-                )
-
 
 def _open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> Log:
     if options.log_path is None:
@@ -401,6 +394,14 @@ def _open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> L
         cleanup.callback(path.unlink, missing_ok=True)
     else:
         path = Path(options.log_path)
-    log = Log(path, ShimmyProcessDefaults.log_memory)
+    try:
+        log = Log(path, ShimmyProcessDefaults.log_memory)
+    except OSError as error:
+        raise ShimmyError(
+            ShimmyErrorCode.START_FAILED,
+            f"the server's log cannot be written to {path}: {error.strerror or error}.\n"
+            "Choose another place (--shimmy-log-dir), or make room for it.",
+            {"log_path": str(path)},
+        ) from error
     cleanup.callback(log.close)
     return log

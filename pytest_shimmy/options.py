@@ -59,13 +59,18 @@ class ShimmyProcessOptions:
         if isinstance(dirs, str | os.PathLike):
             dirs = (dirs,)
         put("models_dir", tuple(os.fspath(path) for path in dirs))
+        if isinstance(self.args, str):
+            raise TypeError(f"args is one text, {self.args!r}: give a list of arguments")
         put("args", tuple(self.args))
         put("env", dict(self.env))
         if self.preferred_port is not None and not 1 <= self.preferred_port <= 65535:
             raise ValueError(f"preferred_port {self.preferred_port} is not in 1..65535")
         if self.max_restarts < 0:
             raise ValueError(f"max_restarts {self.max_restarts} is negative")
-        if self.health_timeout is not None and self.health_timeout <= 0:
+        for path in self.model_dirs:
+            if ";" in path:
+                raise ValueError(f"models_dir {path!r}: shimmy takes ';' as a separator")
+        if self.health_timeout is not None and not self.health_timeout > 0:
             raise ValueError(f"health_timeout {self.health_timeout} is not positive")
 
     @property

@@ -9,6 +9,7 @@ manager answers it by taking the next port.
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import sys
@@ -70,8 +71,12 @@ def lease(
             lock.acquire(blocking=False)
         except Timeout:
             continue
-        if is_free(host, port):
-            return PortLease(port, lock)
+        try:
+            if is_free(host, port):
+                return PortLease(port, lock)
+        except ShimmyError:
+            lock.release()
+            raise
         lock.release()
     begin = ShimmyProcessDefaults.port_range.start if first is None else first
     raise ShimmyError(
@@ -84,7 +89,10 @@ def lease(
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether `port` can be bound on `host` right now."""
+    """Whether `port` can be bound on `host` right now.
+
+    Raises `ShimmyError` (``START_FAILED``) when `host` is another machine's address.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # On POSIX the option ignores connections in TIME_WAIT, as the server's own bind does; on
@@ -93,7 +101,14 @@ def is_free(host: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ShimmyError(
+                    ShimmyErrorCode.START_FAILED,
+                    f"{host} is no address of this machine.\nA server can listen on 127.0.0.1, or "
+                    "on another address that one of its network interfaces has.",
+                    {"host": host},
+                ) from error
             return False
     return True
 

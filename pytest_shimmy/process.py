@@ -175,11 +175,13 @@ class Process:
         # Until it is reaped, the dead leader's id cannot be given to anybody else: the group that
         # is killed here, for children that the leader left behind, is certainly ours.
         self._signal_group("SIGKILL")
-        pump.close()
-        with self._reaping:
-            self.exit = ExitStatus.from_returncode(popen.wait())
-        self.exited.set()
-        self._on_exit()
+        try:
+            pump.close()
+        finally:
+            with self._reaping:
+                self.exit = ExitStatus.from_returncode(popen.wait())
+            self.exited.set()
+            self._on_exit()
 
     def _signal_group(self, name: str) -> None:
         popen = self._popen

@@ -94,7 +94,10 @@ class Channel:
         if not newline:
             return None
         self._received = rest
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         if not isinstance(message, dict):
             raise ValueError(f"not an object: {message!r}")
         return message

@@ -128,7 +128,7 @@ def load(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for row in TABLE:
-        here = Path()
+        here = Path.cwd()
         for text, source, base in (
             (option(row.ini), row.flag, here),
             (environ.get(row.variable), f"environment variable {row.variable}", here),
@@ -164,19 +164,19 @@ def _parse(row: Setting, text: Any, source: str, base: Path) -> Any:
             return parse(text)
         # The flag comes as a list of texts, one for each time it was given.
         texts = text if isinstance(text, list) else [text]
-        try:
-            words = [word for each in texts for word in row.split(each)]
-        except ValueError as error:  # unbalanced quotes
-            raise ValueError(f"words as for a shell ({error})") from None
-        values = [parse(word.strip()) for word in words if word.strip()]
-        return row.collect(values)
-    except ValueError as error:
+        words = [word for each in texts for word in row.split(each)]
+        return row.collect([parse(word) for word in words])
+    except (ValueError, OSError, RuntimeError) as error:
         shown = " ".join(text) if isinstance(text, list) else text
-        raise BadSettingError(f"{source}: {shown!r} is not {error}") from None
+        # The last two come from the path itself: too long, no such user.
+        what = f"is not {error}" if isinstance(error, ValueError) else f"cannot be used: {error}"
+        raise BadSettingError(f"{source}: {shown!r} {what}") from None
 
 
 def _from_python(row: Setting, value: Any) -> Any:
-    if value is None or isinstance(value, bool):
+    if value is None:
+        return Settings._field_defaults[row.name]
+    if isinstance(value, bool):
         return value
     if isinstance(value, Mapping):
         value = [f"{name}={content}" for name, content in value.items()]
@@ -187,7 +187,7 @@ def _from_python(row: Setting, value: Any) -> Any:
         if row.kind == "many":
             return row.collect([row.parse(text) for text in texts])
         return row.parse(texts[0])
-    except ValueError as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise BadSettingError(f"{row.name}: {value!r} is not {error}") from None
 
 

@@ -61,8 +61,9 @@ class Startup:
 
         def keep(stream: str, data: bytes) -> None:
             self._log.append(data)
-            if stream == "stderr" and len(self._stderr) < ShimmyProcessDefaults.log_memory:
+            if stream == "stderr":
                 self._stderr.extend(data)
+                del self._stderr[: -ShimmyProcessDefaults.log_memory]
             on_output(stream, data)
 
         try:
@@ -106,26 +107,28 @@ class Startup:
                 stranger = _stranger(process.pid, port)
                 if stranger is None and process.exit is None:
                     return answer.version or self._executable.version
-                answer = health.Probe(
-                    False, True, f"another program answers there as shimmy ({stranger})"
-                )
+                answer = health.Probe(False, True, f"it was {stranger} that answered as shimmy")
             young = now - process.started < ShimmyProcessDefaults.probe_young
             process.exited.wait(
                 ShimmyProcessDefaults.probe_interval
                 if young
                 else ShimmyProcessDefaults.probe_interval_old
             )
+        if cancelled():
+            return None
         stderr = self._stderr.decode("utf-8", "replace")
         raise failures.exited_early(process, port, stderr, self._log)
 
 
 def _stranger(pid: int, port: int) -> str | None:
-    """Who else answers on `port`, in words; None when it is process `pid` or one of its group."""
+    """Who answers on `port`, in words; None when it is process `pid` or one of its group."""
     owner = health.listener(port, likely=pid)
-    if owner is None or owner == pid:
+    if owner == pid or owner is None:
         # None: the system does not say. What is left is that our child lives, and that it would
         # have exited if the port had been taken (seen on 2.5.0).
         return None
+    if owner == health.NOBODY:
+        return "a program that does not listen there any more"
     if owner == health.INVISIBLE:
         return "a process of another user"
     if sys.platform != "win32":

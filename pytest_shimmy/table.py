@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 from .defaults import ShimmyProcessDefaults
 
 
+def _lines(value: str) -> list[str]:
+    return [line.strip() for line in value.splitlines() if line.strip()]
+
+
 class Setting(NamedTuple):
     """A row of the table."""
 
@@ -27,7 +31,7 @@ class Setting(NamedTuple):
     kind: Literal["one", "many", "switch"] = "one"
     """``many``: the flag may be repeated, ini has lines, the variable `separator`."""
     metavar: str | None = None
-    split: Callable[[str], Sequence[str]] = str.splitlines
+    split: Callable[[str], Sequence[str]] = _lines
     """``many``: how one text holds several values."""
     collect: Callable[[list[Any]], Any] = tuple
     """``many``: the value of the field from the values of its parts."""
@@ -66,6 +70,8 @@ def _directory(value: str) -> str:
     if not path.is_dir():
         what = "is not a directory" if path.exists() else "does not exist"
         raise ValueError(f"an existing directory ({path} {what})")
+    if ";" in str(path):
+        raise ValueError("a directory that shimmy can be told: it takes ';' as a separator")
     return str(path)
 
 
@@ -92,10 +98,16 @@ def means_file(value: str) -> bool:
 
 
 def _url(value: str) -> str:
-    parts = urlsplit(_text(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://127.0.0.1:11435")
-    return value.rstrip("/").removesuffix("/v1")
+    url = _text(value).strip()
+    example = "an address such as http://127.0.0.1:11435"
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:  # the port
+        raise ValueError(f"{example} ({error})") from None
+    if not complete:
+        raise ValueError(example)
+    return url.rstrip("/").removesuffix("/v1")
 
 
 def _port(value: str) -> int:
@@ -165,7 +177,14 @@ def _assignment(value: str) -> tuple[str, str]:
 
 
 def _paths(value: str) -> list[str]:
-    return value.split(os.pathsep)
+    return [path.strip() for path in value.split(os.pathsep) if path.strip()]
+
+
+def _shell_words(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"words as for a shell ({error})") from None
 
 
 def _words(value: str) -> list[str]:
@@ -270,7 +289,7 @@ TABLE: tuple[Setting, ...] = (
         str,
         "many",
         "ARGS",
-        shlex.split,
+        _shell_words,
     ),
     Setting(
         "env",
