@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .defaults import ShimmyProcessDefaults
-from .protocol import Death, Farewell
-from .settings import Mode, Settings
+
+if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
+    from .protocol import Death, Farewell
+    from .settings import Mode, Settings
 
 
 def header(settings: Settings, version: str | None) -> str:

@@ -4,7 +4,8 @@ Precedence: flag, environment, ini, default. Unset is distinct from empty and fr
 else reads options.
 """
 
-from __future__ import annotations
+# Not "from __future__ import annotations": typing compiles each field of a NamedTuple that it gets
+# as text, which would be a third of what the plugin costs every pytest run.
 
 import argparse
 import os
@@ -59,7 +60,7 @@ class Settings(NamedTuple):
     sources: Mapping[str, str] = MappingProxyType({})
     """Where each value that is not a default came from."""
 
-    def but(self, **changes: Any) -> Settings:
+    def but(self, **changes: Any) -> "Settings":
         """A copy with `changes`, given as a test writes them: paths as `Path`, `env` as a
         mapping, one value where several are possible.
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def test_every_row_has_all_four_names_and_a_help_text(row: Setting) -> None:
 
 def test_the_table_and_the_record_have_the_same_names_in_the_same_order() -> None:
     assert [row.name for row in TABLE] == [
-        entry.name for entry in fields(Settings) if entry.name != "sources"
+        name for name in Settings._fields if name != "sources"
     ]
 
 
@@ -114,7 +113,7 @@ def test_nothing_set_means_the_defaults() -> None:
 
 
 def test_settings_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
 
 
