@@ -268,3 +268,35 @@ def test_a_forked_child_uses_the_server_and_does_not_hold_it(
         """
     )
     run("-W", "ignore::DeprecationWarning").assert_outcomes(passed=1)
+
+
+def test_models_of_several_directories_reach_the_server(
+    pytester: pytest.Pytester, run: Run, arguments: list[str]
+) -> None:
+    """Joined with ``;`` on every system, which no documentation of shimmy's says."""
+    for name in ("one", "two words"):
+        models = pytester.mkdir(name)
+        (models / f"{name.replace(' ', '-')}.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
+    pytester.makepyfile(
+        """
+        def test_models(shimmy_server):
+            assert {"one", "two-words"} <= set(shimmy_server.models())
+        """
+    )
+    directories = ["--shimmy-models-dir=one", "--shimmy-models-dir=two words"]
+    run(*arguments, *directories).assert_outcomes(passed=1)
+
+
+def test_a_model_file_is_served_under_its_own_name(
+    pytester: pytest.Pytester, run: Run, arguments: list[str], models_dir: Path
+) -> None:
+    own = pytester.path / "My_Model.safetensors"
+    own.write_bytes((models_dir / "tiny.safetensors").read_bytes())
+    pytester.makepyfile(
+        """
+        def test_model(shimmy_model, shimmy_server):
+            assert shimmy_model == "My_Model"
+            assert "My_Model" in shimmy_server.models()
+        """
+    )
+    run(*arguments, "--shimmy-model=My_Model.safetensors").assert_outcomes(passed=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -290,14 +291,62 @@ def test_no_models_is_an_error_that_shows_what_the_server_said(
     )
 
 
-def test_arguments_that_do_not_exist_end_the_start_at_once(
-    pytester: pytest.Pytester, run: Run
+@pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
+@pytest.mark.parametrize("argument", ["--gpu=auto", "--port=8080", "--host=127.0.0.1"])
+def test_arguments_that_only_the_documentation_knows_end_the_start_at_once(
+    pytester: pytest.Pytester,
+    run: Run,
+    request: pytest.FixtureRequest,
+    server: str,
+    argument: str,
 ) -> None:
+    chosen = [] if server == "fake" else request.getfixturevalue("real_arguments")
     pytester.makepyfile(CHAT, test_second=CHAT)
-    result = run("--shimmy-args=--gpu auto")
+    result = run(*chosen, f"--shimmy-args={argument}")
     result.assert_outcomes(errors=2)
+    name = argument.partition("=")[0]
     result.stdout.fnmatch_lines(
-        ["*[[]START_FAILED[]]*exit code 2.", "*unexpected argument '--gpu' found*"]
+        ["*[[]START_FAILED[]]*exit code 2.", f"*unexpected argument '{name}' found*"]
+    )
+
+
+def executable(directory: Path, serve: str) -> Path:
+    """A program that says it is a shimmy, and then does as `serve` says."""
+    path = directory / "shimmy-like"
+    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo shimmy 2.5.0\n{serve}\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_a_server_that_never_answers_is_given_up_and_ended(
+    pytester: pytest.Pytester, run: Run, tmp_path: Path
+) -> None:
+    pytester.makepyfile(CHAT)
+    silent = executable(tmp_path, "echo loading; exec sleep 1000")
+    result = run(f"--shimmy-path={silent}", "--shimmy-start-timeout=0.5")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*[[]START_TIMEOUT[]] the server was not healthy 0.5 s after its start*",
+            "*nothing listens on 127.0.0.1*",
+            "*loading",
+            "*--shimmy-start-timeout=SECONDS*",
+        ]
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_server_that_exits_at_once_is_reported_at_once(
+    pytester: pytest.Pytester, run: Run, tmp_path: Path, status: int
+) -> None:
+    pytester.makepyfile(CHAT)
+    brief = executable(tmp_path, f"echo sorry >&2; exit {status}")
+    result = run(f"--shimmy-path={brief}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [f"*[[]START_FAILED[]] the server exited * exit code {status}.", "Command: *", "*sorry"]
     )
 
 

@@ -57,9 +57,7 @@ def test_every_row_has_all_four_names_and_a_help_text(row: Setting) -> None:
 
 
 def test_the_table_and_the_record_have_the_same_names_in_the_same_order() -> None:
-    assert [row.name for row in TABLE] == [
-        name for name in Settings._fields if name != "sources"
-    ]
+    assert [row.name for row in TABLE] == [name for name in Settings._fields if name != "sources"]
 
 
 def test_every_row_is_on_the_command_line_and_in_the_ini_file() -> None:
