@@ -170,11 +170,15 @@ class Keeper:
                         break
             except (OSError, ValueError):
                 open_ = False
-            if not open_:
+            if open_:
+                return
+            self._selector.unregister(channel.socket)
+            self._lifelines.discard(channel)
+            if state["trusted"]:
                 # It stays open in this direction: that it closes tells a leaver that all is done.
-                self._selector.unregister(channel.socket)
-                self._lifelines.discard(channel)
                 self._leavers.append(channel)
+            else:
+                channel.close()
 
         self._selector.register(channel.socket, selectors.EVENT_READ, on_readable)
 
@@ -184,6 +188,7 @@ class Keeper:
         op = message.get("op")
         if op == "keep_log":
             self._keep_log = True
+        self._manager.notice()
         if op == "ready" and self._manager.state not in ("ready", "failed"):
             self._waiting.append(channel)
             return

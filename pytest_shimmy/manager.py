@@ -169,15 +169,20 @@ class ShimmyProcessManager:
 
     @property
     def crashes(self) -> tuple[Crash, ...]:
-        """Unexpected exits since `start`, oldest first.
+        """Unexpected exits since `start`, oldest first. Calls `notice` first."""
+        self.notice()
+        with self._changed:
+            return tuple(self._crashes)
 
-        A server that is dead already is in here, even if its exit is only just being noticed.
+    def notice(self) -> None:
+        """Make sure that an exit which has happened shows in `state` and `crashes`.
+
+        A client learns of a death from its connection, which can be sooner than the supervisor.
         """
         process = self._process
-        with self._changed:
-            if process is not None and process.is_over():
+        if process is not None and process.is_over():
+            with self._changed:
                 self._changed.wait_for(lambda: self._process is not process, 1.0)
-            return tuple(self._crashes)
 
     @property
     def error(self) -> ShimmyError | None:

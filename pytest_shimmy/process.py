@@ -1,9 +1,9 @@
 """Spawn a command, keep its output, end its whole process group. Knows nothing of shimmy.
 
-Each `Process` has two threads. The *keeper of the exit* spawns the child and waits for it, so
-that an exit is noticed at once and the Linux parent-death signal, which is tied to the spawning
-thread, fires exactly when this program dies. The *pump* drains the child's output into a `Log`:
-an undrained pipe freezes a server that logs (seen on shimmy 2.5.0).
+Each `Process` has two threads. One spawns the child and waits for it, so that an exit is noticed at
+once and the Linux parent-death signal, which is tied to the spawning thread, fires exactly when
+this program dies. The *pump* drains the child's output into a `Log`: an undrained pipe freezes a
+server that logs (seen on shimmy 2.5.0).
 """
 
 from __future__ import annotations

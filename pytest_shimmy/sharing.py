@@ -235,8 +235,7 @@ def launch(run: Run, directory: Path, plan: Plan) -> Link:
         try:
             channel = _await_keeper(listener, keeper, token)
         except BaseException:
-            keeper.kill()  # Linux takes the server with it
-            keeper.wait()
+            keeper.terminate()
             raise
     rendezvous = _read_rendezvous(directory)
     assert rendezvous is not None
