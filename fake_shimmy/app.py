@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from fake_shimmy.discovery import DiscoveredModel
     from fake_shimmy.engine import Engine
     from fake_shimmy.http1 import Head
     from fake_shimmy.registry import Registry
+    from fake_shimmy.scan import DiscoveredModel
     from fake_shimmy.steps import Steps
 
     GetHandler: TypeAlias = Callable[[Head], Steps]

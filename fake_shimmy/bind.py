@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 
-from fake_shimmy import discovery
+from fake_shimmy import rust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def resolve(bind: str, environ: Mapping[str, str]) -> Address:
     """The address that ``--bind`` means; raises :class:`InvalidAddressError`."""
     if bind != "auto":
         return _parse(bind, "bind address")
-    configured = discovery.variable(environ, "SHIMMY_BIND_ADDRESS")
+    configured = rust.variable(environ, "SHIMMY_BIND_ADDRESS")
     if configured is not None:
         return _parse(configured, "SHIMMY_BIND_ADDRESS")
     for port in (DEFAULT_PORT, *range(DEFAULT_PORT, LAST_PORT + 1)):

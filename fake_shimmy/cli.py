@@ -16,10 +16,10 @@ from fake_shimmy.usage import Ended
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.clap import Invocation
-    from fake_shimmy.discovery import DiscoveredModel
     from fake_shimmy.engine import Engine
     from fake_shimmy.registry import Registry
     from fake_shimmy.releases import Build, Release
+    from fake_shimmy.scan import DiscoveredModel
 
 NOT_IMITATED = 70
 """Exit status of a command that this fake does not have."""

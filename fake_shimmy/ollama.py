@@ -7,7 +7,8 @@ cannot be read drops the whole pass, which is why that is an exception here.
 from __future__ import annotations
 
 from fake_shimmy import rust
-from fake_shimmy.discovery import DiscoveredModel, Scanner, entries, is_model_file, variable
+from fake_shimmy.rust import variable
+from fake_shimmy.scan import DiscoveredModel, Scanner, entries, is_model_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

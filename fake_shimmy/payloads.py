@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fake_shimmy.discovery import DiscoveredModel
+    from fake_shimmy.scan import DiscoveredModel
 
 
 def health(discovered: int, manual: int, total: int, timestamp: str, now: int, ver: str) -> bytes:

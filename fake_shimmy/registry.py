@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from fake_shimmy import discovery, rust, templates
-from fake_shimmy.discovery import DiscoveredModel
+from fake_shimmy.scan import DiscoveredModel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Registry:
     def __init__(self, environ: Mapping[str, str], warn: list[str]) -> None:
         self.registered: dict[str, ModelSpec] = {}
         self.discovered = discovery.by_name(discovery.discover(environ, warn))
-        base = discovery.variable(environ, "SHIMMY_BASE_GGUF")
+        base = rust.variable(environ, "SHIMMY_BASE_GGUF")
         if base is not None:
-            lora = discovery.variable(environ, "SHIMMY_LORA_GGUF")
+            lora = rust.variable(environ, "SHIMMY_LORA_GGUF")
             self.register(ModelSpec(BASE_MODEL, base, "chatml", lora))
 
     def register(self, spec: ModelSpec) -> None:

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _SHORT_ESCAPES = {
     "\0": "\\0",
     "\t": "\\t",
@@ -18,6 +22,12 @@ _SHORT_ESCAPES = {
     '"': '\\"',
     "\\": "\\\\",
 }
+
+
+def variable(environ: Mapping[str, str], name: str) -> str | None:
+    """``std::env::var``: a value that is not UTF-8 counts as unset."""
+    value = environ.get(name)
+    return value if value is not None and is_utf8(value) else None
 
 
 def debug(text: str) -> str:
