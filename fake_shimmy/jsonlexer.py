@@ -166,6 +166,15 @@ class Lexer:
             self.index += 1
         return data[start : self.index]
 
+    def _some_digits(self, skipped: bool) -> bytes:
+        if self.index >= len(self.data) and not skipped:
+            raise self.syntax("EOF while parsing a value")
+        digits = self._digits()
+        if not digits:
+            self.index += self.index < len(self.data)
+            raise self.syntax("invalid number")
+        return digits
+
     def _ahead(self) -> int:
         return self.data[self.index] if self.index < len(self.data) else 0
 
@@ -173,13 +182,8 @@ class Lexer:
         """Read a number; one that is ``skipped`` has no range, and slightly other complaints."""
         negative = self._ahead() == 0x2D
         self.index += negative
-        if self.index >= len(self.data) and not skipped:
-            raise self.syntax("EOF while parsing a value")
         start = self.index
-        digits = self._digits()
-        if not digits:
-            self.index += self.index < len(self.data)
-            raise self.syntax("invalid number")
+        digits = self._some_digits(skipped)
         if len(digits) > 1 and digits[:1] == b"0":
             self.index = start + 1
             raise self.syntax("invalid number", True)
@@ -218,13 +222,8 @@ class Lexer:
         if self._ahead() in b"+-":
             sign = -1 if self._ahead() == 0x2D else 1
             self.index += 1
-        if self.index >= len(self.data) and not skipped:
-            raise self.syntax("EOF while parsing a value")
         start = self.index
-        digits = self._digits()
-        if not digits:
-            self.index += self.index < len(self.data)
-            raise self.syntax("invalid number")
+        digits = self._some_digits(skipped)
         for count in range(1, len(digits) + 1):
             if skipped or int(digits[:count][-12:]) < 2**31:
                 continue

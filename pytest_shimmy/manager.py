@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, overload
 
 from . import failures, ports
@@ -227,12 +226,7 @@ class ShimmyProcessManager:
     def __enter__(self) -> ShimmyProcessManager:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # The supervisor thread, from here on.

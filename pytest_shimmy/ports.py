@@ -14,7 +14,6 @@ import random
 import socket
 import sys
 from collections.abc import Iterator
-from types import TracebackType
 
 from filelock import FileLock, Timeout
 
@@ -39,12 +38,7 @@ class PortLease:
     def __enter__(self) -> PortLease:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
