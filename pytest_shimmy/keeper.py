@@ -292,8 +292,8 @@ def sweep(directory: Path) -> None:
 
 def remove_remains(directory: Path, timeout: float) -> None:
     """Remove the directory of a keeper that was killed; wait for its death to be complete."""
-    lock = FileLock(f"{directory}.lock", thread_local=False, poll_interval=0.005)
-    with contextlib.suppress(Timeout, OSError), lock.acquire(timeout=timeout):
+    lock = FileLock(f"{directory}.lock", thread_local=False)
+    with contextlib.suppress(Timeout, OSError), lock.acquire(timeout, poll_interval=0.005):
         shutil.rmtree(directory, ignore_errors=True)
         Path(lock.lock_file).unlink(missing_ok=True)
 

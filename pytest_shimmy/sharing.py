@@ -197,9 +197,9 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
     if link := _join_existing(directory):
         return link
     lock_file = subdir("locks") / f"start-{int(digest[8:16], 16) % START_LOCKS}.lock"
-    lock = FileLock(str(lock_file), timeout=ShimmyProcessDefaults.lock_timeout, poll_interval=0.005)
+    lock = FileLock(str(lock_file))
     try:
-        with lock:
+        with lock.acquire(ShimmyProcessDefaults.lock_timeout, poll_interval=0.005):
             return _join_existing(directory) or launch(run, directory, plan(directory))
     except Timeout as error:
         raise ShimmyError(
