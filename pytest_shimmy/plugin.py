@@ -10,10 +10,10 @@ import pytest
 
 from . import fixtures, settings
 from .state import (
+    EXECUTABLE,
     FAREWELLS,
     HARNESS,
     SETTINGS,
-    VERSION,
     anchor_of,
     failures_reported,
     finish,
@@ -61,7 +61,7 @@ def _look_at_executable(config: pytest.Config) -> None:
     from .errors import ShimmyError
 
     try:
-        config.stash[VERSION] = identify(chosen.path or "").version
+        config.stash[EXECUTABLE] = identify(chosen.path or "")
     except ShimmyError as error:
         raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
 
@@ -70,16 +70,16 @@ def pytest_report_header(config: pytest.Config) -> str:
     from . import report
 
     chosen = settings_of(config)
-    version = config.stash.get(VERSION, None)
     if chosen.mode == "fake":
         from fake_shimmy.releases import NEWEST
 
-        version = chosen.fake_version or NEWEST
-    elif chosen.mode == "attached":
+        return report.header(chosen, chosen.fake_version or NEWEST)
+    if chosen.mode == "attached":
         from .health import version_at
 
-        version = version_at(chosen.url or "")
-    return report.header(chosen, version)
+        return report.header(chosen, version_at(chosen.url or ""))
+    executable = config.stash[EXECUTABLE]
+    return report.header(chosen, executable.version, executable.name)
 
 
 @pytest.hookimpl(optionalhook=True)

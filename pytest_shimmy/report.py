@@ -12,13 +12,13 @@ if TYPE_CHECKING:  # the header is part of every run, and is not to load what it
     from .settings import Mode, Settings
 
 
-def header(settings: Settings, version: str | None) -> str:
-    """The line at the top of a run."""
+def header(settings: Settings, version: str | None, executable: str | None = None) -> str:
+    """The line at the top of a run; `executable` is the path of a real one."""
     if settings.mode == "attached":
         what = f"attached to {settings.url} ({version or 'not answering yet'}), never stopped by us"
         return f"shimmy: {what}"
     if settings.mode == "real":
-        server = f"{settings.path} ({version or 'version not asked'}, real)"
+        server = f"{executable} ({version}, real)"
     else:
         server = f"bundled fake of shimmy {version}"
     gpu = "/".join(settings.gpu)

@@ -12,6 +12,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .anchor import Anchor
+    from .binary import Executable
     from .harness import Harness
     from .protocol import Farewell
 
@@ -19,7 +20,7 @@ SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
 FAREWELLS: pytest.StashKey[list[Farewell]] = pytest.StashKey()
-VERSION: pytest.StashKey[str | None] = pytest.StashKey()
+EXECUTABLE: pytest.StashKey[Executable] = pytest.StashKey()
 
 
 def settings_of(config: pytest.Config) -> Settings:

@@ -14,8 +14,8 @@ def test_the_header_names_server_version_backend_and_scope() -> None:
     assert report.header(Settings(), "2.5.0") == (
         "shimmy: bundled fake of shimmy 2.5.0, gpu auto, one server per run"
     )
-    real = Settings(path="/opt/shimmy", gpu=("cuda", "cpu"), scope="worker")
-    assert report.header(real, "2.5.0") == (
+    real = Settings(path="shimmy", gpu=("cuda", "cpu"), scope="worker")
+    assert report.header(real, "2.5.0", "/opt/shimmy") == (
         "shimmy: /opt/shimmy (2.5.0, real), gpu cuda/cpu, one server per worker"
     )
     assert report.header(Settings(url="http://host:1"), None) == (
