@@ -1,11 +1,24 @@
-"""Fixtures for tests that run pytest itself."""
+"""Fixtures for tests that run pytest itself, and for tests of a server's life."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import shlex
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+
+from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
+
+PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
+LONG = 60.0
 
 
 @pytest.fixture
@@ -25,3 +38,84 @@ def run(pytester: pytest.Pytester, runtime_dir: Path) -> Callable[..., pytest.Ru
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
 
     return run
+
+
+@pytest.fixture
+def pretend(tmp_path: Path) -> Callable[..., ShimmyProcessOptions]:
+    """Options for a stand-in that does these steps (and those of `again` when launched again)."""
+    program = shlex.join([sys.executable, "-IS", str(PRETENDER)])
+    path = tmp_path / "shimmy"
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec echo shimmy 2.5.0\nexec {program} "$@"\n'
+    )
+    path.chmod(0o755)
+
+    def options(
+        *steps: list[object], again: list[list[object]] | None = None, **how: object
+    ) -> ShimmyProcessOptions:
+        env = {"PRETEND": json.dumps(steps)}
+        if again is not None:
+            env |= {"PRETEND_AGAIN": json.dumps(again), "PRETEND_MARK": str(tmp_path / "mark")}
+        settings: dict[str, Any] = {"shimmy_path": path, "env": env, "health_timeout": LONG, **how}
+        return ShimmyProcessOptions(**settings)
+
+    return options
+
+
+@pytest.fixture
+def manager() -> Iterator[ShimmyProcessManager]:
+    """A manager that has left nobody behind when the test is over."""
+    before = set(psutil.Process().children(recursive=True))
+    with ShimmyProcessManager() as manager:
+        yield manager
+    assert set(psutil.Process().children(recursive=True)) <= before
+    assert manager.state == "idle"
+    assert manager.pid is None
+
+
+@pytest.fixture
+def raised(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
+    """What threads have raised since; without it, that would fail the test as a warning."""
+    raised: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_value))
+    return raised
+
+
+@pytest.fixture
+def wait_until_gone() -> Callable[[int], None]:
+    """Waits for the end of a process that is not our child; a zombie has ended."""
+
+    def wait(pid: int) -> None:
+        deadline = time.monotonic() + LONG
+        while time.monotonic() < deadline:
+            try:
+                if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                    return
+            except psutil.NoSuchProcess:
+                return
+            threading.Event().wait(0.01)
+        pytest.fail(f"process {pid} is still there")
+
+    return wait
+
+
+@pytest.fixture
+def wait_for_threads() -> Callable[[], None]:
+    """Waits until no thread of ours is left."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + LONG
+        while left := [thread for thread in threading.enumerate() if "shimmy-" in thread.name]:
+            assert time.monotonic() < deadline, left
+            threading.Event().wait(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def ipv6() -> None:
+    """Skips where there is no IPv6 loopback."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 loopback here")

@@ -98,6 +98,22 @@ def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     refusal(tmp_path / "link", ShimmyErrorCode.BINARY_NOT_FOUND)
 
 
+@posix
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/a\0b", "null"),
+        ("~no-such-user/shimmy", "home directory"),
+        ("/" + "a" * 300, "too long"),
+    ],
+)
+def test_a_path_that_cannot_be_one(path: str, why: str) -> None:
+    error = refusal(path, ShimmyErrorCode.BINARY_NOT_FOUND)
+    assert f"at {path}: " in error.message
+    assert why in error.message
+    assert error.details["path"] == path
+
+
 def test_an_empty_path() -> None:
     error = refusal("", ShimmyErrorCode.BINARY_NOT_FOUND)
     assert "empty" in error.message

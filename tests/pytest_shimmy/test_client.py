@@ -295,6 +295,15 @@ async def test_the_async_client_may_be_closed_after_the_loop_has_ended(
         assert (await closed_from_outside.chat.completions.create(**ASK)).choices
 
 
+@pytest.mark.parametrize("headers", [None, {}, {"x-mine": "1"}])
+def test_an_async_client_takes_the_caller_s_headers(headers: dict[str, str] | None) -> None:
+    client = async_openai_client("http://127.0.0.1:1/v1", default_headers=headers)
+    sent = client.default_headers
+    assert {name: sent[name] for name in headers or {}} == (headers or {})
+    assert sent["connection"] == "close"
+    close_async_client(client)
+
+
 def test_an_async_client_that_was_never_used_can_be_closed(base_url: str) -> None:
     client = async_openai_client(base_url)
     close_async_client(client)

@@ -124,6 +124,7 @@ def test_the_question_is_a_plain_get_that_asks_for_the_end(peer: Peer) -> None:
         (response(b'["shimmy"]'), "not as shimmy"),
         (response(b"shimmy"), "not as shimmy"),
         (response(b'{"service":"shimmy"'), "not as shimmy"),
+        (response(b'{"a":' * 10_000 + b"}"), "not as shimmy"),
         (response(b""), "not as shimmy"),
         (b"", "in HTTP"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0"),
@@ -292,12 +293,12 @@ def test_the_listener_is_found_in_another_process() -> None:
 
 @linux
 def test_who_only_binds_or_connects_is_no_listener(deaf_port: int) -> None:
-    assert health.listener(deaf_port, likely=os.getpid()) is None
+    assert health.listener(deaf_port, likely=os.getpid()) == health.NOBODY
     with (
         socket.create_server((HOST, 0)) as server,
         socket.create_connection(server.getsockname()) as client,
     ):
-        assert health.listener(client.getsockname()[1], likely=os.getpid()) is None
+        assert health.listener(client.getsockname()[1], likely=os.getpid()) == health.NOBODY
 
 
 @linux
@@ -309,10 +310,7 @@ def test_a_process_that_is_gone_is_no_listener() -> None:
 
 
 @linux
+@pytest.mark.usefixtures("ipv6")
 def test_ipv6_listeners_are_seen_too() -> None:
-    try:
-        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    except OSError:
-        pytest.skip("no IPv6 loopback here")
-    with server:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         assert health.listener(server.getsockname()[1], likely=1) == os.getpid()

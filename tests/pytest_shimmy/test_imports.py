@@ -24,7 +24,7 @@ FLOORS = (
     {"binary", "client", "dialect", "events", "options", "paths"},
     {"failures", "ports", "table"},
     {"settings", "startup"},
-    {"report"},
+    {"listeners", "report"},
     {"manager"},
     {"keeper"},
     {"sharing"},

@@ -10,7 +10,6 @@ import http.client
 import itertools
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,38 +40,7 @@ LONG = 60.0
 
 Step = list[object]
 Pretend = Callable[..., ShimmyProcessOptions]
-
-
-@pytest.fixture
-def pretend(tmp_path: Path) -> Pretend:
-    """Options for a stand-in that does these steps (and those of `again` when launched again)."""
-    program = shlex.join([sys.executable, "-IS", str(PROGRAMS / "pretender.py")])
-    path = tmp_path / "shimmy"
-    path.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec echo shimmy 2.5.0\nexec {program} "$@"\n'
-    )
-    path.chmod(0o755)
-
-    def options(
-        *steps: Step, again: list[Step] | None = None, **how: object
-    ) -> ShimmyProcessOptions:
-        env = {"PRETEND": json.dumps(steps)}
-        if again is not None:
-            env |= {"PRETEND_AGAIN": json.dumps(again), "PRETEND_MARK": str(tmp_path / "mark")}
-        settings: dict[str, Any] = {"shimmy_path": path, "env": env, "health_timeout": LONG, **how}
-        return ShimmyProcessOptions(**settings)
-
-    return options
-
-
-@pytest.fixture
-def manager() -> Iterator[ShimmyProcessManager]:
-    before = set(psutil.Process().children(recursive=True))
-    with ShimmyProcessManager() as manager:
-        yield manager
-    assert set(psutil.Process().children(recursive=True)) <= before
-    assert manager.state == "idle"
-    assert manager.pid is None
+Raised = list[BaseException | None]
 
 
 @pytest.fixture(autouse=True)
@@ -138,19 +106,6 @@ def pid_of(manager: ShimmyProcessManager) -> int:
     pid = manager.pid
     assert pid is not None
     return pid
-
-
-def wait_until_gone(pid: int) -> None:
-    """Wait for the end of a process that is not our child; a zombie has ended."""
-    deadline = time.monotonic() + LONG
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return
-        except psutil.NoSuchProcess:
-            return
-        threading.Event().wait(0.01)
-    pytest.fail(f"process {pid} is still there")
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
@@ -284,8 +239,7 @@ def test_stopping_during_a_start_ends_it_at_once(
     manager.stop()
     assert time.monotonic() - before < LONG / 2
     assert not psutil.pid_exists(pid)
-    assert recorder.names()[0] == "starting"
-    assert "error" not in recorder.names()
+    assert recorder.names() == ["starting", "stopped"]
     assert manager.error is None
 
 
@@ -295,6 +249,7 @@ def test_stopping_during_a_start_of_a_server_that_listens_but_does_not_answer(
     manager.start(pretend(["say", "up"], ["mute"]))
     recorder.wait_until(lambda: recorder.text("stdout"))
     manager.stop()
+    assert recorder.names() == ["starting", "stopped"]
     assert manager.state == "idle"
     assert manager.error is None
 
@@ -367,7 +322,11 @@ def test_a_server_that_is_deaf_to_the_polite_signal_is_killed_after_the_grace(
 
 @pytest.mark.parametrize("own_session", [False, True], ids=["in our group", "in its own session"])
 def test_a_stop_is_not_held_up_by_a_child_that_holds_the_pipe(
-    manager: ShimmyProcessManager, pretend: Pretend, tmp_path: Path, own_session: bool
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    tmp_path: Path,
+    wait_until_gone: Callable[[int], None],
+    own_session: bool,
 ) -> None:
     manager.start(pretend(["litter", str(tmp_path / "pid"), own_session], ["serve"]))
     manager.ensure_ready()
@@ -453,7 +412,9 @@ def test_several_managers_do_not_meet(pretend: Pretend) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ties child to parent")
-def test_the_server_dies_with_a_program_that_is_killed(options: ShimmyProcessOptions) -> None:
+def test_the_server_dies_with_a_program_that_is_killed(
+    options: ShimmyProcessOptions, wait_until_gone: Callable[[int], None]
+) -> None:
     with subprocess.Popen(
         [sys.executable, str(PROGRAMS / "launcher.py"), json.dumps(options.to_json())],
         stdin=subprocess.PIPE,
@@ -504,21 +465,19 @@ def test_a_server_that_exits_of_its_own_accord_comes_back_too(
 
 
 def test_a_death_that_nobody_noticed_yet_is_among_the_crashes(
-    manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend
+    manager: ShimmyProcessManager, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "restart_backoff", LONG)
+    monkeypatch.setattr(ShimmyProcessDefaults, "restart_backoff_max", LONG)
     manager.start(pretend(["serve"]))
     manager.ensure_ready()
     pid = pid_of(manager)
-    # A connection that ends with the process: when it is seen, the process is dead.
-    with socket.create_connection(("127.0.0.1", manager.port or 0)) as witness:
-        os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ConnectionResetError):
-            witness.recv(1)
-        deadline = time.monotonic() + LONG
-        while not manager.crashes:
-            assert time.monotonic() < deadline
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is dead, whoever knows
     assert [crash.pid for crash in manager.crashes] == [pid]
-    recorder.wait_for("ready", 2)
+    assert manager.state == "starting"
+    assert manager.pid is None
 
 
 def test_the_pause_before_a_restart_doubles_up_to_its_bound(
@@ -536,6 +495,27 @@ def test_the_pause_before_a_restart_doubles_up_to_its_bound(
     assert [payload.delay for payload in heard] == [0.01, 0.02, 0.04, 0.05, 0.05]
     assert [payload.attempt for payload in heard] == [1, 2, 3, 4, 5]
     assert {payload.limit for payload in heard} == {5}
+
+
+def test_a_stop_during_the_pause_before_a_restart_ends_it_at_once(
+    manager: ShimmyProcessManager,
+    recorder: Recorder,
+    pretend: Pretend,
+    raised: Raised,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "restart_backoff", LONG)
+    monkeypatch.setattr(ShimmyProcessDefaults, "restart_backoff_max", LONG)
+    manager.start(pretend(["serve"]))
+    manager.ensure_ready()
+    os.kill(pid_of(manager), signal.SIGKILL)
+    recorder.wait_for("restarting")
+    before = time.monotonic()
+    manager.stop()
+    assert time.monotonic() - before < LONG / 2
+    assert (manager.state, manager.error) == ("idle", None)
+    assert recorder.names() == ["starting", "ready", "restarting"]
+    assert not raised
 
 
 def test_restarts_are_used_up_at_once_and_for_good(
@@ -650,6 +630,21 @@ def test_the_size_of_the_log_counts_what_was_just_written(
         assert manager.log_size() == size
 
 
+@pytest.mark.parametrize("where", ["", "file/server.log", "a" * 300])
+def test_a_log_that_cannot_be_written_is_named(
+    manager: ShimmyProcessManager, pretend: Pretend, tmp_path: Path, raised: Raised, where: str
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / where
+    manager.start(pretend(["serve"], log_path=path))
+    with pytest.raises(ShimmyError) as caught:
+        manager.ensure_ready()
+    assert caught.value.code is ShimmyErrorCode.START_FAILED
+    assert f"the server's log cannot be written to {path}: " in caught.value.message
+    assert caught.value.details == {"log_path": str(path)}
+    assert not raised
+
+
 def test_a_temporary_log_goes_with_the_server(
     manager: ShimmyProcessManager,
     pretend: Pretend,
@@ -736,17 +731,16 @@ def test_a_full_disk_does_not_stop_the_server(
 # Listeners
 
 
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, pytest.fail.Exception])
 def test_a_listener_that_raises_changes_nothing_but_is_heard_of(
     manager: ShimmyProcessManager,
     recorder: Recorder,
     pretend: Pretend,
-    monkeypatch: pytest.MonkeyPatch,
+    raised: Raised,
+    kind: type[BaseException],
 ) -> None:
-    raised: list[threading.ExceptHookArgs] = []
-    monkeypatch.setattr(threading, "excepthook", raised.append)
-
     def fail(payload: object) -> None:
-        raise ZeroDivisionError(type(payload).__name__)
+        raise kind(type(payload).__name__)
 
     for name in get_args(events.EventName):
         manager.off(name, fail)
@@ -759,8 +753,8 @@ def test_a_listener_that_raises_changes_nothing_but_is_heard_of(
     manager.stop()
     lives = ["starting", "ready", "restarting", "starting", "ready", "stopped"]
     assert recorder.names() == later.names() == lives
-    assert {args.exc_type for args in raised} == {ZeroDivisionError}
-    assert {str(args.exc_value) for args in raised} == {
+    assert {type(error) for error in raised} == {kind}
+    assert {str(error) for error in raised} == {
         *("Starting", "Ready", "Restarting", "Stopped", "Output"),
     }
 
@@ -787,9 +781,61 @@ def test_a_listener_may_stop_the_server(
     assert recorder.names() == ["starting", "ready", "stopped"]
 
 
+def test_an_output_listener_may_stop_the_server(
+    manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend
+) -> None:
+    manager.on("stdout", lambda _: manager.stop())
+    manager.start(pretend(["say", "x"], ["silent"]))
+    recorder.wait_for("stopped")
+    assert recorder.names() == ["starting", "stopped"]
+
+
+def test_an_output_listener_may_ask_for_the_size_of_the_log(
+    manager: ShimmyProcessManager, pretend: Pretend
+) -> None:
+    sizes: list[int] = []
+    manager.on("stdout", lambda _: sizes.append(manager.log_size()))
+    manager.start(pretend(["say", "x"], ["serve"]))
+    manager.ensure_ready()
+    manager.stop()
+    assert sizes == [1]
+
+
+def test_a_listener_may_start_the_server_again(
+    manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend, raised: Raised
+) -> None:
+    def again(_: object) -> None:
+        manager.off("stopped", again)
+        manager.start()
+
+    manager.on("stopped", again)
+    manager.start(pretend(["serve"]))
+    manager.ensure_ready()
+    manager.stop()
+    recorder.wait_for("ready", 2)
+    manager.stop()
+    assert recorder.names() == ["starting", "ready", "stopped"] * 2
+    assert not raised
+
+
+def test_a_listener_that_hangs_does_not_hold_up_who_stops(
+    manager: ShimmyProcessManager, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "listener_timeout", 0.01)
+    end = threading.Event()
+    manager.on("starting", lambda _: end.wait(LONG))
+    try:
+        manager.start(pretend(["serve"]))
+        manager.ensure_ready()
+        manager.stop()
+        assert manager.state == "idle"
+        assert not end.is_set()
+    finally:
+        end.set()
+
+
 def test_listeners_may_ask_for_the_state(manager: ShimmyProcessManager, pretend: Pretend) -> None:
     states: list[tuple[object, ...]] = []
-    done = threading.Event()
 
     def look(_: object) -> None:
         states.append((manager.state, manager.pid is None, manager.port is None))
@@ -797,11 +843,9 @@ def test_listeners_may_ask_for_the_state(manager: ShimmyProcessManager, pretend:
     manager.on("starting", look)
     manager.on("ready", look)
     manager.on("stopped", look)
-    manager.on("stopped", lambda _: done.set())
     manager.start(pretend(["serve"]))
     manager.ensure_ready()
     manager.stop()
-    assert done.wait(LONG)
     assert [state[:2] for state in states] == [
         ("starting", False),
         ("ready", False),
@@ -810,14 +854,13 @@ def test_listeners_may_ask_for_the_state(manager: ShimmyProcessManager, pretend:
     assert not any(no_port for _, _, no_port in states)
 
 
-def test_threads_end_with_the_server(manager: ShimmyProcessManager, pretend: Pretend) -> None:
+def test_threads_end_with_the_server(
+    manager: ShimmyProcessManager, pretend: Pretend, wait_for_threads: Callable[[], None]
+) -> None:
     manager.start(pretend(["serve"]))
     manager.ensure_ready()
     manager.stop()
-    deadline = time.monotonic() + LONG
-    while any(thread.name.startswith("shimmy-") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
+    wait_for_threads()
 
 
 def test_payloads_say_when_and_how_often(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessOptions
 
 PATHS = st.text(min_size=1) | st.builds(Path, st.from_regex(r"[a-z/]{1,9}", fullmatch=True))
+DIRECTORIES = PATHS.filter(lambda path: ";" not in str(path))
 OPTIONS = st.builds(
     ShimmyProcessOptions,
     shimmy_path=st.none() | PATHS,
     fake_version=st.none() | st.text(),
     preferred_port=st.none() | st.integers(1, 65535),
     host=st.text(),
-    models_dir=PATHS | st.lists(PATHS),
+    models_dir=DIRECTORIES | st.lists(DIRECTORIES),
     model_path=st.none() | PATHS,
     args=st.lists(st.text()),
     gpu_mode=st.text(),
@@ -75,11 +77,23 @@ def test_are_keywords_only() -> None:
         ("max_restarts", -1),
         ("health_timeout", 0),
         ("health_timeout", -0.1),
+        ("health_timeout", math.nan),
     ],
 )
 def test_that_cannot_be_meant_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} {value}"):
         ShimmyProcessOptions(**{name: value})
+
+
+@pytest.mark.parametrize("value", ["/a;b", ["/a", Path("/b;c")]])
+def test_a_directory_that_shimmy_would_take_for_two_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"models_dir .* separator"):
+        ShimmyProcessOptions(models_dir=value)
+
+
+def test_arguments_as_one_text_are_refused() -> None:
+    with pytest.raises(TypeError, match="args is one text, '--ctx 5': give a list"):
+        ShimmyProcessOptions(args="--ctx 5")
 
 
 def test_the_environment_is_the_base_with_additions_and_removals() -> None:

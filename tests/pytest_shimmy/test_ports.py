@@ -170,9 +170,18 @@ def test_no_port_left_is_an_error_that_says_what_was_tried() -> None:
     assert "--shimmy-port" in caught.value.message
 
 
+def test_an_address_of_another_machine_is_named_at_once(somewhere: int) -> None:
+    with pytest.raises(ShimmyError) as caught:
+        ports.lease(somewhere, host="192.0.2.1")
+    assert caught.value.code is ShimmyErrorCode.START_FAILED
+    assert "192.0.2.1 is no address of this machine" in caught.value.message
+    assert caught.value.details == {"host": "192.0.2.1"}
+    with ports.lease(somewhere) as lease:
+        assert lease.port == somewhere
+
+
+@pytest.mark.usefixtures("ipv6")
 def test_ipv6_ports_are_leased_where_there_is_ipv6(somewhere: int) -> None:
-    if not ports.is_free("::1", somewhere):
-        pytest.skip("no IPv6 loopback here")
     with (
         socket.create_server(("::1", somewhere), family=socket.AF_INET6),
         ports.lease(somewhere, host="::1") as lease,

@@ -80,19 +80,6 @@ def ended(process: Process) -> ExitStatus:
     return process.exit
 
 
-def wait_until_gone(pid: int) -> None:
-    """Wait for the end of a process that is not our child; a zombie has ended."""
-    deadline = time.monotonic() + LONG
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return
-        except psutil.NoSuchProcess:
-            return
-        threading.Event().wait(0.01)
-    pytest.fail(f"process {pid} is still there")
-
-
 @pytest.mark.parametrize("code", [0, 1, 101, 255])
 def test_an_exit_code_is_reported(run: Run, code: int) -> None:
     assert ended(run(["exit", code])) == (code, None)
@@ -152,12 +139,16 @@ def test_a_child_that_holds_the_pipe_does_not_delay_the_news_of_the_exit(
     assert process.exit == (4, None)
 
 
-def test_the_whole_group_ends_with_its_leader(run: Run, tmp_path: Path) -> None:
+def test_the_whole_group_ends_with_its_leader(
+    run: Run, tmp_path: Path, wait_until_gone: Callable[[int], None]
+) -> None:
     ended(run(["litter", str(tmp_path / "pid"), False], ["exit", 0]))
     wait_until_gone(int((tmp_path / "pid").read_text()))
 
 
-def test_the_whole_group_is_stopped(run: Run, heard: Heard, tmp_path: Path) -> None:
+def test_the_whole_group_is_stopped(
+    run: Run, heard: Heard, tmp_path: Path, wait_until_gone: Callable[[int], None]
+) -> None:
     process = run(["litter", str(tmp_path / "pid"), False], ["say", "done"], ["silent"])
     heard.wait_for(b"done")
     assert process.stop(LONG) == (None, signal.SIGTERM)
@@ -198,17 +189,14 @@ def test_an_exit_that_nobody_noticed_yet_is_seen(run: Run, heard: Heard) -> None
     assert process.is_over()
 
 
-def test_no_thread_and_no_descriptor_stays(run: Run) -> None:
+def test_no_thread_and_no_descriptor_stays(run: Run, wait_for_threads: Callable[[], None]) -> None:
     ended(run(["exit", 0]))  # what is loaded once is loaded now
     me = psutil.Process()
     files = me.num_fds()
     for _ in range(5):
         ended(run(["say", "x"], ["exit", 0]))
     assert me.num_fds() <= files
-    deadline = time.monotonic() + LONG
-    while any(thread.name.startswith("shimmy-") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
+    wait_for_threads()
 
 
 def test_our_signals_from_the_terminal_are_not_for_the_child(run: Run, heard: Heard) -> None:
@@ -249,14 +237,15 @@ def test_environment_and_directory_are_those_that_were_given(heard: Heard, tmp_p
     ],
 )
 def test_a_command_that_cannot_be_executed_raises_and_leaves_no_thread(
-    heard: Heard, command: list[str], env: dict[str, str], kind: type[Exception]
+    heard: Heard,
+    wait_for_threads: Callable[[], None],
+    command: list[str],
+    env: dict[str, str],
+    kind: type[Exception],
 ) -> None:
     with pytest.raises(kind):
         Process(command, env=env, cwd=None, on_output=heard)
-    deadline = time.monotonic() + LONG
-    while any(thread.name == "shimmy-process" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
+    wait_for_threads()
 
 
 def test_a_missing_directory_raises(heard: Heard, tmp_path: Path) -> None:
@@ -265,7 +254,7 @@ def test_a_missing_directory_raises(heard: Heard, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ties child to parent")
-def test_a_child_does_not_outlive_a_killed_parent() -> None:
+def test_a_child_does_not_outlive_a_killed_parent(wait_until_gone: Callable[[int], None]) -> None:
     program = (
         "import sys\n"
         "from pytest_shimmy.process import Process\n"

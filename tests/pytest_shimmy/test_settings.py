@@ -212,6 +212,8 @@ def test_an_empty_list_is_not_unset() -> None:
 
 # Values
 
+TOO_LONG = "/" + "a" * 300
+
 
 @pytest.mark.parametrize(
     ("name", "text", "allowed"),
@@ -221,6 +223,14 @@ def test_an_empty_list_is_not_unset() -> None:
         ("url", "127.0.0.1:11435", "http://127.0.0.1:11435"),
         ("url", "ftp://x", "http://127.0.0.1:11435"),
         ("url", "http://", "http://127.0.0.1:11435"),
+        ("url", "http://h:99999", "http://127.0.0.1:11435"),
+        ("url", "http://h:abc", "http://127.0.0.1:11435"),
+        ("url", "http://h:0", "http://127.0.0.1:11435"),
+        ("path", "~no-such-user/x", "home directory"),
+        ("model", "~no-such-user/x.gguf", "home directory"),
+        ("model", TOO_LONG + ".gguf", "too long"),
+        ("models_dir", "~no-such-user/x", "home directory"),
+        ("models_dir", TOO_LONG, "too long"),
         ("model", "/no/such/model.gguf", "/no/such/model.gguf does not exist"),
         ("models_dir", "/no/such/place", "existing directory"),
         ("models_dir", __file__, "is not a directory"),
@@ -242,6 +252,8 @@ def test_an_empty_list_is_not_unset() -> None:
         ("env", "A", "NAME=value"),
         ("env", "=x", "NAME=value"),
         ("log_dir", __file__, "a directory"),
+        ("log_dir", "~no-such-user/x", "home directory"),
+        ("log_dir", TOO_LONG, "too long"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_source_and_what_is_allowed(
@@ -257,11 +269,12 @@ def test_a_bad_value_is_refused_with_its_source_and_what_is_allowed(
         assert allowed in message
 
 
-ANY_TEXT = st.text(max_size=40).filter(lambda text: "~" not in text)
+ANY_TEXT = st.text() | st.text(min_size=200) | st.text().map("~{}".format)
 LIKELY = st.sampled_from(
     [
         *("", " ", "0", "1", "-1", "1e9", "nan", "true", "cuda", "real", "run", "a=b", "'", '"'),
         *("http://x", "http://[", "http://x:1/v1", "2.5.0", ".", "..", "/", "x.gguf", "\0", "\\"),
+        *("~", "~nobody-of-this-name", "/x", ";", "http://x:0", "http://x:99999", "/" + "a" * 300),
     ]
 )
 
@@ -286,17 +299,16 @@ def test_any_port_is_a_port(port: int) -> None:
 
 
 @hypothesis_settings(deadline=None)
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)))
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"))))
 def test_words_quoted_as_for_a_shell_arrive_whole(words: list[str]) -> None:
     import shlex
 
-    words = [word.strip() for word in words if word.strip()]
     assert read({"args": [shlex.join(words)]}).args == tuple(words)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"],
+    ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/", " http://h:1/v1 \n"],
 )
 def test_an_address_is_meant_with_and_without_v1(text: str) -> None:
     assert read({"url": text}).url == "http://h:1"
@@ -307,6 +319,13 @@ def test_a_bare_name_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "shimmy").touch()
     assert read({"path": "shimmy"}).path == "shimmy"
     assert read({"path": "bin/shimmy"}).path == str(tmp_path / "bin" / "shimmy")
+    for sources in ({"flags": {"path": "./shimmy"}}, {"variables": {"path": "./shimmy"}}):
+        assert read(**sources).path == str(tmp_path / "shimmy")
+
+
+def test_a_directory_that_shimmy_would_take_for_two_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a;b").mkdir()
+    assert "';' as a separator" in refusal({"models_dir": [str(tmp_path / "a;b")]})
 
 
 def test_paths_are_relative_to_where_they_were_written(
@@ -444,6 +463,13 @@ def test_other_changes_keep_the_kind_of_server() -> None:
     assert Settings(path="/x").but(port=5).path == "/x"
     assert Settings(url="http://h").but(model="m").url == "http://h"
     assert Settings(path="/x").but(path=None).mode == "fake"
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("path", "url", "fake")])
+def test_none_is_the_default_again(name: str) -> None:
+    (_, value), *_ = SAMPLES[name]
+    settings = Settings(**{name: value})
+    assert settings.but(**{name: None}) == Settings()
 
 
 def test_an_unknown_setting_is_named_with_those_that_there_are() -> None:

@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import os
-import shlex
 import socket
 import sys
 import threading
@@ -41,38 +40,6 @@ HEALTHY = b'HTTP/1.1 200 OK\r\n\r\n{"service":"shimmy","version":"6.6.6"}'
 
 Step = list[object]
 Pretend = Callable[..., ShimmyProcessOptions]
-
-
-@pytest.fixture
-def pretend(tmp_path: Path) -> Pretend:
-    """Options for a stand-in that does these steps (and those of `again` when launched again)."""
-    shell = f"exec {shlex.quote(sys.executable)} -IS {shlex.quote(str(PRETENDER))} serve"
-    path = tmp_path / "shimmy"
-    path.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec echo shimmy 2.5.0\nshift\n{shell} "$@"\n'
-    )
-    path.chmod(0o755)
-
-    def options(
-        *steps: Step, again: list[Step] | None = None, **how: object
-    ) -> ShimmyProcessOptions:
-        env = {"PRETEND": json.dumps(steps)}
-        if again is not None:
-            env |= {"PRETEND_AGAIN": json.dumps(again), "PRETEND_MARK": str(tmp_path / "mark")}
-        return ShimmyProcessOptions(
-            **{"shimmy_path": path, "env": env, "health_timeout": LONG, **how}  # type: ignore[arg-type]
-        )
-
-    return options
-
-
-@pytest.fixture
-def manager() -> Iterator[ShimmyProcessManager]:
-    before = set(psutil.Process().children(recursive=True))
-    with ShimmyProcessManager() as manager:
-        yield manager
-    assert set(psutil.Process().children(recursive=True)) <= before
-    assert manager.state == "idle"
 
 
 class Gate:
@@ -214,6 +181,18 @@ def test_the_environment_reaches_the_server(
     manager.ensure_ready()
 
 
+def test_the_version_is_the_executable_s_where_the_server_does_not_say(
+    manager: ShimmyProcessManager, pretend: Pretend
+) -> None:
+    ready: list[Ready] = []
+    manager.on("ready", ready.append)
+    manager.start(pretend(["serve", {"service": "shimmy"}]))
+    manager.ensure_ready()
+    assert manager.version == "2.5.0"
+    manager.stop()
+    assert [event.version for event in ready] == ["2.5.0"]
+
+
 def test_the_fake_imitates_the_release_that_was_asked_for(
     manager: ShimmyProcessManager, models_dir: Path
 ) -> None:
@@ -234,10 +213,8 @@ def test_a_preferred_port_is_tried_first(manager: ShimmyProcessManager, pretend:
     assert manager.port == port
 
 
+@pytest.mark.usefixtures("ipv6")
 def test_ipv6_works_where_there_is_ipv6(manager: ShimmyProcessManager, models_dir: Path) -> None:
-    with ports.lease() as lease:
-        if not ports.is_free("::1", lease.port):
-            pytest.skip("no IPv6 loopback here")
     manager.start(ShimmyProcessOptions(host="::1", models_dir=models_dir))
     manager.ensure_ready()
     socket.create_connection(("::1", manager.port or 0), LONG).close()
@@ -433,7 +410,25 @@ def test_a_stranger_that_answers_as_shimmy_is_never_taken_for_ours(
         with pytest.raises(ShimmyError) as caught:
             manager.ensure_ready(LONG)
     assert caught.value.code is ShimmyErrorCode.HEALTHCHECK_FAILED
-    assert f"another program answers there as shimmy (process {os.getpid()})" in str(caught.value)
+    assert f"it was process {os.getpid()} that answered as shimmy" in caught.value.message
+    assert not ready
+
+
+def test_a_stranger_that_answers_once_and_is_gone_is_not_ours(
+    manager: ShimmyProcessManager, pretend: Pretend, gate: Gate
+) -> None:
+    ready: list[Ready] = []
+    manager.on("ready", ready.append)
+    manager.start(pretend(gate.step, ["silent"], health_timeout=1.5))
+    with socket.create_server(("127.0.0.1", gate.arrived())) as server:
+        server.settimeout(LONG)
+        peer, _ = server.accept()
+    with peer:  # nobody listens any more when the answer comes
+        peer.recv(4096)
+        peer.sendall(HEALTHY)
+    with pytest.raises(ShimmyError) as caught:
+        manager.ensure_ready(LONG)
+    assert caught.value.code is ShimmyErrorCode.START_TIMEOUT
     assert not ready
 
 
@@ -454,22 +449,21 @@ def test_a_server_that_left_our_process_group_is_not_ours(
     finally:
         elsewhere.stop(0)
     assert caught.value.code is ShimmyErrorCode.HEALTHCHECK_FAILED
-    assert f"(process {elsewhere.pid})" in caught.value.message
+    assert f"it was process {elsewhere.pid} that answered as shimmy" in caught.value.message
 
 
 def test_a_server_behind_a_wrapper_script_is_ours(
-    manager: ShimmyProcessManager, pretend: Pretend, models_dir: Path
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    models_dir: Path,
+    wait_until_gone: Callable[[int], None],
 ) -> None:
     manager.start(pretend(["wrap", *FAKE], models_dir=models_dir))
     manager.ensure_ready()
     (server,) = psutil.Process(manager.pid).children()
     manager.stop()
     # It was killed with its group, but it is not our child: its end takes a moment to show.
-    deadline = time.monotonic() + LONG
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while server.status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < deadline
-            threading.Event().wait(0.01)
+    wait_until_gone(server.pid)
 
 
 def test_a_port_that_another_run_has_leased_is_not_tried(
@@ -480,6 +474,40 @@ def test_a_port_that_another_run_has_leased_is_not_tried(
         manager.ensure_ready()
         assert manager.port is not None
         assert manager.port > lease.port
+
+
+TAKEN: Step = ["complain", "Error: Address already in use (os error 98)\n"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [TAKEN],
+        # More than is kept of the log.
+        [["flood", 2, 2000], TAKEN],
+        [TAKEN, ["flood", 1, 2000]],
+    ],
+    ids=["at once", "after much else", "before much else"],
+)
+def test_a_server_that_finds_every_port_taken_is_given_up(
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[Step],
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "port_attempts", 3)
+    tried: list[int] = []
+    manager.on("starting", lambda event: tried.append(event.port))
+    error = failure(manager, pretend(*steps, ["exit", 1]))
+    assert error.code is ShimmyErrorCode.PORT_IN_USE
+    assert f"port {tried[-1]} was taken by another program" in error.message
+    assert len(set(tried)) == len(tried) == 3
+
+
+def test_an_address_of_another_machine_is_named(manager: ShimmyProcessManager) -> None:
+    error = failure(manager, ShimmyProcessOptions(host="192.0.2.1"))
+    assert error.code is ShimmyErrorCode.START_FAILED
+    assert "192.0.2.1 is no address of this machine" in error.message
 
 
 def test_a_server_s_port_is_leased_until_it_stops(
