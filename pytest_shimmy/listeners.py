@@ -50,11 +50,17 @@ class Listeners:
             if full or not self.want(event):
                 return
             self._pending.append((event, payload))
-            if self._teller is None:
-                self._teller = threading.Thread(
-                    target=self._tell_all, name="shimmy-listeners", daemon=True
-                )
+            if self._teller is not None:
+                return
+            self._teller = threading.Thread(
+                target=self._tell_all, name="shimmy-listeners", daemon=True
+            )
+            try:
                 self._teller.start()
+                return
+            except RuntimeError:  # the interpreter is shutting down, and starts no thread any more
+                self._teller = threading.current_thread()
+        self._tell_all()
 
     def wait(self, timeout: float) -> None:
         """Wait until all that was told has been heard. A listener itself does not wait."""
@@ -75,6 +81,7 @@ class Listeners:
                 try:
                     listener(payload)
                 except BaseException:  # pytest.fail() is one; the next listener is to hear it too
-                    threading.excepthook(
-                        threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
-                    )
+                    with contextlib.suppress(BaseException):
+                        threading.excepthook(
+                            threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                        )

@@ -66,6 +66,7 @@ class ShimmyProcessManager:
         self._log: Log | None = None
         self._crashes: list[Crash] = []
         self._restarts = 0
+        self._last_exit: ExitStatus | None = None
 
     def start(self, options: ShimmyProcessOptions | None = None) -> None:
         """Begin to start a server. A no-op while one is wanted already.
@@ -89,6 +90,7 @@ class ShimmyProcessManager:
         self._error = None
         self._crashes = []
         self._restarts = 0
+        self._last_exit = None
         self._port = self._version = self._process = None
         self._set("starting")
         self._supervisor = threading.Thread(
@@ -134,7 +136,7 @@ class ShimmyProcessManager:
             self._changed.notify_all()
         if process is not None:
             process.terminate()  # at once: the supervisor may be waiting for a silent server
-        if supervisor is not None:
+        if supervisor is not None and supervisor is not threading.current_thread():
             supervisor.join()
             self._listeners.wait(ShimmyProcessDefaults.listener_timeout)
         with self._changed:
@@ -232,7 +234,6 @@ class ShimmyProcessManager:
     # The supervisor thread, from here on.
 
     def _supervise(self, options: ShimmyProcessOptions) -> None:
-        exit_status: ExitStatus | None = None
         error: ShimmyError | None = None
         try:
             with contextlib.ExitStack() as cleanup:
@@ -240,7 +241,7 @@ class ShimmyProcessManager:
                 try:
                     self._serve(Startup(options, self._log), options, cleanup)
                 finally:
-                    exit_status = self._end_process()
+                    self._end_process()
         except ShimmyError as failure:
             error = failure
         except Exception as defect:  # of ours; it must not look like a hang
@@ -255,10 +256,10 @@ class ShimmyProcessManager:
                 # Who asked to stop does not want to hear that the server did not like it.
                 self._error = None if self._stopping else error
                 self._set("failed" if self._error else "idle")
-            if self._error is not None:
-                self._listeners.tell("error", Failed(self._error))
-            elif exit_status is not None:
-                self._listeners.tell("stopped", Stopped(exit_status))
+                if self._error is not None:
+                    self._listeners.tell("error", Failed(self._error))
+                elif self._last_exit is not None:
+                    self._listeners.tell("stopped", Stopped(self._last_exit))
 
     def _serve(
         self, startup: Startup, options: ShimmyProcessOptions, cleanup: contextlib.ExitStack
@@ -329,20 +330,24 @@ class ShimmyProcessManager:
             if self._listeners.want(stream):
                 self._listeners.tell(stream, Output(decoders[stream].decode(data)))
 
+        self._last_exit = None
         process = self._process = startup.spawn(port, on_output, self._notify)
         self._listeners.tell("starting", Starting(process.pid, port, process.command))
         try:
             version = startup.wait_until_healthy(process, port, lambda: self._stopping)
         except ShimmyError:
             self._end_process()
+            if self._stopping:
+                return False
             raise
         if version is None:
             return False
+        elapsed = time.monotonic() - process.started
         with self._changed:
             self._version = version
             self._set("ready")
-        elapsed = time.monotonic() - process.started
-        self._listeners.tell("ready", Ready(process.pid, port, version, elapsed))
+            # Before anybody sees the state: `ensure_ready` promises that listeners have heard.
+            self._listeners.tell("ready", Ready(process.pid, port, version, elapsed))
         return True
 
     def _wait_for_crash(self) -> Crash | None:
@@ -363,18 +368,17 @@ class ShimmyProcessManager:
             self._set("starting")
             return crash
 
-    def _end_process(self) -> ExitStatus | None:
+    def _end_process(self) -> None:
         process = self._process
         if process is None:
-            return None
+            return
         if self._stopping:
             with self._changed:
                 self._set("stopping")
-        exit_status = process.stop(ShimmyProcessDefaults.stop_grace)
+        self._last_exit = process.stop(ShimmyProcessDefaults.stop_grace)
         with self._changed:
             self._process = None
             self._changed.notify_all()
-        return exit_status
 
     def _set(self, state: State) -> None:
         self._state = state
@@ -386,21 +390,22 @@ class ShimmyProcessManager:
 
 
 def _open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> Log:
-    if options.log_path is None:
-        descriptor, name = tempfile.mkstemp(prefix="shimmy-", suffix=".log")
-        os.close(descriptor)
-        path = Path(name)
-        cleanup.callback(path.unlink, missing_ok=True)
-    else:
-        path = Path(options.log_path)
+    place = options.log_path or tempfile.gettempdir()
     try:
-        log = Log(path, ShimmyProcessDefaults.log_memory)
-    except OSError as error:
+        if options.log_path is None:
+            descriptor, path = tempfile.mkstemp(prefix="shimmy-", suffix=".log")
+            os.close(descriptor)
+            cleanup.callback(Path(path).unlink, missing_ok=True)
+        else:
+            path = os.fspath(options.log_path)
+        log = Log(Path(path), ShimmyProcessDefaults.log_memory)
+    except (OSError, ValueError) as error:
         raise ShimmyError(
             ShimmyErrorCode.START_FAILED,
-            f"the server's log cannot be written to {path}: {error.strerror or error}.\n"
+            f"the server's log cannot be written to {place}: "
+            f"{getattr(error, 'strerror', None) or error}.\n"
             "Choose another place (--shimmy-log-dir), or make room for it.",
-            {"log_path": str(path)},
+            {"log_path": os.fspath(place)},
         ) from error
     cleanup.callback(log.close)
     return log

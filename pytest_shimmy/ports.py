@@ -85,25 +85,26 @@ def lease(
 def is_free(host: str, port: int) -> bool:
     """Whether `port` can be bound on `host` right now.
 
-    Raises `ShimmyError` (``START_FAILED``) when `host` is another machine's address.
+    Raises `ShimmyError` (``START_FAILED``) when `host` is no address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # On POSIX the option ignores connections in TIME_WAIT, as the server's own bind does; on
-        # Windows it would let two servers share the port.
-        if sys.platform != "win32":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # On POSIX the option ignores connections in TIME_WAIT, as the server's own bind does;
+            # on Windows it would let two servers share the port.
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise ShimmyError(
-                    ShimmyErrorCode.START_FAILED,
-                    f"{host} is no address of this machine.\nA server can listen on 127.0.0.1, or "
-                    "on another address that one of its network interfaces has.",
-                    {"host": host},
-                ) from error
-            return False
+    except OSError as error:
+        not_ours = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+        if error.errno in not_ours or isinstance(error, socket.gaierror):
+            raise ShimmyError(
+                ShimmyErrorCode.START_FAILED,
+                f"{host} is no address of this machine: {error.strerror or error}.\nA server can "
+                "listen on 127.0.0.1, or on another IP address of one of its network interfaces.",
+                {"host": host},
+            ) from error
+        return False
     return True
 
 

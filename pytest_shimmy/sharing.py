@@ -8,6 +8,7 @@ anybody that it is done: the connection ends with its holder.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -262,7 +263,16 @@ def _spawn_keeper(spec: KeeperSpec, cwd: Path) -> subprocess.Popen[bytes]:
 
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Keepers that outlive this process are no leak: referenced, so that nobody warns of them."""
+
+
+@atexit.register
+def _disown() -> None:
+    # A keeper that outlives this process is no leak, and nobody is to warn of one.
+    for keeper in _children:
+        if keeper.poll() is None:
+            keeper.returncode = 0
+        if keeper.stderr is not None:
+            keeper.stderr.close()
 
 
 def _await_keeper(listener: socket.socket, keeper: subprocess.Popen[bytes], token: str) -> Channel:

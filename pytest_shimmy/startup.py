@@ -100,9 +100,12 @@ class Startup:
                 raise failures.not_healthy(
                     process, options, port, answer.seen, answer.answered, self._log
                 )
+            last = answer
             answer = health.probe(
                 options.host, port, min(ShimmyProcessDefaults.probe_timeout, deadline - now)
             )
+            if last.answered and not answer.answered and time.monotonic() >= deadline:
+                answer = last  # the deadline cut this probe short, and it tells less than the last
             if answer.healthy:
                 stranger = _stranger(process.pid, port)
                 if stranger is None and process.exit is None:
