@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,12 @@ def read_all(sock: socket.socket) -> bytes:
     return bytes(received)
 
 
+def as_from_a_terminal() -> None:
+    """What nohup or a shell's background job ignores, its children would ignore too."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Shimmy:
     """An executable to run in ``cwd`` with an environment of its own."""
 
@@ -129,6 +136,7 @@ class Shimmy:
             env=self.environ(extra),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=as_from_a_terminal,
         )
 
     @contextlib.contextmanager

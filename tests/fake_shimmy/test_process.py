@@ -136,7 +136,8 @@ def test_how_an_address_is_shown(shimmy, bind, shown):
 
 
 def test_auto_takes_a_free_port_of_its_range(shimmy):
-    out = shimmy.run("serve")[1]
+    status, out, error = shimmy.run("serve")
+    assert out, f"exit status {status}: {error}"
     port = int(out.rpartition(":")[2])
     assert 11435 <= port <= 11535 or port > 30000
 

@@ -31,6 +31,12 @@ def test_hang(shimmy_server, n):
 """
 
 
+def as_from_a_terminal() -> None:
+    """What nohup or a shell's background job ignores, its children would ignore too."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Session:
     """A pytest run in a process of its own, whose tests hang until they are told to go on."""
 
@@ -48,6 +54,7 @@ class Session:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=as_from_a_terminal,
         )
 
     def wait_for_tests(self, count: int) -> list[tuple[int, int, str]]:
