@@ -66,7 +66,9 @@ def _look_at_executable(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if hasattr(config, "workerinput"):  # a worker's header is shown to nobody
+        return None
     from . import report
 
     chosen = settings_of(config)

@@ -128,8 +128,8 @@ def load(
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    here = Path.cwd()
     for row in TABLE:
-        here = Path.cwd()
         for text, source, base in (
             (option(row.ini), row.flag, here),
             (environ.get(row.variable), f"environment variable {row.variable}", here),
