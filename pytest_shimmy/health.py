@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -113,13 +114,21 @@ def listener(port: int, likely: int) -> int | None:
     return _listener_proc(port, likely) if sys.platform == "linux" else _listener_psutil(port)
 
 
+TCP_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+
+
 def _listener_proc(port: int, likely: int) -> int | None:
-    inodes = _listening_inodes(port)
-    if not inodes:
-        return None if inodes is None else NOBODY
-    sockets = {f"socket:[{inode}]" for inode in inodes}
-    if _holds(likely, sockets):
-        return likely
+    readable = False
+    sockets = set()
+    for table in TCP_TABLES:
+        with contextlib.suppress(OSError):
+            for inode in _listening_inodes(table, port):
+                sockets.add(f"socket:[{inode}]")
+                if _holds(likely, sockets):
+                    return likely
+            readable = True
+    if not sockets:
+        return NOBODY if readable else None
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit() and _holds(int(name), sockets):
             return int(name)
@@ -138,22 +147,26 @@ def _holds(pid: int, sockets: set[str]) -> bool:
     return False
 
 
-def _listening_inodes(port: int) -> list[str] | None:
-    """The sockets that listen on `port`; None when there is no table to look in."""
-    inodes: list[str] | None = None
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError), open(table) as rows:
-            inodes = inodes or []
-            next(rows)
-            for row in rows:
-                column = row.split()
-                # 0A is LISTEN. The kernel lists these first; behind them may be thousands of
-                # connections in TIME_WAIT, which would cost more than the rest of a start.
-                if column[3] != "0A":
-                    break
-                if int(column[1].rpartition(":")[2], 16) == port:
-                    inodes.append(column[9])
-    return inodes
+def _listening_inodes(table: str, port: int) -> Iterator[str]:
+    # The kernel lists listening sockets first, and looks for connections only when it is asked
+    # for more: that search can take longer than the rest of a start. So no row is read ahead.
+    with open(table, "rb", buffering=0) as file:
+        unread = b""
+        header = True
+        while data := file.read(ROW):
+            *lines, unread = (unread + data).split(b"\n")
+            for line in lines:
+                column = line.split()
+                if header:
+                    header = False
+                elif column[3] != b"0A":  # LISTEN
+                    return
+                elif int(column[1].rpartition(b":")[2], 16) == port:
+                    yield column[9].decode()
+
+
+ROW = 150
+"""Bytes of a row of /proc/net/tcp; those of tcp6 are a little longer."""
 
 
 def _listener_psutil(port: int) -> int | None:

@@ -458,7 +458,8 @@ def test_a_server_that_exits_of_its_own_accord_comes_back_too(
     manager.start(pretend(["serve"]))
     manager.ensure_ready()
     port = manager.port
-    with pytest.raises(http.client.HTTPException):
+    # Whether the client sees an end or a reset is the kernel's choice.
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
         ask(manager, "POST", f"/exit/{code}")
     assert recorder.wait_for("ready", 2).port == port
     assert manager.crashes[0].exit == (code, None)
