@@ -8,6 +8,8 @@ pure: pauses between tokens are told, not slept.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from fake_shimmy import reply, rust, safetensors
 from fake_shimmy.safetensors import LoadError as LoadError
 
@@ -22,27 +24,27 @@ _GGUF_REFUSED = (
 )
 
 
-class LoadedModel:
+class LoadedModel(ABC):
     """A model that can answer."""
 
     token_pause = 0.0
     """Seconds after each streamed token."""
 
+    @abstractmethod
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
         """The whole answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tokens(self, text: str) -> list[str]:
         """The tokens in which the answer ``text`` is streamed."""
-        raise NotImplementedError
 
 
-class Engine:
+class Engine(ABC):
     """Loads models."""
 
+    @abstractmethod
     def load(self, spec: ModelSpec) -> LoadedModel:
         """The loaded model; raises :class:`LoadError` with the text that the real one logs."""
-        raise NotImplementedError
 
 
 class AdapterEngine(Engine):

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +36,7 @@ from .events import (
 from .listeners import Listener, Listeners
 from .options import ShimmyProcessOptions
 from .process import ExitStatus, Log, Process
-from .startup import Startup
+from .startup import Startup, open_log
 
 State = Literal["idle", "starting", "ready", "stopping", "failed"]
 
@@ -237,7 +235,7 @@ class ShimmyProcessManager:
         error: ShimmyError | None = None
         try:
             with contextlib.ExitStack() as cleanup:
-                self._log = _open_log(options, cleanup)
+                self._log = open_log(options, cleanup)
                 try:
                     self._serve(Startup(options, self._log), options, cleanup)
                 finally:
@@ -387,25 +385,3 @@ class ShimmyProcessManager:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-def _open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> Log:
-    place = options.log_path or tempfile.gettempdir()
-    try:
-        if options.log_path is None:
-            descriptor, path = tempfile.mkstemp(prefix="shimmy-", suffix=".log")
-            os.close(descriptor)
-            cleanup.callback(Path(path).unlink, missing_ok=True)
-        else:
-            path = os.fspath(options.log_path)
-        log = Log(Path(path), ShimmyProcessDefaults.log_memory)
-    except (OSError, ValueError) as error:
-        raise ShimmyError(
-            ShimmyErrorCode.START_FAILED,
-            f"the server's log cannot be written to {place}: "
-            f"{getattr(error, 'strerror', None) or error}.\n"
-            "Choose another place (--shimmy-log-dir), or make room for it.",
-            {"log_path": os.fspath(place)},
-        ) from error
-    cleanup.callback(log.close)
-    return log

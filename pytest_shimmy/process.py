@@ -131,16 +131,8 @@ class Process:
         return self._popen.pid
 
     def is_over(self) -> bool:
-        """Whether it has exited, even if nobody here has noticed yet."""
-        if self.exit is not None:
-            return True
-        if not hasattr(os, "waitid"):
-            return False
-        look = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        try:
-            return os.waitid(os.P_PID, self.pid, look) is not None
-        except ChildProcessError:  # reaped since
-            return True
+        """Whether it has exited or is just exiting, even if nobody here has noticed yet."""
+        return self.exit is not None or _is_exiting(self.pid)
 
     def drain(self) -> None:
         """Take over all output that the child has written so far."""
@@ -234,6 +226,22 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return arm
+
+
+def _is_exiting(pid: int) -> bool:
+    if sys.platform == "linux":
+        # A dying process closes its sockets before it can be waited for, and may lose the
+        # processor in between. Its flag is up before both.
+        with contextlib.suppress(OSError):  # reaped since, or there is no /proc
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            flags = int(stat.rpartition(b")")[2].split()[6])
+            return bool(flags & 0x4)  # PF_EXITING
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:  # reaped since
+        return True
 
 
 def _wait_unreaped(popen: subprocess.Popen[bytes]) -> None:

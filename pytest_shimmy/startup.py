@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from . import binary, dialect, failures, health
 from .defaults import ShimmyProcessDefaults
+from .errors import ShimmyError, ShimmyErrorCode
 from .options import ShimmyProcessOptions
 from .process import Log, Process
 
@@ -139,3 +142,29 @@ def _stranger(pid: int, port: int) -> str | None:
             if os.getpgid(owner) == pid:  # started through a wrapper script
                 return None
     return f"process {owner}"
+
+
+def open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> Log:
+    """The log that `options` ask for; `cleanup` closes it, and removes a temporary one.
+
+    Raises `ShimmyError` (``START_FAILED``) when it cannot be written.
+    """
+    place = options.log_path or tempfile.gettempdir()
+    try:
+        if options.log_path is None:
+            descriptor, path = tempfile.mkstemp(prefix="shimmy-", suffix=".log")
+            os.close(descriptor)
+            cleanup.callback(Path(path).unlink, missing_ok=True)
+        else:
+            path = os.fspath(options.log_path)
+        log = Log(Path(path), ShimmyProcessDefaults.log_memory)
+    except (OSError, ValueError) as error:
+        raise ShimmyError(
+            ShimmyErrorCode.START_FAILED,
+            f"the server's log cannot be written to {place}: "
+            f"{getattr(error, 'strerror', None) or error}.\n"
+            "Choose another place (--shimmy-log-dir), or make room for it.",
+            {"log_path": os.fspath(place)},
+        ) from error
+    cleanup.callback(log.close)
+    return log
