@@ -15,10 +15,8 @@ from typing import Any
 import openai
 from openai._models import FinalRequestOptions
 
+from .dialect import API_KEY
 from .health import is_loopback
-
-API_KEY = "shimmy"
-"""Any will do: shimmy has no authentication (seen on 2.5.0). The SDK insists on one."""
 
 STREAMS_BY_DEFAULT = "/chat/completions"
 """The SDK's route that streams when nothing is said (seen on 2.5.0)."""

@@ -22,6 +22,9 @@ MODEL_PATHS_VARIABLE = "SHIMMY_MODEL_PATHS"
 MODEL_PATHS_SEPARATOR = ";"
 """On every system, not only on Windows (seen on 2.5.0)."""
 
+API_KEY = "shimmy"
+"""Any will do: shimmy has no authentication (seen on 2.5.0). OpenAI's clients insist on one."""
+
 BUILD_WITHOUT_GPU = "Airframe Engine: Disabled"
 """In the output of ``gpu-info`` of a CPU-only build (seen on 2.5.0)."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .anchor import Run
 from .defaults import ShimmyProcessDefaults
+from .health import authority
 from .options import ShimmyProcessOptions
 from .protocol import Farewell
 from .server import ShimmyServer, attach
@@ -151,6 +152,5 @@ def plan(settings: Settings, directory: Path) -> Plan:
 def _server(settings: Settings, link: Link) -> ShimmyServer:
     offset = 0 if link.launched_here else link.status().log_size
     snapshot = link.ready()
-    host = f"[{snapshot.host}]" if ":" in snapshot.host else snapshot.host
-    url = f"http://{host}:{snapshot.port}"
+    url = f"http://{authority(snapshot.host, snapshot.port)}"
     return ShimmyServer(settings, url, snapshot.version, link, offset)

@@ -33,14 +33,18 @@ class Probe(NamedTuple):
     """The version in the answer."""
 
 
+def authority(host: str, port: int) -> str:
+    """Host and port as URLs, ``Host`` headers and ``--bind`` have them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def probe(host: str, port: int, timeout: float) -> Probe:
     """Ask ``GET /health`` once, within `timeout` seconds. Never raises for what the peer does."""
     deadline = time.monotonic() + timeout
     try:
         with socket.create_connection((host, port), timeout) as peer:
-            name = f"[{host}]" if ":" in host else host
             peer.sendall(
-                f"GET /health HTTP/1.1\r\nhost: {name}:{port}\r\n"
+                f"GET /health HTTP/1.1\r\nhost: {authority(host, port)}\r\n"
                 "accept: application/json\r\nconnection: close\r\n\r\n".encode()
             )
             answer = bytearray()

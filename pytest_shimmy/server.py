@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .dialect import API_KEY
 from .errors import ShimmyError, ShimmyErrorCode
 from .health import is_loopback, is_shimmy
 from .protocol import Death, Farewell, Snapshot
@@ -210,7 +211,7 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
     no_proxy = ",".join(filter(None, (from_proxy, server.host)))
     return {
         "OPENAI_BASE_URL": server.base_url,
-        "OPENAI_API_KEY": "shimmy",
+        "OPENAI_API_KEY": API_KEY,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }

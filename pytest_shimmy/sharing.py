@@ -90,10 +90,7 @@ def _last_words(keeper: Channel, deadline: float, name: str | None) -> Farewell 
 
 
 class Link:
-    """This process's hold on one server. Thread-safe, and survives a fork of the process.
-
-    `snapshot` is what the keeper said last.
-    """
+    """This process's hold on one server. Thread-safe, and survives a fork of the process."""
 
     def __init__(
         self,
@@ -103,7 +100,6 @@ class Link:
         keeper: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self.name = name
-        self.snapshot: Snapshot | None = None
         self._channel: Channel | None = channel
         self._rendezvous = rendezvous
         self._keeper = keeper  # our child, if we launched it
@@ -139,7 +135,7 @@ class Link:
             return []
         farewells = part([channel], timeout, self.name)
         if farewells and self._keeper is not None:
-            self._keeper.wait()
+            _reap(self._keeper)
         return farewells
 
     def _ask(self, op: Op) -> Snapshot:
@@ -155,8 +151,7 @@ class Link:
             raise self._keeper_gone("it closed the connection")
         if "error" in answer:
             raise ShimmyError.from_json(answer["error"])
-        self.snapshot = Snapshot.from_json(answer["snapshot"])
-        return self.snapshot
+        return Snapshot.from_json(answer["snapshot"])
 
     def _keeper_gone(self, why: str) -> ShimmyError:
         return ShimmyError(
@@ -263,6 +258,15 @@ def _spawn_keeper(spec: KeeperSpec, cwd: Path) -> subprocess.Popen[bytes]:
 
 
 _children: list[subprocess.Popen[bytes]] = []
+
+
+def _reap(keeper: subprocess.Popen[bytes]) -> None:
+    """Take leave of a keeper that has said its last word; it leaves nothing open here."""
+    keeper.wait()
+    if keeper in _children:
+        _children.remove(keeper)
+    if keeper.stderr is not None:
+        keeper.stderr.close()
 
 
 @atexit.register

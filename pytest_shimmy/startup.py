@@ -38,12 +38,11 @@ class Startup:
         """What to execute. Raises `ShimmyError` (``UNSUPPORTED_ACCEL``), see `dialect`."""
         options = self._options
         asks_for_gpu = options.gpu_mode != "auto"
-        host = f"[{options.host}]" if ":" in options.host else options.host
         return [
             *self._executable.command,
             *dialect.serve_arguments(
                 self._executable.version,
-                bind=f"{host}:{port}",
+                bind=health.authority(options.host, port),
                 model_path=options.model_path,
                 model_dirs=options.model_dirs,
                 gpu_mode=options.gpu_mode,

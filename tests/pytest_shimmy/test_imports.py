@@ -21,8 +21,8 @@ FAKE = Path(fake_shimmy.__file__).parent
 # imports in circles either.
 FLOORS = (
     {"anchor", "errors", "defaults", "health", "process", "protocol"},
-    {"binary", "client", "dialect", "events", "options", "paths"},
-    {"failures", "ports", "table"},
+    {"binary", "dialect", "events", "options", "paths"},
+    {"client", "failures", "ports", "table"},
     {"settings", "startup"},
     {"listeners", "report"},
     {"manager"},

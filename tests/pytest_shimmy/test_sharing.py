@@ -155,6 +155,18 @@ def test_leaving_ends_the_server_and_removes_every_file(
     assert list((runtime_dir / "servers").iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="counts descriptors")
+def test_servers_that_have_ended_leave_no_descriptor_open(run: Run, runtime_dir: Path) -> None:
+    def start_and_leave() -> int:
+        directory = sharing.private_directory(run)
+        link = sharing.launch(run, directory, plan(directory))
+        link.ready()
+        assert len(link.leave(SOON)) == 1
+        return psutil.Process().num_fds()
+
+    assert start_and_leave() == start_and_leave() == start_and_leave()
+
+
 def test_one_leaves_and_the_other_keeps_the_server(join: Join, run: Run) -> None:
     first, second = join(run), join(run)
     server = first.ready().pid
