@@ -4,7 +4,9 @@
     python3 dev.py demo     run the consumer suite under examples/ on the bundled fake
     python3 dev.py test     run the project's tests, with the real shimmy where it can be had
     python3 dev.py check    ruff and mypy
-    python3 dev.py shimmy   install the real shimmy that the tests use, and print its path
+    python3 dev.py shimmy   install the real shimmy that the tests use, and print its path; with a
+                            name (2.5.0-default, 1.8.1-default), another one that is recorded
+    python3 dev.py clients  install the clients of other people that the tests run, in the cache
 
 Inside a virtual environment everything is installed there; else into .venv, made when missing, so
 that it works with a system Python that refuses global installs.
@@ -22,24 +24,35 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-SHIMMY = "2.5.0"
-"""The release whose behaviour the tests compare with. CPU-only: no GPU or Vulkan is needed."""
+SHIMMY = "2.5.0-cpu-only"
+"""What the tests compare with. CPU-only: no GPU or Vulkan is needed, and it is built soonest."""
+BUILDS = {
+    SHIMMY: ("--no-default-features", "--features", "huggingface"),
+    "2.5.0-default": (),
+    "1.8.1-default": (),  # llama.cpp: needs cmake, a C++ compiler and libclang
+}
+"""The releases and builds that are recorded, with cargo's options for each."""
 SHIMMY_BUILD_TIMEOUT = 40 * 60
-"""Seconds; it takes 2 to 4 minutes on two cores."""
+"""Seconds; it takes 2 to 10 minutes on two cores."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", choices=["demo", "test", "check", "shimmy"])
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on (demo, test)")
+    parser.add_argument("task", choices=["demo", "test", "check", "shimmy", "clients"])
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, help="passed on (demo, test); a name (shimmy)"
+    )
     chosen = parser.parse_args()
     # Whoever runs this may have any.
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
     if chosen.task == "shimmy":
-        path = real_shimmy()
+        name = chosen.arguments[0] if chosen.arguments else SHIMMY
+        if name not in BUILDS:
+            sys.exit(f"no build is called {name!r}; there are: {', '.join(BUILDS)}")
+        path = real_shimmy(name)
         print(path or "")
         return 0 if path else 1
     python = environment("test,check" if chosen.task != "demo" else "")
@@ -47,6 +60,8 @@ def main() -> int:
         return run(python, "-m", "pytest", *chosen.arguments, cwd=ROOT / "examples")
     if chosen.task == "check":
         return check(python)
+    if chosen.task == "clients":
+        return run(python, "-m", "tests.clients.environments")
     return check(python) or test(python, chosen.arguments)
 
 
@@ -102,12 +117,22 @@ def test(python: str, arguments: list[str]) -> int:
     path = real_shimmy()
     if path is not None:
         arguments = [f"--shimmy-path={path}", *arguments]
+    os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
     return run(python, "-m", "pytest", *arguments)
 
 
-def real_shimmy() -> Path | None:
-    """The real shimmy, built by cargo once and cached; None, with the reason printed."""
-    root = cache() / f"shimmy-{SHIMMY}-cpu-only"
+def clients(python: str) -> str:
+    """Make the environments of the client tests where they are missing; the names of those that
+    can be had here, and without which tests fail instead of skipping.
+    """
+    command = [python, "-m", "tests.clients.environments"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout.strip().rpartition("\n")[2]
+
+
+def real_shimmy(name: str = SHIMMY) -> Path | None:
+    """A real shimmy, built by cargo once and cached; None, with the reason printed."""
+    root = cache() / f"shimmy-{name}"
     path = root / "bin" / ("shimmy.exe" if os.name == "nt" else "shimmy")
     if path.exists():
         return path
@@ -115,10 +140,11 @@ def real_shimmy() -> Path | None:
     if cargo is None:
         print("no real shimmy: there is no cargo to build it with; its tests will be skipped")
         return None
-    print(f"building shimmy {SHIMMY} with cargo, once (minutes)", flush=True)
+    print(f"building shimmy {name} with cargo, once (minutes)", flush=True)
+    release = name.partition("-")[0]
     command = [
-        *(cargo, "install", "shimmy", "--version", SHIMMY, "--locked", "--bin", "shimmy"),
-        *("--no-default-features", "--features", "huggingface", "--root", str(root), "--quiet"),
+        *(cargo, "install", "shimmy", "--version", release, "--locked", "--bin", "shimmy"),
+        *(*BUILDS[name], "--root", str(root), "--quiet"),
     ]
     try:
         subprocess.run(command, check=True, timeout=SHIMMY_BUILD_TIMEOUT)

@@ -19,8 +19,11 @@ def main() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     import os
 
-    from fake_shimmy import cli, rust
+    from fake_shimmy import rust
+    from fake_shimmy.commands import cli
+    from fake_shimmy.rust import console
 
+    console.open_missing()
     cli.run([rust.from_os(os.fsencode(argument)) for argument in sys.argv])
     sys.exit(0)
 

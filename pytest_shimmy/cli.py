@@ -1,6 +1,7 @@
 """``pytest-shimmy``: the same parts outside pytest.
 
 Exit codes: 0 all is well, 1 a problem was found (and said), 2 the command line was not understood.
+Each command is a function that takes the parsed arguments and gives the exit code.
 """
 
 from __future__ import annotations
@@ -8,117 +9,74 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from . import binary, paths, settings
+from . import settings
 from .errors import ShimmyError
 
 EXAMPLES = """\
 examples:
   pytest-shimmy doctor                        what would run, and why
   pytest-shimmy doctor --shimmy-path=shimmy   the same, for the executable on PATH
-  pytest-shimmy doctor --json                 for a program to read
+  pytest-shimmy verify                        the bundled fake against what real ones did
+  pytest-shimmy verify --shimmy-path=shimmy   has this shimmy changed?
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
+    # So that whatever is open is closed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        code: int = chosen.run(chosen)
+    except ShimmyError as error:
+        print(f"pytest-shimmy: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return code
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from . import doctor
+
     try:
         loaded = settings.load(
             lambda name: getattr(chosen, name), lambda _: None, os.environ, Path()
         )
     except settings.BadSettingError as error:
-        parser.error(str(error))
-    findings = examine(loaded)
+        chosen.parser.error(str(error))
+    findings = doctor.examine(loaded)
     if chosen.json:
         print(json.dumps(findings, indent=2))
     else:
-        print("\n".join(describe(findings)))
+        print("\n".join(doctor.describe(findings)))
     return 1 if findings["problems"] else 0
 
 
-def examine(chosen: settings.Settings) -> dict[str, Any]:
-    """What a session with these settings would run, and what stands in its way."""
-    problems: list[str] = []
-    server: dict[str, Any] = {"mode": chosen.mode, "url": chosen.url}
-    try:
-        if chosen.mode == "attached":
-            from .server import attach
+def _verify(chosen: argparse.Namespace) -> int:
+    from .contract import session
 
-            server["version"] = attach(chosen).version
-        else:
-            executable = (
-                binary.bundled_fake(chosen.fake_version)
-                if chosen.path is None
-                else binary.identify(chosen.path)
-            )
-            server |= {"command": list(executable.command), "version": executable.version}
-    except ShimmyError as error:
-        problems.append(str(error))
-    runtime: dict[str, Any] = {}
-    try:
-        runtime = {"directory": str(paths.runtime_dir()), "leased_ports": _leased_ports()}
-    except ShimmyError as error:
-        problems.append(str(error))
-    return {
-        "pytest_shimmy": version("pytest-shimmy"),
-        "server": server,
-        "settings": {
-            name: {"value": _plain(getattr(chosen, name)), "from": source}
-            for name, source in chosen.sources.items()
-        },
-        "runtime": runtime,
-        "problems": problems,
-    }
+    return session.verify(
+        path=chosen.shimmy_path,
+        release=chosen.release,
+        build=chosen.build,
+        recording=chosen.recording,
+        words=chosen.only,
+        everything=chosen.all,
+        as_json=chosen.json,
+    )
 
 
-def describe(findings: dict[str, Any]) -> list[str]:
-    """`examine`'s findings, for a person."""
-    server, runtime = findings["server"], findings["runtime"]
-    what = {
-        "fake": "the bundled fake of shimmy",
-        "real": "a real shimmy",
-        "attached": f"attached to {server['url']}, shimmy",
-    }[server["mode"]]
-    lines = [
-        f"pytest-shimmy {findings['pytest_shimmy']}",
-        f"server    {what} {server.get('version', '(unknown)')}",
-    ]
-    if server["mode"] == "real" and "command" in server:
-        lines.append(f"          {server['command'][0]}")
-    lines.append("settings  " + ("all default" if not findings["settings"] else ""))
-    for name, entry in findings["settings"].items():
-        lines.append(f"          {name} = {entry['value']!r}  ({entry['from']})")
-    if runtime:
-        ports = ", ".join(map(str, runtime["leased_ports"])) or "none"
-        lines += [f"runtime   {runtime['directory']}", f"          ports leased now: {ports}"]
-    lines += [f"problem   {problem}" for problem in findings["problems"]]
-    if not findings["problems"]:
-        lines.append("a session could start")
-    return [line.rstrip() for line in lines]
+def _record(chosen: argparse.Namespace) -> int:
+    from .contract import session
 
-
-def _leased_ports() -> list[int]:
-    from filelock import FileLock, Timeout
-
-    leased = []
-    for lock_file in sorted(paths.subdir("ports").glob("*.lock")):
-        try:
-            with FileLock(str(lock_file)).acquire(blocking=False):
-                pass
-        except Timeout:
-            leased.append(int(lock_file.stem))
-    return leased
-
-
-def _plain(value: Any) -> Any:
-    return sorted(value) if isinstance(value, frozenset) else value
+    return session.record(chosen.shimmy_path, chosen.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,7 +96,51 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
     settings.add_arguments(doctor.add_argument)
+    doctor.set_defaults(run=_doctor, parser=doctor)
+    _add_verify(commands)
+    _add_record(commands)
     return parser
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="compare a shimmy, or the bundled fake, with recordings of real ones",
+        description="Do what was done to real executables when they were recorded, and say what "
+        "comes out differently. Without a path, the bundled fake is compared with every "
+        "recording. Exit code 1 means that something differs.",
+    )
+    verify.add_argument(
+        "--shimmy-path", metavar="PATH", help="an executable to check, or a recording (.json)"
+    )
+    verify.add_argument(
+        "--release", metavar="X.Y.Z", help="compare with the recording of this release"
+    )
+    verify.add_argument(
+        "--build", choices=["default", "cpu-only"], help="compare with the recording of this build"
+    )
+    verify.add_argument(
+        "--recording", metavar="FILE", type=Path, help="compare with this recording instead"
+    )
+    verify.add_argument(
+        "-k", dest="only", metavar="WORDS", help="only checks whose name has all these words"
+    )
+    verify.add_argument("--all", action="store_true", help="print every difference in full")
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    verify.set_defaults(run=_verify)
+
+
+def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = commands.add_parser(
+        "record",
+        help="record what a real shimmy does, for verify",
+        description="Do every check to an executable, twice, and write down what came back.",
+    )
+    record.add_argument("--shimmy-path", metavar="PATH", required=True, help="the executable")
+    record.add_argument(
+        "--output", metavar="FILE", type=Path, help="default: RELEASE-BUILD.json, in this folder"
+    )
+    record.set_defaults(run=_record)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def dechunk(raw: bytes) -> bytes:
 def neutral(raw: bytes) -> bytes:
     """``raw`` without what legitimately varies: ids, times and dates."""
     raw = re.sub(rb"\r\ndate: [^\r]*", b"\r\ndate: D", raw)
-    raw = re.sub(rb"chatcmpl-[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}", b"chatcmpl-I", raw)
+    raw = re.sub(rb"cmpl-[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}", b"cmpl-I", raw)
+    raw = re.sub(rb"msg_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", b"msg_I", raw)
+    raw = re.sub(rb'"memory_(free|available)_mb":\d+', rb'"memory_\1_mb":0', raw)
     raw = re.sub(rb'"created":\d+', b'"created":0', raw)
     raw = re.sub(rb'"timestamp":"[^"]*"', b'"timestamp":"T"', raw)
     return re.sub(rb'"uptime_seconds":\d+', b'"uptime_seconds":0', raw)
@@ -129,6 +131,26 @@ class Shimmy:
         )
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
+    def run_on_terminal(self, *arguments: str | bytes, **extra: str) -> tuple[int, str]:
+        """Exit status, and what a terminal gets."""
+        terminal, end = os.openpty()
+        process = subprocess.Popen(
+            [*self.command, *arguments],
+            cwd=self.cwd,
+            env=self.environ(extra),
+            stdin=subprocess.DEVNULL,
+            stdout=end,
+            stderr=end,
+        )
+        os.close(end)
+        shown = bytearray()
+        # Linux reports the last writer's departure as an error.
+        with contextlib.suppress(OSError):
+            while data := os.read(terminal, 65536):
+                shown += data
+        os.close(terminal)
+        return process.wait(DEADLINE), shown.decode().replace("\r\n", "\n")
+
     def start(self, *arguments: str, **extra: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*self.command, *arguments],
@@ -174,6 +196,17 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
 def shimmy(tmp_path: Path) -> Shimmy:
     """The fake as a CPU-only build, in an empty folder."""
     return Shimmy([sys.executable, "-m", "fake_shimmy"], tmp_path, "cpu-only")
+
+
+@pytest.fixture
+def pair(real_shimmy: Path, tmp_path: Path) -> tuple[Shimmy, Shimmy]:
+    """The real one and the fake that pretends the same build, in the same folder."""
+    real = Shimmy([str(real_shimmy)], tmp_path, "")
+    version = real.run("--version")[1]
+    if version != "shimmy 2.5.0\n":
+        pytest.skip(f"imitated is 2.5.0, this is {version!r}")
+    build = "cpu-only" if "Disabled" in real.run("gpu-info")[1] else "default"
+    return real, Shimmy([sys.executable, "-m", "fake_shimmy"], tmp_path, build)
 
 
 @pytest.fixture

@@ -148,24 +148,6 @@ def test_api_models_lists_registered_and_discovered(served):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/metrics"),
-        ("GET", "/ws/generate"),
-        ("POST", "/api/generate"),
-        ("POST", "/v1/completions"),
-        ("POST", "/v1/messages"),
-        ("POST", "/api/tools/x/execute"),
-        ("POST", "/api/workflows/execute"),
-    ],
-)
-def test_a_route_that_is_not_imitated_says_so(served, method, path):
-    answer = served.request(method, path)
-    assert answer.status == 501
-    assert answer.body == f"fake-shimmy: {method} {path} is not imitated yet\n".encode()
-
-
-@pytest.mark.parametrize(
     ("kind", "status"),
     [
         (b"application/json", 200),
@@ -225,6 +207,26 @@ def test_a_body_with_broken_chunks_is_a_400(served, body):
         400,
         b"Failed to buffer the request body: error reading a body from connection",
     )
+
+
+@pytest.mark.parametrize(
+    ("extension", "trailers", "status"),
+    [
+        (b";" + b"x" * 16383, b"", 200),
+        (b";" + b"x" * 16384, b"", 400),
+        (b"", b"t: u\r\n" * 100, 200),
+        (b"", b"t: u\r\n" * 101, 400),
+        (b"", b"t: " + b"u" * 16376 + b"\r\n", 200),
+        (b"", b"t: " + b"u" * 16377 + b"\r\n", 400),
+        (b"", b"no header\r\n", 400),
+    ],
+)
+def test_what_surrounds_chunks_has_its_limits(served, extension, trailers, status):
+    head = post(b"", b"transfer-encoding: chunked", b"connection: close").replace(
+        b"content-length: 0\r\n", b""
+    )
+    chunk = b"%x%b\r\n%b\r\n" % (len(CHAT), extension, CHAT)
+    assert Answer(served.send(head + chunk + b"0\r\n" + trailers + b"\r\n")).status == status
 
 
 def test_a_client_that_waits_is_told_to_continue(served):

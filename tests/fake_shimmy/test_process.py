@@ -154,6 +154,17 @@ def test_it_dies_of_the_signal_itself_without_a_word(shimmy, name):
 
 
 @pytest.mark.usefixtures("model")
+def test_signals_that_the_parent_ignored_stay_ignored(shimmy, make_shimmy):
+    ignoring = ["sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh", *shimmy.command]
+    with make_shimmy("cpu-only", ignoring).serve() as running:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            running.process.send_signal(number)
+            assert running.request("GET", "/health").status == 200
+        running.process.terminate()
+        assert running.process.wait(10) == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("model")
 def test_the_port_is_free_again_at_once(shimmy):
     with shimmy.serve() as running:
         assert running.request("GET", "/health").status == 200

@@ -14,9 +14,9 @@ from tests.fake_shimmy.conftest import DEADLINE, ROOT, free_port, read_all, wait
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from fake_shimmy.bind import Address
-from fake_shimmy.server import Server
-from fake_shimmy.steps import Cut, Exit, Hang, Log, Pause, Reset
+from fake_shimmy.commands.bind import Address
+from fake_shimmy.serving.server import Server
+from fake_shimmy.wire.steps import Cut, Exit, Hang, Pause, Reset, Work
 import socket
 
 class App:
@@ -28,7 +28,7 @@ class App:
         return (step for step in (b"one ", *eval(head.path[1:].decode()))), None
 
 address = Address(socket.AF_INET, "127.0.0.1", int(sys.argv[2]))
-Server(App(), address.listen(), lambda text: print(text, flush=True)).run()
+Server(App(), address.listen()).run()
 """
 
 
@@ -54,11 +54,25 @@ def ask(port: int, steps: str) -> socket.socket:
     return sock
 
 
-def test_pauses_and_logs_are_no_bytes(player):
-    process, port = player
-    with ask(port, '(Log("noted"),b"two",Pause(0.01),b"!")') as sock:
+def test_pauses_are_no_bytes(player):
+    with ask(player[1], '(b"two",Pause(0.01),b"!")') as sock:
         assert read_all(sock) == b"one two!"
-    assert process.stdout.readline() == b"noted\n"
+
+
+def test_work_gives_the_next_steps_and_holds_up_nobody(player):
+    slow = '(Work(lambda:(b"worked",b"!")[sum(range(10_000_000))*0:]),b"never")'
+    with ask(player[1], slow) as working:
+        assert working.recv(100) == b"one "
+        with ask(player[1], "()") as sock:
+            assert read_all(sock) == b"one "
+        assert read_all(working) == b"worked!"
+
+
+def test_work_that_fails_costs_one_connection(player):
+    process, port = player
+    with ask(port, "(Work(lambda:1/0),)") as sock:
+        assert read_all(sock) == b"one "
+    assert process.poll() is None
 
 
 def test_a_cut_ends_the_connection_in_order(player):

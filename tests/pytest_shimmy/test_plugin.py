@@ -113,7 +113,7 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
         import sys
         def test_nothing():
             heavy = {"openai", "requests", "filelock", "subprocess_", "pytest_shimmy.harness",
-                     "pytest_shimmy.sharing", "pytest_shimmy.manager", "fake_shimmy.server"}
+                     "pytest_shimmy.sharing", "pytest_shimmy.manager", "fake_shimmy.serving.server"}
             assert not heavy & set(sys.modules)
         """
     )

@@ -1,0 +1,64 @@
+"""``POST /v1/completions``.
+
+Strategy: the checks in shimmy's order (body, prompt, max_tokens, model, load), then always one
+JSON body: ``stream`` is read and ignored. Seen on 2.5.0 CPU-only; a generation that fails was
+seen on a build with a stand-in for its engine.
+"""
+
+from __future__ import annotations
+
+from fake_shimmy.api import openai, payloads
+from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError
+from fake_shimmy.rust.tracing import ERROR
+from fake_shimmy.rust.whitespace import words
+from fake_shimmy.serde import structs
+from fake_shimmy.serde.structs import Struct, boolean, f32, optional, string, usize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.api.app import App
+    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.steps import Steps
+
+_REQUEST = Struct(
+    "CompletionRequest",
+    {
+        "model": string,
+        "prompt": string,
+        "temperature": optional(f32),
+        "max_tokens": optional(usize),
+        "top_p": optional(f32),
+        "stream": optional(boolean),
+    },
+    required=("model", "prompt"),
+)
+
+
+def respond(app: App, head: Head, body: bytes) -> Steps:
+    """The steps that answer ``body``."""
+    try:
+        request = structs.read_body(body, _REQUEST.read)
+    except structs.RejectedError as error:
+        return app.rejected(head, error)
+    name, prompt, max_tokens = request["model"], request["prompt"], request.get("max_tokens")
+    prompt_words = words(prompt)
+    if not prompt_words:
+        return openai.bad_request(app, head, "prompt", "prompt must not be empty")
+    if max_tokens is None:
+        max_tokens = DEFAULT_MAX_TOKENS
+    elif not openai.is_acceptable(max_tokens):
+        return openai.bad_max_tokens(app, head)
+    spec = app.registry.lookup(name)
+    if spec is None:
+        return openai.no_model(app, head, f"Model '{name}' not found")
+    try:
+        text = app.engine.load(spec).generate(prompt, max_tokens, prompt)
+    except LoadError as error:
+        return openai.load_failed(app, head, name, error, "completions")
+    except GenerationError as error:
+        app.event(ERROR, openai.TARGET, f"Generation error: {error}")
+        status = b"500 Internal Server Error"
+        return (app.json(head, payloads.GENERATION_FAILED, status),)
+    ident = f"cmpl-{app.identifier()}"
+    count = len(prompt_words), len(words(text))
+    return (app.json(head, payloads.completion(ident, app.seconds(), name, text, *count)),)

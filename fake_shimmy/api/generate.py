@@ -1,0 +1,179 @@
+"""``POST /api/generate`` and ``GET /ws/generate``: one request, told over two wires.
+
+Strategy: what a request means is decided once; the HTTP side frames the answer as one JSON body
+or as an event stream of bare tokens (the default), the WebSocket side as one text frame per
+token. Seen on 2.5.0 CPU-only; what a failing generation and tokens with line ends do was seen on
+a build with a stand-in for its engine.
+"""
+
+from __future__ import annotations
+
+from fake_shimmy.api import payloads
+from fake_shimmy.models import templates
+from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError
+from fake_shimmy.rust.tracing import DEBUG, ERROR
+from fake_shimmy.serde import structs
+from fake_shimmy.serde.jsonlexer import JsonError
+from fake_shimmy.serde.structs import Struct, boolean, f32, i32, optional, string, usize
+from fake_shimmy.wire import answers, sse
+from fake_shimmy.wire.steps import Cut, Upgrade, unless_long
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from fake_shimmy.api.app import App
+    from fake_shimmy.models.engine import LoadedModel
+    from fake_shimmy.models.registry import ModelSpec
+    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.steps import Step, Steps
+
+_TARGET = "shimmy::api"
+_REMARK = "(Issue #106 Windows debugging)"
+_DONE = "[DONE]"
+"""What ends a stream, and what a token must not be."""
+
+_REQUEST = Struct(
+    "GenerateRequest",
+    {
+        "model": string,
+        "prompt": optional(string),
+        "messages": optional(structs.messages("ChatMessage", string)),
+        "system": optional(string),
+        "temperature": optional(f32),
+        "top_p": optional(f32),
+        "top_k": optional(i32),
+        "max_tokens": optional(usize),
+        "stream": optional(boolean),
+    },
+    required=("model",),
+    positional=("prompt", "messages", "system"),
+)
+
+
+class _Ask:
+    """What a request asks of its model."""
+
+    __slots__ = ("max_tokens", "prompt", "user_text")
+
+    def __init__(self, request: dict[str, Any], spec: ModelSpec) -> None:
+        messages = request.get("messages")
+        max_tokens = request.get("max_tokens")
+        self.max_tokens: int = DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens
+        if messages is None:
+            self.prompt: str = request.get("prompt") or ""
+            self.user_text = self.prompt
+        else:
+            system = request.get("system")
+            self.prompt = templates.render_conversation(spec.template, system, messages)
+            self.user_text = next((text for role, text in reversed(messages) if role == "user"), "")
+
+
+def respond(app: App, head: Head, body: bytes) -> Steps:
+    """The steps that answer the HTTP request with ``body``."""
+    try:
+        request = structs.read_body(body, _REQUEST.read)
+    except structs.RejectedError as error:
+        return app.rejected(head, error)
+    name = request["model"]
+    spec = app.registry.lookup(name)
+    if spec is None:
+        message = f"Model '{name}' not found in registry"
+        return app.failed(head, b"404 Not Found", _TARGET, message)
+    try:
+        model = app.engine.load(spec)
+        ask = _Ask(request, spec)
+        if request.get("stream") is not False:
+            return _events(app, head, name, model, ask)
+        text = model.generate(ask.prompt, ask.max_tokens, ask.user_text)
+    except LoadError as error:
+        message = f"Failed to load model '{name}': {error} {_REMARK}"
+        return app.failed(head, b"502 Bad Gateway", _TARGET, message)
+    except GenerationError as error:
+        message = f"Generation failed for model '{name}': {error} {_REMARK}"
+        return app.failed(head, b"502 Bad Gateway", _TARGET, message)
+    app.event(DEBUG, _TARGET, f"Generation completed successfully for model '{name}'")
+    return (app.json(head, payloads.generated(text)),)
+
+
+def _events(app: App, head: Head, name: str, model: LoadedModel, ask: _Ask) -> Iterator[Step]:
+    yield answers.stream_head(head, app.date())
+    chunked = not head.is_1_0
+    for piece in _pieces(app, "Streaming", name, model, ask, "[ERROR] {}"):
+        if not isinstance(piece, str):
+            yield piece
+        elif "\r" in piece:
+            # The real one panics over a carriage return, and the connection with it.
+            yield Cut()
+        else:
+            yield sse.frame(sse.event(piece), chunked)
+    yield sse.end(chunked)
+    if head.is_1_0:
+        yield Cut()
+
+
+def upgrade(app: App, head: Head) -> Steps:
+    """The answer to a request that wants to become a WebSocket."""
+    from fake_shimmy.wire import websocket
+
+    refusal = websocket.refusal(head)
+    if refusal is not None:
+        status, text = refusal
+        return (app.text(head, status, text),)
+    reader = websocket.MessageReader()
+
+    def receive(buffer: bytearray) -> Steps | None:
+        try:
+            message = reader.read(buffer)
+        except websocket.NoMessageError:
+            return ()
+        if message is None:
+            return None
+        return unless_long(len(message), lambda: _converse(app, message))
+
+    return (websocket.acceptance(head, app.date()), Upgrade(receive))
+
+
+def _converse(app: App, message: bytes) -> Steps:
+    """The frames that answer ``message``."""
+    from fake_shimmy.wire.websocket import text_frame
+
+    try:
+        request = structs.read_document(message, _REQUEST.read)
+    except JsonError as error:
+        # Not escaped, so it may be no JSON.
+        return (text_frame(f'{{"error":"bad request: {error.without_path()}"}}'),)
+    name = request["model"]
+    spec = app.registry.lookup(name)
+    if spec is None:
+        return (text_frame('{"error":"model not found"}'),)
+    try:
+        model = app.engine.load(spec)
+    except LoadError:
+        return (text_frame('{"error":"load failed"}'),)
+    return _frames(_pieces(app, "WebSocket", name, model, _Ask(request, spec), '{{"error":"{}"}}'))
+
+
+def _frames(pieces: Iterator[str | Step]) -> Iterator[Step]:
+    from fake_shimmy.wire.websocket import text_frame
+
+    for piece in pieces:
+        if not isinstance(piece, str):
+            yield piece
+        elif piece == _DONE:
+            break
+        else:
+            yield text_frame(piece)
+    yield text_frame('{"done":true}')
+
+
+def _pieces(
+    app: App, how: str, name: str, model: LoadedModel, ask: _Ask, on_error: str
+) -> Iterator[str | Step]:
+    """The tokens and steps of an answer; a failure is logged and told in place of a token."""
+    try:
+        yield from model.stream(ask.prompt, ask.max_tokens, ask.user_text)
+    except GenerationError as error:
+        app.event(ERROR, _TARGET, f"{how} generation failed for model '{name}': {error}")
+        yield on_error.format(error)

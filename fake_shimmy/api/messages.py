@@ -1,0 +1,114 @@
+"""``POST /v1/messages``, the Anthropic route.
+
+Strategy: the conversation becomes a prompt of its own kind, no template takes part, and the
+answer is always one JSON body: ``stream`` is read and ignored. Seen on 2.5.0 CPU-only.
+"""
+
+from __future__ import annotations
+
+from fake_shimmy.api import payloads
+from fake_shimmy.models.engine import GenerationError, LoadError
+from fake_shimmy.serde import structs
+from fake_shimmy.serde.structs import Struct, boolean, f32, i32, optional, string, usize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.api.app import App
+    from fake_shimmy.serde.jsonbody import Json
+    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.steps import Steps
+
+_TARGET = "shimmy::anthropic_compat"
+_SOURCE = ("type", "media_type", "data")
+
+
+def respond(app: App, head: Head, body: bytes) -> Steps:
+    """The steps that answer ``body``."""
+    try:
+        request = structs.read_body(body, _REQUEST.read)
+    except structs.RejectedError as error:
+        return app.rejected(head, error)
+    name, messages = request["model"], request["messages"]
+    spec = app.registry.lookup(name)
+    if spec is None:
+        message = f"Model '{name}' not found in registry"
+        return app.failed(head, b"404 Not Found", _TARGET, message)
+    prompt = _prompt(request.get("system"), messages)
+    user_text = next((text for role, text in reversed(messages) if role == "user"), "")
+    try:
+        text = app.engine.load(spec).generate(prompt, request["max_tokens"], user_text)
+    except LoadError:
+        message = f"Failed to load model '{name}'"
+        return app.failed(head, b"500 Internal Server Error", _TARGET, message)
+    except GenerationError as error:
+        message = f"Generation failed: {error}"
+        return app.failed(head, b"500 Internal Server Error", _TARGET, message)
+    digits = app.identifier()
+    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    ident = f"msg_{'-'.join(parts)}"
+    return (app.json(head, payloads.message(ident, name, text, _tokens(prompt), _tokens(text))),)
+
+
+def _tokens(text: str) -> int:
+    """A token is four bytes here."""
+    return (len(text.encode()) + 3) // 4
+
+
+def _prompt(system: str | None, messages: list[tuple[str, str]]) -> str:
+    if messages and messages[0][0] == "system":
+        system = messages[0][1]
+    parts = [] if system is None else [f"System: {system}\n\n"]
+    for index, (role, text) in enumerate(messages):
+        if role != "user":
+            # Only the answer right after a user's message is told.
+            continue
+        parts.append(f"Human: {text}\n")
+        following = messages[index + 1] if index + 1 < len(messages) else ("", "")
+        is_answered = following[0] == "assistant"
+        parts.append(f"Assistant: {following[1]}\n" if is_answered else "Assistant: ")
+    return "".join(parts)
+
+
+def _text_of_blocks(content: Json) -> str | None:
+    """The joined texts of content blocks, with a word for each that is no text; nothing where
+    they are not of that shape."""
+    if not isinstance(content, list):
+        return None
+    texts = []
+    for block in content:
+        fields = structs.buffered(block, ("type", "text", "source"))
+        if fields is None or not _fits_source(fields.get("source")):
+            return None
+        kind, text = fields.get("type"), fields.get("text")
+        if not isinstance(kind, str) or not isinstance(text, str | None):
+            return None
+        if kind != "text":
+            texts.append(f"[{kind} content]")
+        elif text is not None:
+            texts.append(text)
+    return "\n".join(texts)
+
+
+def _fits_source(source: Json) -> bool:
+    if source is None:
+        return True
+    fields = structs.buffered(source, _SOURCE)
+    return fields is not None and all(isinstance(fields.get(name), str) for name in _SOURCE)
+
+
+_REQUEST = Struct(
+    "AnthropicMessageRequest",
+    {
+        "model": string,
+        "max_tokens": usize,
+        "messages": structs.messages(
+            "AnthropicMessage", structs.text_or("AnthropicContent", _text_of_blocks)
+        ),
+        "system": optional(string),
+        "temperature": optional(f32),
+        "top_p": optional(f32),
+        "top_k": optional(i32),
+        "stream": optional(boolean),
+    },
+    required=("model", "max_tokens", "messages"),
+)

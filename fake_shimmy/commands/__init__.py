@@ -1,0 +1,1 @@
+"""Everything that the command line says and does, below ``serve``."""

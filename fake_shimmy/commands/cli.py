@@ -1,0 +1,271 @@
+"""The commands, printed exactly as the real executable prints them.
+
+Strategy: the settings of the fake first, then what the real one does before it looks at its
+arguments, then the whole command line, as nothing may touch the disk before that; then one small
+function per command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fake_shimmy import rust
+from fake_shimmy.commands import ansi, clap, grammar
+from fake_shimmy.commands.usage import Ended, read_number
+from fake_shimmy.releases import NEWEST, RELEASES
+from fake_shimmy.rust import backtrace, console, tracing
+from fake_shimmy.rust.backtrace import Panic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.commands.clap import Invocation
+    from fake_shimmy.models.engine import Engine, LoadedModel
+    from fake_shimmy.models.registry import ModelSpec, Registry
+    from fake_shimmy.releases import Build, Release
+
+_GPUS = ("none", "llvmpipe")
+_BENCH_BYTES = 120
+"""How much of a benchmark's answer is shown."""
+
+
+def run(argv: list[str]) -> None:
+    """Run the command line ``argv``, program name included; returns where the status is 0."""
+    environ = rust.environment()
+    release, build = _imitated(environ)
+    try:
+        _check_worker_threads(environ, build)
+        _run(argv, environ, release, build)
+    except Panic as panic:
+        # The main thread's number is the process's.
+        console.err(backtrace.report(environ, panic, "main", os.getpid()))
+        sys.exit(101)
+
+
+def _run(argv: list[str], environ: dict[str, str], release: Release, build: Build) -> None:
+    tracer = _tracer(environ)
+    program = rust.lossy(argv[0].rpartition("/")[2]) if argv else ""
+    if program in ("", "-c", "-m", "__main__.py"):
+        # Started through the interpreter: there is no name of our own to show.
+        program = "shimmy"
+    try:
+        invocation = clap.parse(program, release.version, argv[1:])
+    except Ended as ended:
+        descriptor = 2 if ended.status else 1
+        coloured = ansi.wanted(environ, descriptor)
+        console.show(descriptor, ended.text if coloured else ansi.strip(ended.text))
+        sys.exit(ended.status)
+    Session(release, build, invocation, environ, tracer).run()
+
+
+def _imitated(environ: dict[str, str]) -> tuple[Release, Build]:
+    version = environ.get("FAKE_SHIMMY_RELEASE", NEWEST)
+    if version not in RELEASES:
+        _refuse("FAKE_SHIMMY_RELEASE", version, list(RELEASES))
+    release = RELEASES[version]
+    name = environ.get("FAKE_SHIMMY_BUILD", release.default_build)
+    if name not in release.builds:
+        _refuse("FAKE_SHIMMY_BUILD", name, list(release.builds))
+    gpu = environ.get("FAKE_SHIMMY_GPU")
+    if gpu is not None and gpu not in _GPUS:
+        _refuse("FAKE_SHIMMY_GPU", gpu, list(_GPUS))
+    return release, release.builds[name]
+
+
+def _refuse(variable: str, value: str, allowed: list[str]) -> None:
+    shown = ", ".join(allowed)
+    console.err(f"fake-shimmy: {variable} is {rust.debug(value)}; allowed values: {shown}")
+    sys.exit(2)
+
+
+def _check_worker_threads(environ: dict[str, str], build: Build) -> None:
+    """The real one's runtime counts its threads before anything else happens."""
+    value = environ.get("TOKIO_WORKER_THREADS")
+    if value is None:
+        return
+    reason, number = read_number(value, grammar.USIZE)
+    # The compiler put this function into its caller in one of the builds.
+    frames = () if build.airframe else ("tokio::runtime::builder::Builder::build",)
+    if not rust.is_utf8(value):
+        reason, position = f"must be valid unicode, error: {rust.debug(value)}", "102:17"
+    elif reason:
+        reason, position = f"must be usize, error: {reason}, value: {value}", "93:21"
+        frames = ("tokio::loom::std::sys::num_cpus::{{closure}}", *frames)
+    elif not number:
+        reason, position = "cannot be set to 0", "95:17"
+    else:
+        return
+    place = f"tokio-1.53.1/src/loom/std/mod.rs:{position}"
+    raise Panic(f'"TOKIO_WORKER_THREADS" {reason}', place, frames, ("shimmy::main",))
+
+
+def _tracer(environ: dict[str, str]) -> tracing.Tracer:
+    import time
+
+    wanted = tracing.Filter(rust.variable(environ, "RUST_LOG") or "")
+    for complaint in wanted.complaints:
+        console.err(complaint)
+    coloured = tracing.colours(environ, os.isatty(1))
+    return tracing.Tracer(wanted, coloured, time.time_ns, console.log)
+
+
+class Session:
+    """One run of one command."""
+
+    def __init__(
+        self,
+        release: Release,
+        build: Build,
+        invocation: Invocation,
+        environ: dict[str, str],
+        tracer: tracing.Tracer,
+    ) -> None:
+        self.release = release
+        self.build = build
+        self.invocation = invocation
+        self.environ = environ
+        self.tracer = tracer
+        self.has_airframe = build.airframe and not invocation.flag("legacy")
+        model_dirs, context = invocation.text("model-dirs"), invocation.number("ctx")
+        if model_dirs is not None:
+            environ["SHIMMY_MODEL_PATHS"] = model_dirs
+        if context is not None:
+            environ["SHIMMY_MAX_CTX"] = str(context)
+
+    def run(self) -> None:
+        """Do what the command says."""
+        command = self.invocation.command
+        registry = self._registry()
+        if command == "serve":
+            from fake_shimmy.commands import launch
+
+            launch.serve(self, registry)
+        elif command == "list":
+            from fake_shimmy.commands import listing
+
+            listing.print_models(registry, self.invocation.flag("short"))
+        elif command == "discover":
+            from fake_shimmy.commands import listing
+
+            listing.print_search(self.environ, self.invocation.flag("llm-only"))
+        elif command == "probe":
+            self._probe(registry)
+        elif command == "bench":
+            self._bench(registry)
+        elif command == "generate":
+            self._generate(registry)
+        elif command == "init":
+            self._init()
+        else:
+            self._gpu_info()
+
+    def engine(self) -> Engine:
+        """The engine that this build and these flags choose."""
+        from fake_shimmy.models import engine
+
+        if not self.has_airframe:
+            return engine.AdapterEngine(self.tracer)
+        return engine.AirframeEngine(self.environ.get("FAKE_SHIMMY_GPU"), console.err)
+
+    def fail(self, text: str, frames: tuple[str, ...]) -> None:
+        """End with an error that the main function returned; ``frames`` are its origin."""
+        console.err(f"Error: {text}{backtrace.of_error(self.environ, frames)}")
+        sys.exit(1)
+
+    def _registry(self) -> Registry:
+        """A fresh search for models; its warnings go to stderr."""
+        from fake_shimmy.models.registry import Registry
+
+        warnings: list[str] = []
+        registry = Registry(self.environ, warnings)
+        for line in warnings:
+            console.err(line)
+        return registry
+
+    def _spec(self, registry: Registry) -> ModelSpec:
+        name = self.invocation.name or ""
+        spec = registry.lookup(name)
+        if spec is None:
+            self.fail(f"no model {name}", backtrace.NO_MODEL)
+            raise AssertionError
+        return spec
+
+    def _loaded(self, registry: Registry) -> LoadedModel:
+        from fake_shimmy.models.engine import LoadError
+
+        spec = self._spec(registry)
+        try:
+            return self.engine().load(spec)
+        except LoadError as error:
+            self.fail(str(error), error.frames)
+            raise
+
+    def _probe(self, registry: Registry) -> None:
+        from fake_shimmy.models.engine import LoadError
+
+        spec = self._spec(registry)
+        try:
+            self.engine().load(spec)
+        except LoadError as error:
+            console.err(f"probe failed: {error}")
+            sys.exit(2)
+        console.out(f"ok: loaded {spec.name}")
+
+    def _bench(self, registry: Registry) -> None:
+        import time
+
+        model = self._loaded(registry)
+        prompt = "Say hi."
+        begin = time.perf_counter_ns()
+        answer = model.generate(prompt, self.invocation.number("max-tokens") or 0, prompt)
+        elapsed = time.perf_counter_ns() - begin
+        console.out(f"bench output (truncated): {_truncated(answer)}")
+        console.out(f"elapsed: {rust.duration(elapsed)}")
+
+    def _generate(self, registry: Registry) -> None:
+        model = self._loaded(registry)
+        prompt = self.invocation.text("prompt") or ""
+        console.out(model.generate(prompt, self.invocation.number("max-tokens") or 0, prompt))
+
+    def _init(self) -> None:
+        from fake_shimmy.commands import scaffold
+
+        text = self.invocation.text
+        try:
+            report = scaffold.write(text("template") or "", text("output") or "", text("name"))
+        except scaffold.ScaffoldError as error:
+            console.err(f"❌ Template generation failed: {error}")
+            sys.exit(1)
+        console.out(report)
+
+    def _gpu_info(self) -> None:
+        console.out("🖥️  GPU Backend Information")
+        console.out("")
+        for line in self.build.engine_lines:
+            console.out(line)
+        console.out("")
+        console.out("💡 GPU acceleration: download a release binary from GitHub Releases.")
+        console.out("   https://github.com/Michael-A-Kuykendall/shimmy/releases/latest")
+
+
+def _truncated(answer: str) -> str:
+    """The beginning of ``answer``; a cut inside a character is a panic."""
+    raw = answer.encode()
+    try:
+        return raw[:_BENCH_BYTES].decode()
+    except UnicodeDecodeError as error:
+        begin = error.start
+    char = raw[begin : begin + 4].decode(errors="ignore")[0]
+    end = begin + len(char.encode())
+    shown = raw[:256].decode(errors="ignore")
+    raise Panic(
+        f"end byte index {_BENCH_BYTES} is not a char boundary; it is inside "
+        f"{rust.debug_char(char)} (bytes {begin}..{end}) of `{shown}`"
+        + ("[...]" if len(raw) > 256 else ""),
+        "shimmy-2.5.0/src/main.rs:484:58",
+        (
+            "core::str::slice_error_fail_rt",
+            "core::str::slice_error_fail",
+            "<core::ops::range::RangeTo<usize> as core::slice::index::SliceIndex<str>>::index",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Model files: where they are found, what they are called, what they say."""

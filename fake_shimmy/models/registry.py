@@ -1,0 +1,120 @@
+"""Which models there are, and what a request's model name means.
+
+Strategy: two maps as in the real one, registered and discovered, that may overlap. Everything
+that the real one iterates from a hash map comes out shuffled here too, so that nobody relies on
+an order that does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+
+from fake_shimmy import rust
+from fake_shimmy.models import discovery, templates
+from fake_shimmy.models.scan import DiscoveredModel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+BASE_MODEL = "tinyllama-1.1b"
+"""The name that ``SHIMMY_BASE_GGUF`` registers, whatever the file (seen on 2.5.0 CPU-only)."""
+
+DEFAULT_CONTEXT_LENGTH = 2048
+
+
+class ModelSpec:
+    """A model as an engine gets it. ``template`` is a template name, or nothing if unknown."""
+
+    __slots__ = ("context_length", "lora_path", "name", "path", "template")
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        template: str | None,
+        lora_path: str | None = None,
+        context_length: int = DEFAULT_CONTEXT_LENGTH,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.template = template
+        self.lora_path = lora_path
+        self.context_length = context_length
+        """In tokens."""
+
+    def debug(self) -> str:
+        """``{:?}`` of the specification, as the log shows it."""
+        lora_path, template = (
+            "None" if text is None else f"Some({rust.debug(text)})"
+            for text in (self.lora_path, self.template)
+        )
+        return (
+            f"ModelSpec {{ name: {rust.debug(self.name)}, base_path: {rust.debug(self.path)}, "
+            f"lora_path: {lora_path}, template: {template}, ctx_len: {self.context_length}, "
+            "n_threads: None }"
+        )
+
+
+class Registry:
+    """The models of one process."""
+
+    def __init__(self, environ: Mapping[str, str], warn: list[str]) -> None:
+        self.registered: dict[str, ModelSpec] = {}
+        self.discovered = discovery.by_name(discovery.discover(environ, warn))
+        self.context_length = _context_length(rust.variable(environ, "SHIMMY_MAX_CTX"))
+        base = rust.variable(environ, "SHIMMY_BASE_GGUF")
+        if base is not None:
+            lora = rust.variable(environ, "SHIMMY_LORA_GGUF")
+            self.register(ModelSpec(BASE_MODEL, base, "chatml", lora, self.context_length))
+
+    def register(self, spec: ModelSpec) -> None:
+        """Add a model; the same name replaces."""
+        self.registered[spec.name] = spec
+
+    def register_discovered(self) -> None:
+        """Copy the discovered models whose names are still free into the registered ones."""
+        for name, model in self.discovered.items():
+            self.registered.setdefault(name, self._spec_of(model))
+
+    def names(self) -> list[str]:
+        """All names, sorted by bytes."""
+        return sorted({*self.registered, *self.discovered}, key=rust.os_path)
+
+    def lookup(self, name: str) -> ModelSpec | None:
+        """The model that exactly this name means."""
+        spec = self.registered.get(name)
+        if spec is not None:
+            return spec
+        model = self.discovered.get(name)
+        return None if model is None else self._spec_of(model)
+
+    def _spec_of(self, model: DiscoveredModel) -> ModelSpec:
+        template = templates.template_of_discovered(model.name)
+        return ModelSpec(model.name, model.path, template, model.lora_path, self.context_length)
+
+
+def register_file(registry: Registry, path: str) -> str:
+    """Register the file of ``--model-path`` and return the name it got."""
+    name = rust.file_name(path)
+    stem = None if name is None else rust.split_extension(name)[0]
+    label = "direct-model" if stem is None or not rust.is_utf8(stem) else stem
+    registry.register(ModelSpec(label, path, None, None, registry.context_length))
+    return label
+
+
+def shuffled(items: Iterable[T]) -> list[T]:
+    """The items in an order that differs from call to call, as a hash map's does."""
+    return sorted(items, key=lambda _: os.urandom(4))
+
+
+def _context_length(value: str | None) -> int:
+    """What ``SHIMMY_MAX_CTX`` asks for, if it is a number in its range."""
+    digits = (value or "").removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or len(digits.lstrip("0")) > 6:
+        return DEFAULT_CONTEXT_LENGTH
+    length = int(digits.lstrip("0") or 0)
+    return length if 512 <= length <= 131_072 else DEFAULT_CONTEXT_LENGTH

@@ -1,0 +1,19 @@
+"""White space as Rust sees it.
+
+Strategy: Python's own splitting, except where a text contains one of the four ASCII separators,
+which are white space to Python and not to Unicode's property that Rust follows.
+"""
+
+from __future__ import annotations
+
+_SEPARATORS = "\x1c\x1d\x1e\x1f"
+_WHITE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+
+
+def words(text: str) -> list[str]:
+    """``split_whitespace``."""
+    if any(separator in text for separator in _SEPARATORS):
+        import re
+
+        return [word for word in re.split(_WHITE, text) if word]
+    return text.split()

@@ -1,0 +1,339 @@
+"""One client's connection: takes up requests, plays the steps of their answers, closes.
+
+Strategy: a small state machine that never waits. What is due at once is sent in one piece, but a
+stream's first event leaves alone and at once, and after it every stream gets a bounded burst per
+turn, so they share fairly. A connection produces only while its socket takes what it produced, and
+reads only so far ahead; so no client can make the server grow.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import time
+from contextlib import suppress
+
+from fake_shimmy.api.app import MAX_BODY
+from fake_shimmy.wire import answers, http1
+from fake_shimmy.wire.steps import Cut, Exit, Hang, Pause, Reset, Upgrade, Work, unless_long
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fake_shimmy.api.routes import BodyHandler
+    from fake_shimmy.serving.server import Server
+    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.steps import Step, Steps
+
+BURST_STEPS = 48
+"""Steps of one stream that are played in one turn."""
+
+BURST_BYTES = 128 * 1024
+"""Bytes of one connection that are sent in one turn."""
+
+READ_SIZE = 64 * 1024
+READ_AHEAD = 256 * 1024
+"""Bytes that are read ahead of the request being answered."""
+
+UPGRADED_READ_SIZE = 4096
+"""As the real one reads after an upgrade: what is not read by the end makes the end a reset."""
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+_LINGER_RESET = b"\1\0\0\0\0\0\0\0"
+
+
+class Connection:
+    """A client's socket and the state of the exchange. The server calls the methods that are
+    not private; they may raise what the socket raises."""
+
+    __slots__ = (
+        "_ended",
+        "_handler",
+        "_head",
+        "_is_new",
+        "_out",
+        "_reader",
+        "_receive",
+        "_server",
+        "_steps",
+        "_unread_body",
+        "_upgraded",
+        "closed",
+        "mask",
+        "queued",
+        "sock",
+        "waiting",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket) -> None:
+        self.sock = sock
+        self.mask = _READ
+        self.queued = False
+        self.waiting = False
+        """A timer will continue the answer, or nothing will."""
+        self.closed = False
+        self._server = server
+        self._reader = http1.RequestReader()
+        self._head: Head | None = None
+        self._handler: BodyHandler | None = None
+        self._receive: Callable[[bytearray], Steps | None] | None = None
+        """Gets what comes in, instead of the reader of requests."""
+        self._upgraded = False
+        self._steps: Iterator[Step] | None = None
+        self._out = b""
+        self._is_new = False
+        """No event of the running answer has been sent yet."""
+        self._unread_body = False
+        """The answer began before the request's body was complete."""
+        self._ended = False
+        """Close once everything is sent."""
+
+    def on_event(self, mask: int) -> None:
+        """The socket can be read or written."""
+        if mask & _WRITE:
+            self._flush()
+            if not self._out and not self.closed:
+                self.play()
+        if mask & _READ and not self.closed:
+            try:
+                data = self.sock.recv(UPGRADED_READ_SIZE if self._upgraded else READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                return
+            if not data:
+                self._on_end()
+                return
+            buffer = self._reader.buffer
+            if self._upgraded and self._receive is None:
+                # Only whether the client is still there matters by now.
+                return
+            buffer += data
+            if self._steps is None and not self._out:
+                self._advance()
+            elif len(buffer) > READ_AHEAD:
+                self._want(self.mask & ~_READ)
+
+    def play(self) -> None:
+        """One turn of the running answer: produce a burst, send it, and queue for the next."""
+        steps = self._steps
+        if self._out or self.waiting:
+            return
+        if steps is None:
+            self._advance()
+            return
+        pieces: list[bytes] = []
+        size = 0
+        # The first event must not wait for its successors.
+        limit = 1 if self._is_new else BURST_STEPS
+        for step in steps:
+            if type(step) is bytes:
+                self._is_new = False
+                pieces.append(step)
+                size += len(step)
+                limit -= 1
+                if limit <= 0 or size >= BURST_BYTES:
+                    break
+            elif self._play_special(step, pieces):
+                break
+        else:
+            self._steps = None
+        if self.closed:
+            return
+        if pieces and pieces[0]:
+            self._send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if self._steps is None:
+            if not self._out and not self.closed:
+                self._finish()
+        elif not self.waiting and not self._out and not self.closed:
+            self._server.enqueue(self)
+
+    def resume(self, result: Steps | Exception) -> None:
+        """Go on with what was done aside."""
+        if isinstance(result, Exception):
+            raise result
+        self.waiting = False
+        self._start(result)
+
+    def close(self, in_order: bool = False) -> None:
+        """Close; ``in_order`` says goodbye first, or unread bytes would make it a reset that can
+        overtake the answer."""
+        if self.closed:
+            return
+        self.closed = True
+        self._want(0)
+        if in_order:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_WR)
+        self.sock.close()
+        self._steps = None
+
+    def _on_end(self) -> None:
+        head = self._head
+        if self._handler is not None and head is not None:
+            # The client closed its half in the middle of a body that somebody waits for.
+            self._handler = None
+            self._ended = True
+            self._want(self.mask & ~_READ)
+            self._start(self._server.app.broken_body(head))
+        else:
+            self.close()
+
+    def _advance(self) -> None:
+        """Take up requests as long as complete ones are there and answers are sent at once."""
+        app = self._server.app
+        reader = self._reader
+        while not self.closed and self._steps is None and not self._out:
+            if self._handler is not None:
+                if not self._take_body(self._handler):
+                    return
+                continue
+            if self._receive is not None:
+                self._listen(self._receive)
+                return
+            try:
+                head = reader.read_head()
+            except http1.RefusedError as error:
+                self._ended = True
+                reader.buffer.clear()
+                self._start((answers.refusal(error, app.date()),))
+                return
+            if head is None:
+                return
+            self._head = head
+            steps, self._handler = app.respond(head)
+            if steps is not None:
+                self._unread_body = not reader.skip_body()
+                self._start(steps)
+            elif head.expects_continue:
+                self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _take_body(self, handler: BodyHandler) -> bool:
+        head = self._head
+        assert head is not None
+        app = self._server.app
+        body = self._reader.read_body(MAX_BODY)
+        if body is None:
+            return False
+        self._handler = None
+        if isinstance(body, bytes):
+            raw = body
+            steps = unless_long(len(raw), lambda: handler(app, head, raw))
+        elif body == http1.BODY_BROKEN:
+            self._ended = True
+            steps = app.broken_body(head)
+        else:
+            self._unread_body = not self._reader.skip_body()
+            steps = app.too_large(head)
+        self._start(steps)
+        return True
+
+    def _listen(self, receive: Callable[[bytearray], Steps | None]) -> None:
+        steps = receive(self._reader.buffer)
+        if steps is not None:
+            # The real one reads no further, so neither a flood nor a goodbye is noticed.
+            self._receive = None
+            self._ended = True
+            self._want(self.mask & ~_READ)
+            self._start(steps)
+
+    def _start(self, steps: Steps) -> None:
+        self._steps = iter(steps)
+        # Only what is made while it is sent has a first event that must not wait.
+        self._is_new = type(steps) is not tuple
+        self.play()
+
+    def _play_special(self, step: Step, pieces: list[bytes]) -> bool:
+        """Play a step that is not bytes; whether the turn ends here."""
+        if isinstance(step, Pause):
+            self.waiting = True
+            self._server.wake(time.monotonic() + step.seconds, self)
+            return True
+        if isinstance(step, Hang):
+            self.waiting = True
+            self._want(self.mask | _READ)
+            return True
+        if isinstance(step, Work):
+            self.waiting = True
+            self._server.work(self, step.work)
+            return True
+        if isinstance(step, Upgrade):
+            self._receive = step.receive
+            self._upgraded = True
+            return False
+        # The rest ends the connection; what was said before it must be out by then.
+        if pieces:
+            self._send(b"".join(pieces))
+            pieces.clear()
+        if isinstance(step, Exit):
+            if step.status < 0:
+                os.kill(os.getpid(), -step.status)
+            os._exit(step.status)
+        if isinstance(step, Reset):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            self.close()
+        elif isinstance(step, Cut):
+            self._steps = None
+            self._ended = True
+        return True
+
+    def _send(self, data: bytes) -> None:
+        if self._out:
+            self._out += data
+            return
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            self._out = data[sent:]
+            self._want(self.mask | _WRITE)
+
+    def _flush(self) -> None:
+        try:
+            sent = self.sock.send(self._out)
+        except (BlockingIOError, InterruptedError):
+            return
+        self._out = self._out[sent:]
+        if not self._out:
+            self._want(self.mask & ~_WRITE)
+            if self._steps is None and self._handler is None:
+                self._finish()
+
+    def _finish(self) -> None:
+        """The answer is out: close, or go on with what comes next."""
+        head = self._head
+        if self._receive is not None:
+            self._want(self.mask | _READ)
+            self._server.enqueue(self)
+            return
+        if self._ended or head is None or not head.keep_alive:
+            self.close(in_order=not self._upgraded)
+            return
+        if self._unread_body:
+            self._unread_body = False
+            # One more look, then the connection is given up rather than read to its end.
+            with suppress(BlockingIOError, InterruptedError):
+                self._reader.buffer += self.sock.recv(READ_SIZE)
+            if not self._reader.skip_body():
+                self.close(in_order=True)
+                return
+        if not self.mask & _READ:
+            self._want(self.mask | _READ)
+        if self._reader.buffer:
+            # Not from here: a thousand pipelined requests would be a thousand calls deep.
+            self._server.enqueue(self)
+
+    def _want(self, mask: int) -> None:
+        """Watch the socket for ``mask``."""
+        if mask == self.mask:
+            return
+        selector = self._server.selector
+        if not mask:
+            selector.unregister(self.sock)
+        elif not self.mask:
+            selector.register(self.sock, mask, self)
+        else:
+            selector.modify(self.sock, mask, self)
+        self.mask = mask

@@ -1,0 +1,1 @@
+"""What goes over a connection, without sockets: HTTP/1, WebSocket frames, event streams, steps."""

@@ -1,0 +1,84 @@
+"""The heads of answers, byte for byte as axum and hyper write them.
+
+Strategy: one function per kind of answer, each a join of constant lines; the order of the lines is
+part of the imitation (seen on 2.5.0 CPU-only).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.wire.http1 import Head, RefusedError
+
+_CORS = (
+    b"access-control-allow-origin: *\r\n"
+    b"access-control-allow-methods: GET, POST, OPTIONS\r\n"
+    b"access-control-allow-headers: Content-Type, Authorization\r\n"
+    b"access-control-max-age: 86400\r\n"
+)
+
+
+def answer(request: Head, status: bytes, body: bytes, date: bytes, allow: bytes = b"") -> bytes:
+    """A whole answer. ``status`` is the status line's rest plus the headers that come before the
+    CORS ones; ``allow`` the value of that header."""
+    length = b"content-length: %d\r\n" % len(body)
+    return b"".join(
+        (
+            b"HTTP/1.0 " if request.is_1_0 else b"HTTP/1.1 ",
+            status,
+            _CORS,
+            b"allow: %b\r\n" % allow if allow else b"",
+            # The length of an empty body is hyper's doing and comes last; hyper lets HEAD be.
+            length + request.connection
+            if body or request.method == b"HEAD"
+            else request.connection + length,
+            b"date: ",
+            date,
+            b"\r\n\r\n",
+            b"" if request.method == b"HEAD" else body,
+        )
+    )
+
+
+def stream_head(request: Head, date: bytes) -> bytes:
+    """The head of an event stream: chunked, or up to the end of an HTTP/1.0 connection, which
+    must be cut after it whatever ``connection`` says."""
+    return b"".join(
+        (
+            b"HTTP/1.0 " if request.is_1_0 else b"HTTP/1.1 ",
+            b"200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n",
+            _CORS,
+            request.connection,
+            b"" if request.is_1_0 else b"transfer-encoding: chunked\r\n",
+            b"date: ",
+            date,
+            b"\r\n\r\n",
+        )
+    )
+
+
+def switch_head(request: Head, accept: bytes, date: bytes) -> bytes:
+    """The head after which the connection is a WebSocket."""
+    return b"".join(
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\n",
+            b"connection: upgrade\r\n" if request.keep_alive else request.connection,
+            b"upgrade: websocket\r\nsec-websocket-accept: ",
+            accept,
+            b"\r\n",
+            _CORS,
+            b"date: ",
+            date,
+            b"\r\n\r\n",
+        )
+    )
+
+
+def refusal(error: RefusedError, date: bytes) -> bytes:
+    """Hyper's own answer to what is no request; nothing of shimmy's is in it."""
+    if not error.status:
+        return b""
+    return b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\ndate: %b\r\n\r\n" % (
+        error.status,
+        date,
+    )

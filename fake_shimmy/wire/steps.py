@@ -1,0 +1,85 @@
+"""The vocabulary between the application and the socket.
+
+Strategy: an answer is a sequence of steps. Plain ``bytes`` are sent as they are, headers and
+framing included; everything else is one of the small classes below. The application only names
+steps; the server only plays them. Time is in seconds.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+
+SMALL = 64 * 1024
+"""Bytes that are always read quickly, whatever they are."""
+
+
+class Pause:
+    """Send nothing for ``seconds``; other connections go on."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Hang:
+    """Send nothing more, and keep the connection open until the client leaves."""
+
+    __slots__ = ()
+
+
+class Cut:
+    """Close the connection here, in order (FIN)."""
+
+    __slots__ = ()
+
+
+class Reset:
+    """Tear the connection down (RST); what the client has not read yet may be lost."""
+
+    __slots__ = ()
+
+
+class Exit:
+    """End the process at once with ``status``; a negative one is death by that signal."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class Work:
+    """Do ``work`` aside, because it may take long; what it gives are the next steps."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], Steps]) -> None:
+        self.work = work
+
+
+class Upgrade:
+    """From here on the connection speaks another protocol.
+
+    ``receive`` gets what has come in, takes out of it what it understands, and gives nothing until
+    it has heard enough; what it gives then are the last steps of the connection.
+    """
+
+    __slots__ = ("receive",)
+
+    def __init__(self, receive: Callable[[bytearray], Steps | None]) -> None:
+        self.receive = receive
+
+
+if TYPE_CHECKING:
+    Step: TypeAlias = bytes | Pause | Hang | Cut | Reset | Exit | Work | Upgrade
+    Steps: TypeAlias = Iterable[Step]
+
+
+def unless_long(size: int, work: Callable[[], Steps]) -> Steps:
+    """The steps of ``work``, which reads ``size`` bytes: at once, or aside if it may take long."""
+    return work() if size <= SMALL else (Work(work),)

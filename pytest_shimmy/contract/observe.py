@@ -1,0 +1,312 @@
+"""Doing a case to a subject, and writing down what came back.
+
+Strategy: a `Stage` is a world made real for one subject: its folder, its environment and, once an
+exchange asks for it, a server that all exchanges of that world share. What a server logs belongs
+to the case that was running: the server writes before it answers, and `Process.drain` takes over
+everything written so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .. import health
+from ..process import Process
+from . import neutral
+from .cases import Case, Command, Exchange, Life, Step
+from .recordings import Observation
+from .subject import Subject
+from .wire import Wire
+from .worlds import WORLDS, build
+
+DEADLINE = 20.0
+"""Seconds for anything that must happen."""
+SILENCE = 0.4
+"""Seconds after which a server is taken to wait for more."""
+HOST = "127.0.0.1"
+
+# On a machine with a GPU the default build would load what it is not meant to.
+_NO_GPU_DRIVERS = {
+    "VK_DRIVER_FILES": "/nonexistent",
+    "VK_ICD_FILENAMES": "/nonexistent",
+    "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent",
+    "LIBGL_DRIVERS_PATH": "/nonexistent",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+class Stage:
+    """One world for one subject; a context manager that leaves nothing behind."""
+
+    def __init__(self, subject: Subject, world: str) -> None:
+        self.subject = subject
+        self.world = WORLDS[world]
+        self._folder = Path(tempfile.mkdtemp(prefix="shimmy-verify-"))
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Stage:
+        try:
+            build(self.world, self._folder)
+            self._command = self._as_shimmy()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._server is not None:
+                self._server.stop()
+        finally:
+            self._remove()
+
+    def observe(self, case: Case) -> Observation:
+        """Do `case`. Never raises for what the subject does: that is written down."""
+        act = case.act
+        if isinstance(act, Command):
+            return self._run(act)
+        if isinstance(act, Life):
+            return self._live(act)
+        return self._talk(act)
+
+    def _run(self, act: Command) -> Observation:
+        command = [*self._command, *act.arguments]
+        env = self._environ(act.env)
+        if act.closed_stdout:
+            reader, writer = os.pipe()
+            os.close(reader)
+        with contextlib.ExitStack() as stack:
+            if act.closed_stdout:
+                stack.callback(os.close, writer)
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=self._folder,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=writer if act.closed_stdout else subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    timeout=DEADLINE,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                return {"exit": f"none within {DEADLINE:g} s", "stdout": "", "stderr": ""}
+        stdout = self._shown(done.stdout or b"")
+        if act.order == "lines":
+            stdout = neutral.sorted_lines(stdout)
+        observation: Observation = {
+            "exit": _exit_of(done.returncode),
+            "stdout": stdout,
+            "stderr": self._quiet(self._shown(done.stderr)),
+        }
+        if act.leaves:
+            left = self._folder / act.leaves
+            found = sorted(left.rglob("*"))
+            observation["files"] = [path.relative_to(left).as_posix() for path in found]
+        return observation
+
+    def _live(self, act: Life) -> Observation:
+        with socket.socket() as taken:
+            taken.bind((HOST, 0))
+            port = taken.getsockname()[1]
+            if act.port_is_taken:
+                taken.listen()
+            else:
+                taken.close()
+            arguments = [argument.replace("{port}", str(port)) for argument in act.arguments]
+            server = _Server(self, ["serve", *arguments], self._environ(act.env), port)
+            listens = not act.port_is_taken and server.wait()
+            if listens:
+                server.signal(getattr(signal, act.signal))
+            return {
+                "listened": listens,
+                "exit": server.end(),
+                **self._output_of(server),
+            }
+
+    def _talk(self, act: Exchange) -> Observation:
+        # One after the other: what the server writes belongs to the case that is running.
+        with self._lock:
+            if self._server is None or self._server.process.is_over():
+                self._server = self._serve()
+            server = self._server
+            if server.process.is_over():
+                return {"did not serve": server.end(), **self._output_of(server)}
+            server.forget()
+            seen = _converse((HOST, server.port), act.steps)
+            own = self._own(server.port)
+            return {
+                "seen": {
+                    name: [neutral.neutral_answer(part, own, act.order) for part in parts]
+                    for name, parts in seen.items()
+                },
+                **self._output_of(server),
+            }
+
+    def _serve(self) -> _Server:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = probe.getsockname()[1]
+        arguments = list(self.world.arguments)
+        if self.subject.engine == "llama" and "--legacy" in arguments:
+            arguments.remove("--legacy")
+        bound = ["serve", "--bind", f"{HOST}:{port}"]
+        server = _Server(self, [*bound, *arguments], self._environ({}), port)
+        server.wait()
+        return server
+
+    def _output_of(self, server: _Server) -> Observation:
+        stdout, stderr = (
+            self._shown(server.taken(stream), server.port) for stream in ("stdout", "stderr")
+        )
+        return {"stdout": stdout, "stderr": self._quiet(stderr)}
+
+    def _quiet(self, stderr: str) -> str:
+        return neutral.without_llama_cpp(stderr) if self.subject.engine == "llama" else stderr
+
+    def spawn(self, arguments: list[str], env: dict[str, str], sink: Any) -> Process:
+        """A process of the subject in this world."""
+        command = [*self._command, *arguments]
+        return Process(command, env=env, cwd=self._folder, on_output=sink)
+
+    def _as_shimmy(self) -> tuple[str, ...]:
+        """The subject's command by the name that usage lines should show."""
+        executable, *others = self.subject.command
+        if others or Path(executable).name == "shimmy":
+            return self.subject.command
+        link = self._folder / "bin" / "shimmy"
+        link.symlink_to(executable)
+        return (str(link),)
+
+    def _environ(self, extra: Any) -> dict[str, str]:
+        system = {
+            name: os.environ[name]
+            for name in ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+            if name in os.environ
+        }
+        home = {"HOME": "home", "PATH": "bin"}
+        return {**system, **home, **_NO_GPU_DRIVERS, **self.subject.env, **self.world.env, **extra}
+
+    def _own(self, port: int = 0) -> dict[str, str]:
+        own = {str(self._folder): "{world}", self.subject.release: "{version}"}
+        if port:
+            own[f"{HOST}:{port}"] = f"{HOST}:{{port}}"
+        return own
+
+    def _shown(self, raw: bytes, port: int = 0) -> str:
+        return neutral.neutral(neutral.text(raw), self._own(port))
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Server:
+    def __init__(self, stage: Stage, arguments: list[str], env: dict[str, str], port: int) -> None:
+        self.port = port
+        self._output: dict[str, deque[bytes]] = {"stdout": deque(), "stderr": deque()}
+        self.process = stage.spawn(arguments, env, self._sink)
+
+    def _sink(self, stream: str, data: bytes) -> None:
+        self._output[stream].append(data)
+
+    def wait(self) -> bool:
+        """Wait until it listens; False when it ended instead."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            if self.process.exited.is_set():
+                return False
+            if health.probe(HOST, self.port, 1.0).healthy:
+                return True
+            self.process.exited.wait(0.002)
+        self.stop()
+        return False
+
+    def forget(self) -> None:
+        """Drop what it has written so far."""
+        self.process.drain()
+        for parts in self._output.values():
+            parts.clear()
+
+    def taken(self, stream: str) -> bytes:
+        """What it has written since the last look."""
+        self.process.drain()
+        parts = self._output[stream]
+        return b"".join(parts.popleft() for _ in range(len(parts)))
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def end(self) -> str | int:
+        """Wait for its end, and bring it about if it does not come."""
+        if not self.process.exited.wait(DEADLINE):
+            self.stop()
+            return f"none within {DEADLINE:g} s"
+        status = self.process.exit
+        assert status is not None
+        return _exit_of(-status.signal if status.signal else status.code or 0)
+
+    def stop(self) -> None:
+        self.process.stop(0.0)
+
+
+def _converse(address: tuple[str, int], steps: tuple[Step, ...]) -> dict[str, list[str]]:
+    """What each connection saw."""
+    wires: dict[str, Wire] = {}
+    seen: dict[str, list[str]] = {}
+    try:
+        for step in steps:
+            if step.on not in wires:
+                seen[step.on] = []
+                try:
+                    wires[step.on] = Wire(address, DEADLINE)
+                except OSError as error:
+                    seen[step.on].append(f"no connection: {error.strerror}")
+                    break
+            _take_step(wires[step.on], step, seen[step.on])
+    finally:
+        for wire in wires.values():
+            wire.close()
+    return seen
+
+
+def _take_step(wire: Wire, step: Step, seen: list[str]) -> None:
+    if step.do == "send":
+        wire.send(step.data)
+    elif step.do == "answer":
+        seen.append(neutral.text(wire.answer()))
+    elif step.do == "some":
+        seen.append(neutral.text(wire.until(step.data)))
+    elif step.do == "rest":
+        data, how = wire.rest()
+        seen += [neutral.text(data), how]
+    elif step.do == "patience":
+        data, how = wire.rest(SILENCE)
+        seen += [neutral.text(data), how]
+    elif step.do == "finish":
+        wire.finish()
+    elif step.do == "close":
+        wire.close()
+    else:
+        wire.reset()
+
+
+def _exit_of(returncode: int) -> str | int:
+    return signal.Signals(-returncode).name if returncode < 0 else returncode

@@ -1,0 +1,172 @@
+"""Comparing a subject with a recording, and making a recording.
+
+Strategy: cases of one world share a stage, and stages come one after the other; commands, which
+share nothing, run side by side. Results come as they are known, so that progress can be shown.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from difflib import unified_diff
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from ..errors import ShimmyError, ShimmyErrorCode
+from . import neutral, recordings
+from .cases import Case, Command
+from .observe import Stage
+from .recordings import Entry, Observation, Recording, digest
+from .subject import Subject
+from .tables import all_cases
+from .worlds import WORLDS
+
+Verdict = Literal["same", "differs", "not applicable"]
+
+
+class Result(NamedTuple):
+    """What came of one case."""
+
+    case: Case
+    verdict: Verdict
+    note: str = ""
+    """The difference, or why it is not applicable."""
+
+
+def check(
+    subject: Subject,
+    recording: Recording,
+    wanted: Callable[[Case], bool] = lambda _: True,
+    instead: Recording | None = None,
+) -> Iterator[Result]:
+    """Compare `subject`, or what was recorded of it (`instead`), with `recording`, case by case."""
+    asked = []
+    for case in filter(wanted, all_cases()):
+        reason = _why_not(case, subject, recording)
+        if instead is not None:
+            reason = reason or _missing(case, instead)
+        if reason:
+            yield Result(case, "not applicable", reason)
+        else:
+            asked.append(case)
+    observations = observe(subject, asked) if instead is None else _look_up(instead, asked)
+    for case, observed in observations:
+        recorded = recording.entries[case.id].observation
+        if subject.is_fake and case.imitation == "but for the words":
+            recorded, observed = _speechless(case, recorded), _speechless(case, observed)
+        if observed == recorded:
+            yield Result(case, "same")
+        else:
+            yield Result(case, "differs", difference(recorded, observed))
+
+
+def record(
+    subject: Subject,
+    wanted: Callable[[Case], bool] = lambda _: True,
+    progress: Callable[[Case], None] = lambda _: None,
+) -> Recording:
+    """Record `subject`: every wanted case that makes sense for it, done twice.
+
+    Raises `ShimmyError` (``CONTROL_FAILED``) for cases that come out differently the second time:
+    what varies has to be made neutral first.
+    """
+    cases = [case for case in filter(wanted, all_cases()) if _is_recorded(case, subject)]
+    entries: dict[str, Entry] = {}
+    unsteady: list[str] = []
+    for _ in range(2):
+        for case, observed in observe(subject, cases):
+            progress(case)
+            first = entries.setdefault(case.id, Entry(digest(case), observed))
+            if first.observation != observed:
+                unsteady.append(f"{case.id}\n{difference(first.observation, observed)}")
+    if unsteady:
+        raise ShimmyError(
+            ShimmyErrorCode.CONTROL_FAILED,
+            f"{len(unsteady)} cases came out differently the second time; nothing was recorded.\n"
+            "Make neutral what varies (pytest_shimmy/contract/neutral.py), or ask differently:\n"
+            + "\n".join(unsteady[:10]),
+            {"unsteady": [entry.partition("\n")[0] for entry in unsteady]},
+        )
+    return Recording(subject.release, subject.engine, recordings.this_platform(), entries)
+
+
+def observe(subject: Subject, cases: Sequence[Case]) -> Iterator[tuple[Case, Observation]]:
+    """Do `cases`, world by world; the order of the observations is not that of the cases."""
+    in_worlds = sorted(cases, key=lambda case: case.act.world)
+    for world, group in groupby(in_worlds, lambda case: case.act.world):
+        together = list(group)
+        with Stage(subject, world) as stage, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            commands = [case for case in together if isinstance(case.act, Command)]
+            yield from zip(commands, pool.map(stage.observe, commands), strict=True)
+            for case in together:
+                if not isinstance(case.act, Command):
+                    yield case, stage.observe(case)
+
+
+def difference(recorded: Observation, observed: Observation) -> str:
+    """What differs, in the form of a unified diff for each part of an observation."""
+    parts = []
+    for name in {**recorded, **observed}:
+        before, after = (_lines(side.get(name)) for side in (recorded, observed))
+        if before != after:
+            lines = unified_diff(before, after, "recorded", "observed", lineterm="", n=2)
+            parts.append("\n".join([f"{name}:", *list(lines)[2:]]))
+    return "\n".join(parts)
+
+
+def summary(results: Sequence[Result]) -> Counter[Verdict]:
+    """How many of each verdict."""
+    return Counter(result.verdict for result in results)
+
+
+def _why_not(case: Case, subject: Subject, recording: Recording) -> str:
+    if not subject.takes(case):
+        return f"not for {subject.name}"
+    if subject.is_fake and case.imitation == "none":
+        return "depends on what a model says"
+    return _missing(case, recording) or _lacking(case)
+
+
+def _speechless(case: Case, observation: Observation) -> Observation:
+    if isinstance(case.act, Command):
+        return {**observation, "stdout": "{said}"}
+    return {name: neutral.speechless(part) for name, part in observation.items()}
+
+
+def _missing(case: Case, recording: Recording) -> str:
+    entry = recording.entries.get(case.id)
+    if entry is None:
+        return f"not in the recording of {recording.name}"
+    if entry.digest != digest(case):
+        return f"changed since {recording.name} was recorded"
+    return ""
+
+
+def _is_recorded(case: Case, subject: Subject) -> bool:
+    return subject.takes(case) and not _lacking(case)
+
+
+def _look_up(recording: Recording, cases: Sequence[Case]) -> Iterator[tuple[Case, Observation]]:
+    for case in cases:
+        yield case, recording.entries[case.id].observation
+
+
+def _lacking(case: Case) -> str:
+    if WORLDS[case.act.world].needs_gguf:
+        from importlib.util import find_spec
+
+        if find_spec("gguf") is None:
+            return "needs a model file: pip install 'pytest-shimmy[gguf]'"
+    return ""
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [line for name, part in value.items() for line in (f"[{name}]", *_lines(part))]
+    if isinstance(value, list):
+        return [line for part in value for line in (*_lines(part), "---")]
+    # Line ends are part of what is compared, so they have to be visible.
+    text = str(value).replace("\r\n", "\\r\\n\n")
+    return text.split("\n")
