@@ -45,6 +45,8 @@ class ShimmyErrorCode(StrEnum):
     """A lock was not free in time."""
     CONTROL_FAILED = "CONTROL_FAILED"
     """A helper process of ours (the keeper, the fake's remote control) could not be reached."""
+    VERIFY_FAILED = "VERIFY_FAILED"
+    """There is nothing to compare a shimmy with, or it cannot be recorded."""
     CLIENT_MISSING = "CLIENT_MISSING"
     """A client library that was asked for is not installed."""
 

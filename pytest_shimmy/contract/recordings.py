@@ -76,7 +76,7 @@ def shipped() -> list[Recording]:
 def load(path: Path) -> Recording:
     """Read a recording.
 
-    Raises `ShimmyError` (``CONTROL_FAILED``) for a file that is none, or of another format.
+    Raises `ShimmyError` (``VERIFY_FAILED``) for a file that is none, or of another format.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def load(path: Path) -> Recording:
         return Recording(data["release"], data["engine"], data["platform"], entries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShimmyError(
-            ShimmyErrorCode.CONTROL_FAILED,
+            ShimmyErrorCode.VERIFY_FAILED,
             f"{path} is not a recording that can be read here: {error!r}.\n"
             "Make one with: pytest-shimmy record --shimmy-path=PATH",
             {"path": str(path)},

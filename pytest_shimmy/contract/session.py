@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from .cases import Case
 from .recordings import Recording
 from .report import Comparison
 from .subject import Subject
+from .tables import all_cases
 
 
 def verify(
@@ -38,14 +40,23 @@ def verify(
     ]
     if not found:
         raise _no_recording(f"{release or 'any release'}, {build or 'any'} build", known)
+    wanted = _wanted(words)
+    total = sum(map(wanted, all_cases()))
+    if not total:
+        raise ShimmyError(
+            ShimmyErrorCode.VERIFY_FAILED,
+            f"no check has all of these words in its name: {words}.\n"
+            "Without -k, --all prints the names of those that differ, and --json all of them.",
+            {"words": words},
+        )
     comparisons = []
     instead = recordings.load(Path(path)) if path and _is_recording(path) else None
     for who, label, one in _pairs(path, instead, found):
         if not as_json:
             print(report.title(label, who, one), flush=True)
         results = []
-        with _Progress() as progress:
-            for result in checks.check(who, one, _wanted(words), instead):
+        with _Progress(total) as progress:
+            for result in checks.check(who, one, wanted, instead):
                 results.append(result)
                 progress.step(result.case)
         comparisons.append(Comparison(who, label, one, results))
@@ -61,12 +72,14 @@ def verify(
 def record(path: str, output: Path | None) -> int:
     """Record the executable at `path`; gives the exit code.
 
-    Raises `ShimmyError` where it is no shimmy, or does not do the same twice.
+    Raises `ShimmyError` where it is no shimmy, does not do the same twice, or cannot be written.
     """
     who = subject.executable(path)
     target = output or Path(f"{who.name}.json")
+    _must_be_writable(target)
     print(f"recording shimmy {who.name} ({path})", flush=True)
-    with _Progress() as progress:
+    # Everything is done twice.
+    with _Progress(2 * sum(map(who.takes, all_cases()))) as progress:
         made = checks.record(who, progress=progress.step)
     recordings.save(made, target)
     print(f"{len(made.entries)} cases in {target}")
@@ -90,6 +103,18 @@ def _pairs(
     yield who, path, _nearest(who, alike)
 
 
+def _must_be_writable(target: Path) -> None:
+    # Found out before the minute that recording takes.
+    place = target if target.exists() else target.parent
+    if not os.access(place, os.W_OK) or target.is_dir():
+        raise ShimmyError(
+            ShimmyErrorCode.VERIFY_FAILED,
+            f"{target} cannot be written: {place} is not there, is a folder, or is not yours.\n"
+            "Choose another file with --output.",
+            {"path": str(target)},
+        )
+
+
 def _is_recording(path: str) -> bool:
     return path.endswith(".json")
 
@@ -110,7 +135,7 @@ def _wanted(words: str | None) -> Callable[[Case], bool]:
 def _no_recording(what: str, known: list[Recording]) -> ShimmyError:
     names = ", ".join(one.name for one in known) or "none"
     return ShimmyError(
-        ShimmyErrorCode.CONTROL_FAILED,
+        ShimmyErrorCode.VERIFY_FAILED,
         f"there is no recording of {what}; there is: {names}.\n"
         "Make one with: pytest-shimmy record --shimmy-path=PATH, and give it to "
         "pytest-shimmy verify --recording=FILE",
@@ -121,7 +146,8 @@ def _no_recording(what: str, known: list[Recording]) -> ShimmyError:
 class _Progress:
     """A counter on a terminal; nothing elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, total: int) -> None:
+        self._total = total
         self._count = 0
         self._shown = 0.0
         self._is_shown = sys.stderr.isatty()
@@ -138,4 +164,5 @@ class _Progress:
         now = time.monotonic()
         if self._is_shown and now - self._shown > 0.1:
             self._shown = now
-            print(f"\r\033[K{self._count} {case.group}", end="", file=sys.stderr, flush=True)
+            done = f"{self._count} of {self._total}: {case.group}"
+            print(f"\r\033[K{done}", end="", file=sys.stderr, flush=True)

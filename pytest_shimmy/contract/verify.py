@@ -69,10 +69,16 @@ def record(
 ) -> Recording:
     """Record `subject`: every wanted case that makes sense for it, done twice.
 
-    Raises `ShimmyError` (``CONTROL_FAILED``) for cases that come out differently the second time:
-    what varies has to be made neutral first.
+    Raises `ShimmyError` (``VERIFY_FAILED``) for cases that come out differently the second time
+    (what varies has to be made neutral first), and where something is missing that cases need.
     """
-    cases = [case for case in filter(wanted, all_cases()) if _is_recorded(case, subject)]
+    cases = [case for case in filter(wanted, all_cases()) if subject.takes(case)]
+    if lacking := {reason for case in cases if (reason := _lacking(case))}:
+        raise ShimmyError(
+            ShimmyErrorCode.VERIFY_FAILED,
+            f"shimmy {subject.name} cannot be recorded whole: {', '.join(lacking)}.",
+            {"lacking": sorted(lacking)},
+        )
     entries: dict[str, Entry] = {}
     unsteady: list[str] = []
     for _ in range(2):
@@ -83,7 +89,7 @@ def record(
                 unsteady.append(f"{case.id}\n{difference(first.observation, observed)}")
     if unsteady:
         raise ShimmyError(
-            ShimmyErrorCode.CONTROL_FAILED,
+            ShimmyErrorCode.VERIFY_FAILED,
             f"{len(unsteady)} cases came out differently the second time; nothing was recorded.\n"
             "Make neutral what varies (pytest_shimmy/contract/neutral.py), or ask differently:\n"
             + "\n".join(unsteady[:10]),
@@ -142,10 +148,6 @@ def _missing(case: Case, recording: Recording) -> str:
     if entry.digest != digest(case):
         return f"changed since {recording.name} was recorded"
     return ""
-
-
-def _is_recorded(case: Case, subject: Subject) -> bool:
-    return subject.takes(case) and not _lacking(case)
 
 
 def _look_up(recording: Recording, cases: Sequence[Case]) -> Iterator[tuple[Case, Observation]]:

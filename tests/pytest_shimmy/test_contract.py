@@ -155,6 +155,8 @@ def test_a_newer_release_is_compared_with_the_newest_before_it(shims: Shims) -> 
         (("--release", "9.9.9"), "there is no recording of 9.9.9, any build; there is: 2.5.0-"),
         (("--shimmy-path", "/nowhere/shimmy"), "[BINARY_NOT_FOUND]"),
         (("--recording", "/nowhere.json"), "is not a recording that can be read here"),
+        (("--shimmy-path", __file__), "[BINARY_NOT_EXECUTABLE]"),
+        (("-k", "no such check"), "no check has all of these words in its name: no such check"),
     ],
 )
 def test_verify_says_what_it_lacks(arguments: tuple[str, ...], complaint: str) -> None:
@@ -162,6 +164,21 @@ def test_verify_says_what_it_lacks(arguments: tuple[str, ...], complaint: str) -
     assert done.returncode == 1
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("output", ["/nowhere/x.json", "."])
+def test_record_says_at_once_that_it_cannot_write(shims: Shims, output: str) -> None:
+    done = run("record", "--shimmy-path", shims.make(), "--output", output)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pytest-shimmy: [VERIFY_FAILED] ")
+    assert "cannot be written" in done.stderr
+
+
+def test_nothing_is_recorded_in_part(shims: Shims, monkeypatch: pytest.MonkeyPatch) -> None:
+    who = subject.executable(shims.make())._replace(engine="llama")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(ShimmyError, match=r"pip install 'pytest-shimmy\[gguf\]'"):
+        verify.record(who)
 
 
 def test_an_executable_without_a_known_engine_is_refused(shims: Shims) -> None:
