@@ -1,7 +1,8 @@
 """What differs between imitated releases and builds, as tables.
 
 Strategy: a release is a row, a build is a row inside it; code asks the row and never the version.
-The module imports nothing, so that it can be read anywhere at no cost.
+A trait is data or the name of one of two ways of doing a thing, and the way itself lives where it
+is used. The module imports nothing, so that it can be read anywhere at no cost.
 """
 
 from __future__ import annotations
@@ -9,51 +10,237 @@ from __future__ import annotations
 NEWEST = "2.5.0"
 """The newest release that is imitated, and the default."""
 
+AIRFRAME, ADAPTER, LLAMA = "airframe", "adapter", "llama"
+"""The engines: the GPU engine, the toy SafeTensors engine, llama.cpp on the CPU."""
+
 
 class Build:
     """One way in which a release is compiled."""
 
-    __slots__ = ("airframe", "engine_lines", "name")
+    __slots__ = ("engine", "features", "gpu_info", "name", "runtime_frames")
 
-    def __init__(self, name: str, airframe: bool, engine_lines: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: str,
+        features: str,
+        gpu_info: tuple[str, ...],
+        runtime_frames: tuple[str, ...],
+    ) -> None:
         self.name = name
-        self.airframe = airframe
-        """Whether the Airframe GPU engine is compiled in."""
-        self.engine_lines = engine_lines
-        """The middle part of ``gpu-info``."""
+        self.engine = engine
+        self.features = features
+        """Members of the ``features`` that ``/metrics`` tells."""
+        self.gpu_info = gpu_info
+        """What ``gpu-info`` prints below its headline."""
+        self.runtime_frames = runtime_frames
+        """Frames between the runtime's check of its threads and main, in a backtrace: the compiler
+        put some functions into their callers."""
 
 
 class Release:
     """One release of shimmy."""
 
-    __slots__ = ("builds", "default_build", "version")
+    __slots__ = (
+        "base_model",
+        "base_path",
+        "bench_cut_at",
+        "builds",
+        "chat",
+        "context_length",
+        "counts_registered",
+        "default_build",
+        "exponent",
+        "gguf_type",
+        "has_limits",
+        "invariant_at",
+        "llama3_words",
+        "missing_folders",
+        "missing_options",
+        "missing_routes",
+        "reads_context_length",
+        "shards",
+        "tells_stream_errors",
+        "tokio",
+        "version",
+        "worker_thread",
+    )
 
-    def __init__(self, version: str, builds: dict[str, Build], default_build: str) -> None:
+    def __init__(
+        self,
+        version: str,
+        builds: tuple[Build, ...],
+        missing_options: frozenset[str],
+        missing_folders: frozenset[str],
+        missing_routes: frozenset[bytes],
+        base_model: str,
+        base_path: str | None,
+        context_length: int,
+        reads_context_length: bool,
+        counts_registered: bool,
+        gguf_type: str | None,
+        shards: str,
+        llama3_words: tuple[str, ...],
+        chat: str,
+        has_limits: bool,
+        tells_stream_errors: bool,
+        exponent: str,
+        tokio: tuple[str, str, str, str],
+        worker_thread: str,
+        invariant_at: str,
+        bench_cut_at: str,
+    ) -> None:
         self.version = version
-        self.builds = builds
-        self.default_build = default_build
+        self.builds = {build.name: build for build in builds}
+        self.default_build = builds[0].name
+        self.missing_options = missing_options
+        """Long names of options of the newest command line that this one does not have."""
+        self.missing_folders = missing_folders
+        """Folders below a home folder that this one does not search, unlike the newest."""
+        self.missing_routes = missing_routes
+        """Paths of the newest release that this one does not have."""
+        self.base_model = base_model
+        """The name that ``SHIMMY_BASE_GGUF`` registers, whatever the file."""
+        self.base_path = base_path
+        """What is registered without that variable; nothing where nothing is."""
+        self.context_length = context_length
+        """In tokens, unless ``SHIMMY_MAX_CTX`` is read and tells another."""
+        self.reads_context_length = reads_context_length
+        self.counts_registered = counts_registered
+        """Whether the banner's first count is one; else it is always 0."""
+        self.gguf_type = gguf_type
+        """The type of each model file that ends in ``.gguf``; nothing where its name tells it."""
+        self.shards = shards
+        """What a group of shards is called after: its ``"file"`` or its ``"folder"``."""
+        self.llama3_words = llama3_words
+        """A discovered model with one of these in its name gets the Llama 3 template."""
+        self.chat = chat
+        """What a chat message may hold: ``"text"``, or ``"parts"`` as well."""
+        self.has_limits = has_limits
+        """Whether chat completions refuse an empty conversation and an odd ``max_tokens``."""
+        self.tells_stream_errors = tells_stream_errors
+        """Whether the native streams tell of a generation that failed."""
+        self.exponent = exponent
+        """What precedes a positive exponent where serde_json shows a float."""
+        self.tokio = tokio
+        """The runtime's version, and where it refuses a number of threads that is not Unicode, no
+        number, or zero."""
+        self.worker_thread = worker_thread
+        """The name of the threads that serve."""
+        self.invariant_at = invariant_at
+        """Where in its source file a broken invariant panics; the same for the next."""
+        self.bench_cut_at = bench_cut_at
 
 
-_DEFAULT_2_5 = Build(
-    "default",
-    airframe=True,
-    engine_lines=(
-        "⚡ Airframe Engine: ✅ Enabled (WebGPU via wgpu)",
-        "   Adapter is selected automatically at runtime.",
-        "   Run `shimmy serve` to see which GPU adapter is chosen.",
-        "   Supported: NVIDIA, AMD, Intel, Apple Silicon (Metal), integrated GPUs.",
-    ),
+_GPU_RELEASES = (
+    "",
+    "💡 GPU acceleration: download a release binary from GitHub Releases.",
+    "   https://github.com/Michael-A-Kuykendall/shimmy/releases/latest",
 )
-_CPU_ONLY_2_5 = Build(
-    "cpu-only",
-    airframe=False,
-    engine_lines=(
-        "⚡ Airframe Engine: Disabled (this build uses the huggingface engine)",
-        "   For GPU acceleration, download a release binary from GitHub Releases.",
+
+_V2_5_0 = Release(
+    "2.5.0",
+    builds=(
+        Build(
+            "default",
+            AIRFRAME,
+            '"huggingface":true',
+            (
+                "⚡ Airframe Engine: ✅ Enabled (WebGPU via wgpu)",
+                "   Adapter is selected automatically at runtime.",
+                "   Run `shimmy serve` to see which GPU adapter is chosen.",
+                "   Supported: NVIDIA, AMD, Intel, Apple Silicon (Metal), integrated GPUs.",
+                *_GPU_RELEASES,
+            ),
+            runtime_frames=(),
+        ),
+        Build(
+            "cpu-only",
+            ADAPTER,
+            '"huggingface":true',
+            (
+                "⚡ Airframe Engine: Disabled (this build uses the huggingface engine)",
+                "   For GPU acceleration, download a release binary from GitHub Releases.",
+                *_GPU_RELEASES,
+            ),
+            runtime_frames=("tokio::runtime::builder::Builder::build",),
+        ),
     ),
+    missing_options=frozenset(),
+    missing_folders=frozenset(),
+    missing_routes=frozenset(),
+    base_model="tinyllama-1.1b",
+    base_path=None,
+    context_length=2048,
+    reads_context_length=True,
+    counts_registered=True,
+    gguf_type=None,
+    shards="file",
+    llama3_words=("llama-3", "llama3"),
+    chat="parts",
+    has_limits=True,
+    tells_stream_errors=True,
+    exponent="e+",
+    tokio=("1.53.1", "102:17", "93:21", "95:17"),
+    worker_thread="tokio-rt-worker",
+    invariant_at="31:9",
+    bench_cut_at="484:58",
+)
+_V1_8_1 = Release(
+    "1.8.1",
+    builds=(
+        Build(
+            "default",
+            LLAMA,
+            '"huggingface":true,"llama":true',
+            (
+                "🔧 llama.cpp Backend: CPU",
+                "📋 Available GPU Features:",
+                "  ❌ CUDA support disabled",
+                "  ❌ Vulkan support disabled",
+                "  ❌ OpenCL support disabled",
+                "🍎 MLX Backend: Disabled (compile with --features mlx)",
+                "",
+                "💡 To enable GPU acceleration:",
+                "   cargo install shimmy --features llama-cuda    # NVIDIA CUDA",
+                "   cargo install shimmy --features llama-vulkan  # Cross-platform Vulkan",
+                "   cargo install shimmy --features llama-opencl  # AMD/Intel OpenCL",
+                "   cargo install shimmy --features gpu           # All GPU backends",
+            ),
+            runtime_frames=(),
+        ),
+    ),
+    missing_options=frozenset(
+        {
+            *("legacy", "kv-quant", "prefill-chunk", "ctx"),
+            *("grammar-mode", "fse-reject", "math-bypass", "trace-path", "session-id"),
+        }
+    ),
+    missing_folders=frozenset(
+        {
+            ".cache/lm-studio/models",
+            ".cache\\lm-studio\\models",
+            "AppData\\Roaming\\LM Studio\\models",
+        }
+    ),
+    missing_routes=frozenset({b"/v1/completions", b"/api/tags"}),
+    base_model="phi3-lora",
+    base_path="./models/phi3-mini.gguf",
+    context_length=4096,
+    reads_context_length=False,
+    counts_registered=False,
+    gguf_type="Llama",
+    shards="folder",
+    llama3_words=("llama",),
+    chat="text",
+    has_limits=False,
+    tells_stream_errors=False,
+    exponent="e",
+    tokio=("1.48.0", "101:17", "92:21", "94:17"),
+    worker_thread="tokio-runtime-worker",
+    invariant_at="29:9",
+    bench_cut_at="486:58",
 )
 
-RELEASES = {
-    "2.5.0": Release("2.5.0", {b.name: b for b in (_DEFAULT_2_5, _CPU_ONLY_2_5)}, "default"),
-}
-"""The imitated releases by version."""
+RELEASES = {release.version: release for release in (_V2_5_0, _V1_8_1)}
+"""The imitated releases by version, the newest first."""

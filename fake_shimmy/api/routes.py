@@ -172,7 +172,7 @@ def _is_json(content_type: bytes | None) -> bool:
     import re
 
     token = rb"[-!#$%&'*+.^_`|~0-9a-z]"
-    value = rb"(?:" + token + rb'*|"[ -~]+?" *)'
+    value = rb"(?:" + token + rb'*|"[ -~][ !#-~]*" *)'
     parameters = rb"(?: *" + token + rb"+=" + value + rb"(?:;|$))*"
     match = re.fullmatch(rb"application/(" + token + rb"+)(?:; *" + parameters + rb")?", kind)
     if match is None:

@@ -37,6 +37,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from fake_shimmy.releases import Release
+
     Value: TypeAlias = str | int | bool | None
 
 
@@ -65,9 +67,9 @@ class Invocation:
         return self.values.get(long) is True
 
 
-def parse(program: str, version: str, arguments: list[str]) -> Invocation:
+def parse(program: str, release: Release, arguments: list[str]) -> Invocation:
     """Read ``arguments`` (without the program's name); raises :class:`Ended`."""
-    root = _Level(grammar.ROOT, program, version)
+    root = _Level(grammar.root(release.missing_options), program, release.version)
     root.read(arguments, 0)
     leaf = root.child
     assert leaf is not None
@@ -309,7 +311,7 @@ class _Level:
         """The names in the group that clap's derive makes of a command's own arguments."""
         inherited = {option.long for option in grammar.GLOBAL_OPTIONS}
         if self.command.commands:
-            return [option.long for option in grammar.GLOBAL_OPTIONS]
+            return [o.long for o in self.command.options if o.long in inherited]
         own = [o.long for o in self.command.options if o.long not in inherited and o.long != "help"]
         return [self.command.positional, *own] if self.command.positional else own
 

@@ -1,8 +1,9 @@
-"""The command line of shimmy 2.5.0 as data: options, commands and their help texts.
+"""The command line of shimmy as data: options, commands and their help texts.
 
 Strategy: nothing here decides anything; ``clap`` reads these tables the way clap reads
 shimmy's. The order of options is the order of declaration, which help, usage and suggestions all
-follow.
+follow. The tables are those of the newest release; an older one is what is left of them without the
+options that it does not have (seen on 2.5.0 and 1.8.1).
 """
 
 from __future__ import annotations
@@ -185,10 +186,24 @@ _COMMANDS = (
     Command("help", "Print this message or the help of the given subcommand(s)"),
 )
 
-ROOT = Command(
+_ROOT = Command(
     "shimmy",
     "Shimmy: single-binary GGUF + LoRA server",
     (*GLOBAL_OPTIONS, _HELP, _VERSION),
     commands=_COMMANDS,
 )
-"""The whole command line."""
+
+
+def root(missing_options: frozenset[str]) -> Command:
+    """The whole command line of a release."""
+    return _without(_ROOT, missing_options) if missing_options else _ROOT
+
+
+def _without(command: Command, missing: frozenset[str]) -> Command:
+    return Command(
+        command.name,
+        command.about,
+        tuple(option for option in command.options if option.long not in missing),
+        command.positional,
+        tuple(_without(sub, missing) for sub in command.commands),
+    )

@@ -1,7 +1,7 @@
 """The models of all folders that the real executable searches, merged as it merges them.
 
-Strategy: the folders in its order (seen on 2.5.0 CPU-only), each scanned by ``scan``, then the
-Ollama pass, then one list in which each path stands once.
+Strategy: the folders in its order, each scanned by ``scan``, then the Ollama pass, then one list in
+which each path stands once. Seen on 2.5.0 CPU-only and 1.8.1.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from fake_shimmy.rust.backtrace import Panic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fake_shimmy.releases import Release
 
 _TOO_MANY = 10_000
 _HOME_FOLDERS = (
@@ -38,7 +40,7 @@ _USERPROFILE_FOLDERS = (
 )
 
 
-def search_paths(environ: Mapping[str, str]) -> list[str]:
+def search_paths(environ: Mapping[str, str], release: Release) -> list[str]:
     """The folders to search, in order, existing or not."""
     paths = ["./models"]
     base = variable(environ, "SHIMMY_BASE_GGUF")
@@ -50,10 +52,11 @@ def search_paths(environ: Mapping[str, str]) -> list[str]:
     ollama = variable(environ, "OLLAMA_MODELS")
     if ollama is not None:
         paths.append(ollama)
-    if "HOME" in environ:
-        paths += [rust.join(environ["HOME"], folder) for folder in _HOME_FOLDERS]
-    if "USERPROFILE" in environ:
-        paths += [rust.join(environ["USERPROFILE"], folder) for folder in _USERPROFILE_FOLDERS]
+    for variable_name, folders in (("HOME", _HOME_FOLDERS), ("USERPROFILE", _USERPROFILE_FOLDERS)):
+        if variable_name in environ:
+            above = environ[variable_name]
+            searched = [folder for folder in folders if folder not in release.missing_folders]
+            paths += [rust.join(above, folder) for folder in searched]
     return paths
 
 
@@ -62,14 +65,17 @@ def by_name(found: list[DiscoveredModel]) -> dict[str, DiscoveredModel]:
     return {model.name: model for model in found}
 
 
-def discover(environ: Mapping[str, str], warn: list[str]) -> list[DiscoveredModel]:
+def discover(
+    environ: Mapping[str, str], warn: list[str], release: Release
+) -> list[DiscoveredModel]:
     """All models, sorted by path; lines for stderr are appended to ``warn``.
 
-    Of equal paths the scan's result wins over the Ollama pass. Very many models are a panic.
+    Of equal paths the scan's result wins over the Ollama pass. Very many models are a panic, and
+    so is a GGUF file of another type than the release gives it.
     """
-    scanner = Scanner()
+    scanner = Scanner(release)
     found: list[DiscoveredModel] = []
-    for path in search_paths(environ):
+    for path in search_paths(environ, release):
         if rust.is_dir(path):
             found += scanner.scan(path, 0)
     try:
@@ -85,13 +91,24 @@ def discover(environ: Mapping[str, str], warn: list[str]) -> list[DiscoveredMode
             distinct.append(model)
         previous = parts
     if len(distinct) >= _TOO_MANY:
-        raise Panic(
-            "INVARIANT VIOLATION: Model discovery must return reasonable count [discovery]",
-            "shimmy-2.5.0/src/invariant_ppt.rs:31:9",
-            (
-                "shimmy::invariant_ppt::assert_invariant",
-                "shimmy::auto_discovery::ModelAutoDiscovery::discover_models",
-                "shimmy::model_registry::Registry::with_discovery",
-            ),
-        )
+        raise _violation(release, "Model discovery must return reasonable count [discovery]")
+    if release.gguf_type is not None:
+        # The scan knows .gguf in small letters only, and the Ollama pass has a type of its own.
+        for model in distinct:
+            is_gguf = rust.lossy(model.path).lower().endswith(".gguf")
+            if is_gguf and model.model_type != release.gguf_type:
+                text = "GGUF files must use Llama backend [backend_selection]"
+                raise _violation(release, text)
     return distinct
+
+
+def _violation(release: Release, text: str) -> Panic:
+    return Panic(
+        f"INVARIANT VIOLATION: {text}",
+        f"shimmy-{release.version}/src/invariant_ppt.rs:{release.invariant_at}",
+        (
+            "shimmy::invariant_ppt::assert_invariant",
+            "shimmy::auto_discovery::ModelAutoDiscovery::discover_models",
+            "shimmy::model_registry::Registry::with_discovery",
+        ),
+    )

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import TypeVar
 
+    from fake_shimmy.releases import Release
+
     T = TypeVar("T")
-
-BASE_MODEL = "tinyllama-1.1b"
-"""The name that ``SHIMMY_BASE_GGUF`` registers, whatever the file (seen on 2.5.0 CPU-only)."""
-
-DEFAULT_CONTEXT_LENGTH = 2048
 
 
 class ModelSpec:
@@ -36,8 +33,8 @@ class ModelSpec:
         name: str,
         path: str,
         template: str | None,
-        lora_path: str | None = None,
-        context_length: int = DEFAULT_CONTEXT_LENGTH,
+        lora_path: str | None,
+        context_length: int,
     ) -> None:
         self.name = name
         self.path = path
@@ -60,16 +57,21 @@ class ModelSpec:
 
 
 class Registry:
-    """The models of one process."""
+    """The models of one process, as ``release`` finds and names them."""
 
-    def __init__(self, environ: Mapping[str, str], warn: list[str]) -> None:
+    def __init__(self, environ: Mapping[str, str], warn: list[str], release: Release) -> None:
+        self._release = release
         self.registered: dict[str, ModelSpec] = {}
-        self.discovered = discovery.by_name(discovery.discover(environ, warn))
-        self.context_length = _context_length(rust.variable(environ, "SHIMMY_MAX_CTX"))
+        self.discovered = discovery.by_name(discovery.discover(environ, warn, release))
+        self.context_length = release.context_length
+        if release.reads_context_length:
+            value = rust.variable(environ, "SHIMMY_MAX_CTX")
+            self.context_length = _context_length(value, release.context_length)
         base = rust.variable(environ, "SHIMMY_BASE_GGUF")
+        base = release.base_path if base is None else base
         if base is not None:
             lora = rust.variable(environ, "SHIMMY_LORA_GGUF")
-            self.register(ModelSpec(BASE_MODEL, base, "chatml", lora, self.context_length))
+            self.register(ModelSpec(release.base_model, base, "chatml", lora, self.context_length))
 
     def register(self, spec: ModelSpec) -> None:
         """Add a model; the same name replaces."""
@@ -93,7 +95,7 @@ class Registry:
         return None if model is None else self._spec_of(model)
 
     def _spec_of(self, model: DiscoveredModel) -> ModelSpec:
-        template = templates.template_of_discovered(model.name)
+        template = templates.template_of_discovered(model.name, self._release.llama3_words)
         return ModelSpec(model.name, model.path, template, model.lora_path, self.context_length)
 
 
@@ -111,10 +113,10 @@ def shuffled(items: Iterable[T]) -> list[T]:
     return sorted(items, key=lambda _: os.urandom(4))
 
 
-def _context_length(value: str | None) -> int:
+def _context_length(value: str | None, default: int) -> int:
     """What ``SHIMMY_MAX_CTX`` asks for, if it is a number in its range."""
     digits = (value or "").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()) or len(digits.lstrip("0")) > 6:
-        return DEFAULT_CONTEXT_LENGTH
+        return default
     length = int(digits.lstrip("0") or 0)
-    return length if 512 <= length <= 131_072 else DEFAULT_CONTEXT_LENGTH
+    return length if 512 <= length <= 131_072 else default

@@ -216,7 +216,7 @@ def _extent(shape: list[int], index: int, position: str) -> int:
         return shape[index]
     raise Panic(
         f"index out of bounds: the len is {len(shape)} but the index is {index}",
-        f"shimmy-2.5.0/src/engine/safetensors_native.rs:{position}",
+        f"{backtrace.OWN}/src/engine/safetensors_native.rs:{position}",
         ("core::panicking::panic_bounds_check", backtrace.SAFETENSORS, backtrace.ADAPTER),
     )
 

@@ -1,8 +1,8 @@
 """One folder's models, found and named as the real executable does.
 
 Strategy: the walk is written rule by rule in the order in which shimmy applies them, quirks
-included (seen on 2.5.0 CPU-only); each rule that is only a set of words is a table. File content
-is never looked at.
+included (seen on 2.5.0 CPU-only and 1.8.1); each rule that is only a set of words is a table. File
+content is never looked at.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 
 from fake_shimmy import rust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.releases import Release
 
 MAX_DEPTH = 4
 """Folder levels that are searched: the path itself and three below it."""
@@ -121,9 +125,11 @@ def is_model_file(path: str, name: str) -> bool:
 
 
 class Scanner:
-    """One discovery run; remembers the LoRA files of each folder."""
+    """One discovery run as ``release`` does it; remembers the LoRA files of each folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: Release) -> None:
+        self._gguf_type = release.gguf_type
+        self._group_of = _SHARD_GROUPS[release.shards]
         self._loras: dict[str, list[str]] = {}
 
     def scan(self, folder: str, depth: int) -> list[DiscoveredModel]:
@@ -138,9 +144,9 @@ class Scanner:
                     models += self.scan(path, depth + 1)
             elif is_model_file(path, name):
                 files.append((name, path))
-        return models + self._group_shards(files)
+        return models + self._group_shards(folder, files)
 
-    def _group_shards(self, files: list[tuple[str, str]]) -> list[DiscoveredModel]:
+    def _group_shards(self, folder: str, files: list[tuple[str, str]]) -> list[DiscoveredModel]:
         groups: dict[str, list[tuple[str, str]]] = {}
         models = []
         for name, path in files:
@@ -153,14 +159,36 @@ class Scanner:
             # A group of one vanishes: the real one counts it as grouped and then skips it.
             if len(shards) < 2:
                 continue
-            shards.sort(key=lambda shard: rust.sort_key(shard[1]))
-            first = self.analyze(*shards[0])
-            if first is None:
-                continue
-            first.size_bytes = sum(_size(path) or 0 for _, path in shards)
-            first.name = model_name(group)
-            models.append(first)
+            model = self._group_of(self, folder, group, shards)
+            if model is not None:
+                model.size_bytes = sum(_size(path) or 0 for _, path in shards)
+                models.append(model)
         return models
+
+    def _group_by_file(
+        self, folder: str, group: str, shards: list[tuple[str, str]]
+    ) -> DiscoveredModel | None:
+        """The first shard stands for all, under the name that they have in common."""
+        model = self.analyze(*min(shards, key=lambda shard: rust.sort_key(shard[1])))
+        if model is not None:
+            model.name = model_name(group)
+        return model
+
+    def _group_by_folder(
+        self, folder: str, group: str, shards: list[tuple[str, str]]
+    ) -> DiscoveredModel | None:
+        """Whichever shard the folder lists first, under the folder's name; no file has the path
+        that comes of it."""
+        name, path = shards[0]
+        model = self.analyze(name, path)
+        if model is None:
+            return None
+        own_name = rust.file_name(folder)
+        model.name = own_name if own_name is not None and rust.is_utf8(own_name) else group
+        model.path = f"{rust.lossy(path)} (+{len(shards) - 1} more files)"
+        loras = (self._find_lora(*shard) for shard in shards)
+        model.lora_path = next((lora for lora in loras if lora is not None), None)
+        return model
 
     def analyze(self, name: str, path: str) -> DiscoveredModel | None:
         """The model for one file, or nothing where the file cannot be looked at."""
@@ -169,6 +197,8 @@ class Scanner:
             return None
         file_name = name if rust.is_utf8(name) else "unknown"
         model_type, parameters, quantization = parse_file_name(file_name)
+        if self._gguf_type is not None and rust.split_extension(name)[1] == "gguf":
+            model_type = self._gguf_type
         lora = self._find_lora(name, path)
         return DiscoveredModel(
             model_name(file_name), path, size, model_type, parameters, quantization, lora
@@ -188,6 +218,9 @@ class Scanner:
             if stem in lora_stem or lora_stem in stem:
                 return rust.join(rust.parent(path) or "", lora)
         return None
+
+
+_SHARD_GROUPS = {"file": Scanner._group_by_file, "folder": Scanner._group_by_folder}
 
 
 def entries(folder: str) -> list[tuple[str, str, bool]] | None:

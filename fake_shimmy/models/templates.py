@@ -45,10 +45,10 @@ def family_for(template: str | None, requested_name: str) -> Family:
     return LLAMA3 if "llama" in name else OPENCHAT
 
 
-def template_of_discovered(name: str) -> str:
+def template_of_discovered(name: str, llama3_words: tuple[str, ...]) -> str:
     """The template name that discovery gives a model by its name."""
     lower = name.lower()
-    return "llama3" if "llama-3" in lower or "llama3" in lower else "chatml"
+    return "llama3" if any(word in lower for word in llama3_words) else "chatml"
 
 
 def render(family: Family, history: list[tuple[str, str]], user_input: str | None) -> str:

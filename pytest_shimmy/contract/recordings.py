@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ..errors import ShimmyError, ShimmyErrorCode
 from .cases import Case, Engine
 from .subject import Subject
+from .tiny_gguf import ANSWERS
 from .worlds import WORLDS
 
 FORMAT = 1
@@ -58,8 +59,9 @@ class Recording(NamedTuple):
 
 def digest(case: Case) -> str:
     """Changes with anything that is done in `case`, its world included."""
-    whole = repr((case.act, WORLDS[case.act.world]))
-    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+    world = WORLDS[case.act.world]
+    parts = (case.act, world, ANSWERS) if world.needs_gguf else (case.act, world)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def this_platform() -> str:
