@@ -14,6 +14,10 @@ SHOWN_DIFFERENCES = 10
 """Differences printed in full length, unless all are asked for."""
 SHOWN_LINES = 24
 """Lines of each."""
+SHOWN_NAMES = 40
+"""Names of further checks that differ."""
+COMMON = 10
+"""Checks in which the same line must differ to be told on its own."""
 
 
 class Comparison(NamedTuple):
@@ -52,23 +56,56 @@ def lines(comparison: Comparison, everything: bool) -> Iterator[str]:
             f"{counts['not applicable'] or ''}"
         ).rstrip()
     different = [result for result in results if result.verdict == "differs"]
-    for result in different if everything else different[:SHOWN_DIFFERENCES]:
+    yield from _common(different)
+    shown = different if everything else _unlike(different)[:SHOWN_DIFFERENCES]
+    for result in shown:
         yield ""
         yield f"differs  {result.case.id}"
         difference = result.note.split("\n")
-        shown = difference if everything else difference[:SHOWN_LINES]
-        yield from (f"  {line}" for line in shown)
-        if len(shown) < len(difference):
-            yield f"  … {len(difference) - len(shown)} lines more (--all)"
-    if not everything and len(different) > SHOWN_DIFFERENCES:
+        limit = len(difference) if everything else SHOWN_LINES
+        yield from (f"  {line}" for line in difference[:limit])
+        if limit < len(difference):
+            yield f"  … {len(difference) - limit} lines more (--all)"
+    if len(shown) < len(different):
         yield ""
-        yield f"differs  {len(different) - SHOWN_DIFFERENCES} more (--all):"
-        yield from (f"  {result.case.id}" for result in different[SHOWN_DIFFERENCES:])
+        yield f"differs  {len(different) - len(shown)} more (--all prints them; -k chooses):"
+        names = [result.case.id for result in different if result not in shown]
+        yield from (f"  {name}" for name in names[:SHOWN_NAMES])
+        if len(names) > SHOWN_NAMES:
+            yield f"  … and {len(names) - SHOWN_NAMES}"
     reasons = Counter(r.note for r in results if r.verdict == "not applicable")
     if reasons:
         yield ""
     for reason, count in reasons.items():
         yield f"not applicable: {count} ({reason})"
+
+
+def _changed(result: Result) -> set[str]:
+    """The lines of a difference that are on one side only."""
+    return {line for line in result.note.split("\n") if line[:1] in "+-" and line.strip("+-")}
+
+
+def _common(different: Sequence[Result]) -> Iterator[str]:
+    """Lines that differ in many checks: one change of the product is in all of its answers."""
+    counts = Counter(line for result in different for line in _changed(result))
+    often = [(line, count) for line, count in counts.most_common(8) if count >= COMMON]
+    if often:
+        yield ""
+        yield "differs in many checks:"
+    for line, count in often:
+        yield f"  {count:5} times  {line[:200]}"
+
+
+def _unlike(different: Sequence[Result]) -> list[Result]:
+    """The results that show a line which those before them do not."""
+    seen: set[str] = set()
+    chosen = []
+    for result in different:
+        changed = _changed(result)
+        if not changed <= seen:
+            seen |= changed
+            chosen.append(result)
+    return chosen
 
 
 def closing(comparisons: Sequence[Comparison], seconds: float) -> str:

@@ -238,3 +238,18 @@ def test_nothing_is_left_of_an_interrupted_check(
     if number != signal.SIGKILL:
         assert checking.returncode == 128 + number
         assert list(ours.iterdir()) == []
+
+
+def test_what_changed_everywhere_is_told_once() -> None:
+    recording = SHIPPED["2.5.0-cpu-only"]
+    everywhere = "seen:\n@@ -1,2 +1 @@\n HTTP/1.1 200 OK\n-{the four CORS headers}"
+    cases = [Case("routes", f"number {n}", Command(())) for n in range(30)]
+    results = [verify.Result(case, "differs", everywhere) for case in cases]
+    results[20] = results[20]._replace(note=everywhere + "\n+and something else")
+    told = list(lines(Comparison(recording.of, "it", recording, results), everything=False))
+    assert "     30 times  -{the four CORS headers}" in told
+    shown = [line for line in told if line.startswith("differs  routes")]
+    assert shown == ["differs  routes: number 0", "differs  routes: number 20"]
+    assert "differs  28 more (--all prints them; -k chooses):" in told
+    whole = list(lines(Comparison(recording.of, "it", recording, results), everything=True))
+    assert sum(line.startswith("differs  routes") for line in whole) == 30
