@@ -21,6 +21,7 @@ import selectors
 import shutil
 import signal
 import socket
+import struct
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -280,8 +281,12 @@ class Keeper:
         return log if log.exists() else None
 
 
-PLACEHOLDER = b"GGUF\x03\x00\x00\x00" + bytes(16)
-"""A GGUF file, version 3, with no tensors and no metadata."""
+PLACEHOLDER = (
+    b"GGUF\x03\x00\x00\x00"
+    + struct.pack("<QQ", 0, 1)
+    + struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
+)
+"""A GGUF file, version 3, that only says what kind of model it would be."""
 
 
 def sweep(directory: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fake_shimmy.models.engine import Engine
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.models.scan import DiscoveredModel
+    from fake_shimmy.releases import Build, Release
     from fake_shimmy.rust.backtrace import Panic
     from fake_shimmy.rust.tracing import Tracer
     from fake_shimmy.serde.structs import RejectedError
@@ -37,7 +38,7 @@ _JSON = b"\r\ncontent-type: application/json\r\n"
 
 
 class App:
-    """One server's answers.
+    """The answers of one server, which is that ``build`` of ``release``.
 
     ``clock`` gives Unix nanoseconds, ``entropy`` n random bytes, ``search`` the models that are
     in the folders now. ``cores`` and ``memory`` (KiB) are what ``/diag`` tells of the machine.
@@ -46,7 +47,8 @@ class App:
 
     def __init__(
         self,
-        version: str,
+        release: Release,
+        build: Build,
         registry: Registry,
         engine: Engine,
         clock: Callable[[], int],
@@ -57,7 +59,8 @@ class App:
         tracer: Tracer,
         environ: Mapping[str, str],
     ) -> None:
-        self.version = version
+        self.release = release
+        self.build = build
         self.registry = registry
         self.engine = engine
         self.search = search
@@ -133,7 +136,8 @@ class App:
 
         from fake_shimmy.rust import backtrace, console
 
-        report = backtrace.report(self.environ, panic, "tokio-rt-worker", os.getpid())
+        thread, version = self.release.worker_thread, self.release.version
+        report = backtrace.report(self.environ, panic, thread, os.getpid(), version)
         before, _, last = report.rpartition("\n")
         is_repeated = self._has_panicked and last.startswith("note: run with")
         console.err(before if is_repeated else report)

@@ -2,7 +2,7 @@
 
 Strategy: the checks in shimmy's order (body, messages, max_tokens, model, load), then either one
 JSON body or an event stream. Streaming is the default: only an explicit ``"stream": false`` gets
-one body (seen on 2.5.0 CPU-only).
+one body. Seen on 2.5.0 CPU-only and 1.8.1, which has no limits for messages and max_tokens.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 def respond(app: App, head: Head, body: bytes) -> Steps:
     """The steps that answer ``body``."""
     try:
-        request = requests.read_chat(body)
+        request = requests.read_chat(body, requests.SHAPES[app.release.chat], app.release.exponent)
     except RejectedError as error:
         return app.rejected(head, error)
     messages, name = request.messages, request.model
-    if not messages:
+    if not messages and app.release.has_limits:
         return openai.bad_request(app, head, "messages", "messages must not be empty")
     max_tokens = request.max_tokens
     if max_tokens is None:
         max_tokens = DEFAULT_MAX_TOKENS
-    elif not openai.is_acceptable(max_tokens):
+    elif app.release.has_limits and not openai.is_acceptable(max_tokens):
         return openai.bad_max_tokens(app, head)
     spec = app.registry.lookup(name)
     if spec is None:
@@ -63,7 +63,7 @@ def respond(app: App, head: Head, body: bytes) -> Steps:
     except LoadError as error:
         return openai.load_failed(app, head, name, error, "chat_completions")
     except GenerationError as error:
-        message = f"Failed to generate response for model '{name}': {error}"
+        message = f"Failed to generate response for model '{name}': {error.debug()}"
         return app.failed(head, b"502 Bad Gateway", openai.TARGET, message)
     chunks = payloads.ChatChunks(ident, created, name, not head.is_1_0)
     return _stream(app, head, chunks, lambda: model.stream(prompt, max_tokens, user_text))

@@ -37,7 +37,7 @@ _REQUEST = Struct(
 def respond(app: App, head: Head, body: bytes) -> Steps:
     """The steps that answer ``body``."""
     try:
-        request = structs.read_body(body, _REQUEST.read)
+        request = structs.read_body(body, _REQUEST.read, app.release.exponent)
     except structs.RejectedError as error:
         return app.rejected(head, error)
     name, prompt, max_tokens = request["model"], request["prompt"], request.get("max_tokens")

@@ -2,8 +2,8 @@
 
 Strategy: what a request means is decided once; the HTTP side frames the answer as one JSON body
 or as an event stream of bare tokens (the default), the WebSocket side as one text frame per
-token. Seen on 2.5.0 CPU-only; what a failing generation and tokens with line ends do was seen on
-a build with a stand-in for its engine.
+token. Seen on 2.5.0 CPU-only and 1.8.1; what a failing generation and tokens with line ends do on
+2.5.0 was seen on a build with a stand-in for its engine.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Ask:
 def respond(app: App, head: Head, body: bytes) -> Steps:
     """The steps that answer the HTTP request with ``body``."""
     try:
-        request = structs.read_body(body, _REQUEST.read)
+        request = structs.read_body(body, _REQUEST.read, app.release.exponent)
     except structs.RejectedError as error:
         return app.rejected(head, error)
     name = request["model"]
@@ -140,7 +140,7 @@ def _converse(app: App, message: bytes) -> Steps:
     from fake_shimmy.wire.websocket import text_frame
 
     try:
-        request = structs.read_document(message, _REQUEST.read)
+        request = structs.read_document(message, _REQUEST.read, app.release.exponent)
     except JsonError as error:
         # Not escaped, so it may be no JSON.
         return (text_frame(f'{{"error":"bad request: {error.without_path()}"}}'),)
@@ -171,9 +171,11 @@ def _frames(pieces: Iterator[str | Step]) -> Iterator[Step]:
 def _pieces(
     app: App, how: str, name: str, model: LoadedModel, ask: _Ask, on_error: str
 ) -> Iterator[str | Step]:
-    """The tokens and steps of an answer; a failure is logged and told in place of a token."""
+    """The tokens and steps of an answer; a failure is logged and told in place of a token, or
+    ends the answer without a word."""
     try:
         yield from model.stream(ask.prompt, ask.max_tokens, ask.user_text)
     except GenerationError as error:
-        app.event(ERROR, _TARGET, f"{how} generation failed for model '{name}': {error}")
-        yield on_error.format(error)
+        if app.release.tells_stream_errors:
+            app.event(ERROR, _TARGET, f"{how} generation failed for model '{name}': {error}")
+            yield on_error.format(error)

@@ -25,7 +25,7 @@ def health(app: App, head: Head) -> Steps:
         len(app.names),
         app.timestamp(),
         app.seconds(),
-        app.version,
+        app.release.version,
     )
     return (app.json(head, body),)
 

@@ -25,7 +25,7 @@ _SOURCE = ("type", "media_type", "data")
 def respond(app: App, head: Head, body: bytes) -> Steps:
     """The steps that answer ``body``."""
     try:
-        request = structs.read_body(body, _REQUEST.read)
+        request = structs.read_body(body, _REQUEST.read, app.release.exponent)
     except structs.RejectedError as error:
         return app.rejected(head, error)
     name, messages = request["model"], request["messages"]

@@ -53,7 +53,8 @@ def _answer(app: App, head: Head, detected: bool, vendor: str | None) -> bytes:
         vendor,
         _memory(),
         app.timestamp(),
-        app.version,
+        app.release.version,
+        app.build.features,
     )
     return app.json(head, body)
 

@@ -190,6 +190,7 @@ def metrics(
     memory: tuple[int, int, int],
     timestamp: str,
     version: str,
+    features: str,
 ) -> bytes:
     """``GET /metrics``. ``sizes`` are those of the discovered models in bytes, ``memory`` is
     available, free and total in KiB."""
@@ -197,7 +198,7 @@ def metrics(
     available, free, all_of_it = (kib >> 10 for kib in memory)
     return (
         '{"endpoints":["/health","/metrics","/v1/chat/completions","/v1/models","/api/generate",'
-        f'"/api/models"],"features":{{"huggingface":true}},"gpu_detected":{_flag(detected)},'
+        f'"/api/models"],"features":{{{features}}},"gpu_detected":{_flag(detected)},'
         f'"gpu_vendor":{_text(vendor)},"models":{{"by_type":{{"discovered":{len(megabytes)},'
         f'"manual":{registered}}},"total_count":{total},"total_size_mb":{sum(megabytes)}}},'
         f'"service":"shimmy","system":{{"memory_available_mb":{available},'

@@ -3,7 +3,8 @@
 Strategy: a short way for the body that everybody sends (C parser, a few type checks) and an exact
 way for everything else, a table for :mod:`fake_shimmy.serde.structs`, which reads field by field in
 serde's order. The short way never accepts what the exact one would refuse; where it is not sure it
-steps aside. Seen on 2.5.0 CPU-only.
+steps aside. What a body may hold differs between releases, so there is more than one shape of it.
+Seen on 2.5.0 CPU-only and 1.8.1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from fake_shimmy.serde.structs import Struct, boolean, f32, optional, string, us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fake_shimmy.serde.jsonbody import Json, Reader
+    from fake_shimmy.serde.structs import Field
 
 LARGEST = 2**64 - 1
 
@@ -38,12 +42,26 @@ class ChatRequest:
         self.stream = stream
 
 
-def read_chat(body: bytes) -> ChatRequest:
+class Shape:
+    """What a body may hold. ``text_of`` makes a text of a message's content that is none, or
+    nothing where it cannot; ``numbers`` are the fields that are floats."""
+
+    __slots__ = ("numbers", "struct", "text_of")
+
+    def __init__(
+        self, struct: Struct, numbers: tuple[str, ...], text_of: Callable[[Json], str | None]
+    ) -> None:
+        self.struct = struct
+        self.numbers = numbers
+        self.text_of = text_of
+
+
+def read_chat(body: bytes, shape: Shape, exponent_mark: str) -> ChatRequest:
     """The request in ``body``; raises :class:`structs.RejectedError`."""
-    request = _read_chat_quickly(body)
+    request = _read_chat_quickly(body, shape)
     if request is not None:
         return request
-    fields = structs.read_body(body, _REQUEST.read)
+    fields = structs.read_body(body, shape.struct.read, exponent_mark)
     get = fields.get
     return ChatRequest(fields["model"], fields["messages"], get("max_tokens"), get("stream"))
 
@@ -73,10 +91,9 @@ def _integer(digits: str) -> int:
 _scan = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_unusual, parse_int=_integer
 ).raw_decode
-_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
-def _read_chat_quickly(body: bytes) -> ChatRequest | None:
+def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
     # Escaped surrogates and deep nesting are read differently by the two parsers.
     if b"\\ud" in body or b"\\uD" in body:
         return None
@@ -102,7 +119,7 @@ def _read_chat_quickly(body: bytes) -> ChatRequest | None:
         or not (stream is None or type(stream) is bool)
     ):
         return None
-    for name in _NUMBERS:
+    for name in shape.numbers:
         if name in document and not _fits_f32(document[name]):
             return None
     if "stop" in document and not _fits_stop(document["stop"]):
@@ -114,7 +131,7 @@ def _read_chat_quickly(body: bytes) -> ChatRequest | None:
         role, content = message.get("role"), message.get("content")
         if type(role) is not str:
             return None
-        text = content if type(content) is str else _text_of_parts(content)
+        text = content if type(content) is str else shape.text_of(content)
         if text is None:
             return None
         pairs.append((role, text))
@@ -168,20 +185,33 @@ def _stop(reader: Reader) -> None:
         raise reader.misfit("data did not match any variant of untagged enum StopTokens")
 
 
-_REQUEST = Struct(
-    "ChatCompletionRequest",
-    {
-        "model": string,
-        "messages": structs.messages(
-            "OAIMessage", structs.text_or("MessageContent", _text_of_parts)
-        ),
-        "stream": optional(boolean),
-        "temperature": optional(f32),
-        "max_tokens": optional(usize),
-        "top_p": optional(f32),
-        "stop": optional(_stop),
-        "frequency_penalty": optional(f32),
-        "presence_penalty": optional(f32),
-    },
-    required=("model", "messages"),
-)
+def _no_text(_: Json) -> None:
+    return None
+
+
+_FIELDS = {
+    "stream": optional(boolean),
+    "temperature": optional(f32),
+    "max_tokens": optional(usize),
+    "top_p": optional(f32),
+    "stop": optional(_stop),
+}
+_PENALTIES = {"frequency_penalty": optional(f32), "presence_penalty": optional(f32)}
+_TEXTS = structs.messages("ChatMessage", string)
+_PARTS = structs.messages("OAIMessage", structs.text_or("MessageContent", _text_of_parts))
+
+
+def _struct(messages: Field, fields: dict[str, Field]) -> Struct:
+    known = {"model": string, "messages": messages, **fields}
+    return Struct("ChatCompletionRequest", known, required=("model", "messages"))
+
+
+SHAPES = {
+    "text": Shape(_struct(_TEXTS, _FIELDS), ("temperature", "top_p"), _no_text),
+    "parts": Shape(
+        _struct(_PARTS, _FIELDS | _PENALTIES),
+        ("temperature", "top_p", "frequency_penalty", "presence_penalty"),
+        _text_of_parts,
+    ),
+}
+"""The shapes by what a message may hold."""

@@ -2,7 +2,7 @@
 
 Strategy: a table from paths to routes; a route has one method, and either answers the head alone
 or names the handler that needs the body. Modules of routes that few requests need are loaded by
-the first one. Seen on 2.5.0 CPU-only.
+the first one. Seen on 2.5.0 CPU-only and 1.8.1.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _MODEL_ACTIONS: dict[bytes, tuple[bytes, NamedHandler]] = {
 def respond(app: App, head: Head) -> tuple[Steps | None, BodyHandler | None]:
     """The answer to ``head``, or the handler that needs the body first."""
     path = head.path
-    route = _ROUTES.get(path)
+    route = None if path in app.release.missing_routes else _ROUTES.get(path)
     if route is None and path.startswith(b"/api/"):
         route = _with_name(path)
     if head.method == b"OPTIONS":

@@ -13,7 +13,7 @@ import sys
 from fake_shimmy import rust
 from fake_shimmy.commands import ansi, clap, grammar
 from fake_shimmy.commands.usage import Ended, read_number
-from fake_shimmy.releases import NEWEST, RELEASES
+from fake_shimmy.releases import ADAPTER, AIRFRAME, LLAMA, NEWEST, RELEASES
 from fake_shimmy.rust import backtrace, console, tracing
 from fake_shimmy.rust.backtrace import Panic
 
@@ -34,11 +34,11 @@ def run(argv: list[str]) -> None:
     environ = rust.environment()
     release, build = _imitated(environ)
     try:
-        _check_worker_threads(environ, build)
+        _check_worker_threads(environ, release, build)
         _run(argv, environ, release, build)
     except Panic as panic:
         # The main thread's number is the process's.
-        console.err(backtrace.report(environ, panic, "main", os.getpid()))
+        console.err(backtrace.report(environ, panic, "main", os.getpid(), release.version))
         sys.exit(101)
 
 
@@ -49,7 +49,7 @@ def _run(argv: list[str], environ: dict[str, str], release: Release, build: Buil
         # Started through the interpreter: there is no name of our own to show.
         program = "shimmy"
     try:
-        invocation = clap.parse(program, release.version, argv[1:])
+        invocation = clap.parse(program, release, argv[1:])
     except Ended as ended:
         descriptor = 2 if ended.status else 1
         coloured = ansi.wanted(environ, descriptor)
@@ -78,24 +78,24 @@ def _refuse(variable: str, value: str, allowed: list[str]) -> None:
     sys.exit(2)
 
 
-def _check_worker_threads(environ: dict[str, str], build: Build) -> None:
+def _check_worker_threads(environ: dict[str, str], release: Release, build: Build) -> None:
     """The real one's runtime counts its threads before anything else happens."""
     value = environ.get("TOKIO_WORKER_THREADS")
     if value is None:
         return
     reason, number = read_number(value, grammar.USIZE)
-    # The compiler put this function into its caller in one of the builds.
-    frames = () if build.airframe else ("tokio::runtime::builder::Builder::build",)
+    frames = build.runtime_frames
+    version, not_unicode, no_number, zero = release.tokio
     if not rust.is_utf8(value):
-        reason, position = f"must be valid unicode, error: {rust.debug(value)}", "102:17"
+        reason, position = f"must be valid unicode, error: {rust.debug(value)}", not_unicode
     elif reason:
-        reason, position = f"must be usize, error: {reason}, value: {value}", "93:21"
+        reason, position = f"must be usize, error: {reason}, value: {value}", no_number
         frames = ("tokio::loom::std::sys::num_cpus::{{closure}}", *frames)
     elif not number:
-        reason, position = "cannot be set to 0", "95:17"
+        reason, position = "cannot be set to 0", zero
     else:
         return
-    place = f"tokio-1.53.1/src/loom/std/mod.rs:{position}"
+    place = f"tokio-{version}/src/loom/std/mod.rs:{position}"
     raise Panic(f'"TOKIO_WORKER_THREADS" {reason}', place, frames, ("shimmy::main",))
 
 
@@ -125,7 +125,8 @@ class Session:
         self.invocation = invocation
         self.environ = environ
         self.tracer = tracer
-        self.has_airframe = build.airframe and not invocation.flag("legacy")
+        self.engine_name = ADAPTER if invocation.flag("legacy") else build.engine
+        self.has_airframe = self.engine_name == AIRFRAME
         model_dirs, context = invocation.text("model-dirs"), invocation.number("ctx")
         if model_dirs is not None:
             environ["SHIMMY_MODEL_PATHS"] = model_dirs
@@ -136,6 +137,7 @@ class Session:
         """Do what the command says."""
         command = self.invocation.command
         registry = self._registry()
+        self.announce_engine()
         if command == "serve":
             from fake_shimmy.commands import launch
 
@@ -147,7 +149,7 @@ class Session:
         elif command == "discover":
             from fake_shimmy.commands import listing
 
-            listing.print_search(self.environ, self.invocation.flag("llm-only"))
+            listing.print_search(self.environ, self.release, self.invocation.flag("llm-only"))
         elif command == "probe":
             self._probe(registry)
         elif command == "bench":
@@ -163,9 +165,29 @@ class Session:
         """The engine that this build and these flags choose."""
         from fake_shimmy.models import engine
 
-        if not self.has_airframe:
-            return engine.AdapterEngine(self.tracer)
-        return engine.AirframeEngine(self.environ.get("FAKE_SHIMMY_GPU"), console.err)
+        if self.has_airframe:
+            return engine.AirframeEngine(self.environ.get("FAKE_SHIMMY_GPU"), console.err)
+        if self.engine_name == LLAMA:
+            from fake_shimmy.models import llama
+
+            return llama.LlamaEngine(self.tracer, self._experts(), console.err)
+        return engine.AdapterEngine(self.tracer)
+
+    def announce_engine(self) -> None:
+        """Log what is logged when an engine is made."""
+        if self.engine_name == LLAMA:
+            from fake_shimmy.models import llama
+
+            llama.announce(self.tracer, self.invocation.text("gpu-backend"))
+
+    def _experts(self) -> str:
+        """What a load logs about experts on the CPU."""
+        count = self.invocation.number("n-cpu-moe")
+        if count is not None:
+            return f"MoE: Offloading first {count} expert layers to CPU"
+        if self.invocation.flag("cpu-moe"):
+            return "MoE: Offloading ALL expert tensors to CPU (saves ~80-85% VRAM)"
+        return ""
 
     def fail(self, text: str, frames: tuple[str, ...]) -> None:
         """End with an error that the main function returned; ``frames`` are its origin."""
@@ -177,7 +199,7 @@ class Session:
         from fake_shimmy.models.registry import Registry
 
         warnings: list[str] = []
-        registry = Registry(self.environ, warnings)
+        registry = Registry(self.environ, warnings, self.release)
         for line in warnings:
             console.err(line)
         return registry
@@ -215,17 +237,24 @@ class Session:
         import time
 
         model = self._loaded(registry)
-        prompt = "Say hi."
         begin = time.perf_counter_ns()
-        answer = model.generate(prompt, self.invocation.number("max-tokens") or 0, prompt)
+        answer = self._answer(model, "Say hi.")
         elapsed = time.perf_counter_ns() - begin
-        console.out(f"bench output (truncated): {_truncated(answer)}")
+        console.out(f"bench output (truncated): {_truncated(answer, self.release.bench_cut_at)}")
         console.out(f"elapsed: {rust.duration(elapsed)}")
 
     def _generate(self, registry: Registry) -> None:
         model = self._loaded(registry)
-        prompt = self.invocation.text("prompt") or ""
-        console.out(model.generate(prompt, self.invocation.number("max-tokens") or 0, prompt))
+        console.out(self._answer(model, self.invocation.text("prompt") or ""))
+
+    def _answer(self, model: LoadedModel, prompt: str) -> str:
+        from fake_shimmy.models.engine import GenerationError
+
+        try:
+            return model.generate(prompt, self.invocation.number("max-tokens") or 0, prompt)
+        except GenerationError as error:
+            self.fail(error.debug(), error.frames)
+            raise
 
     def _init(self) -> None:
         from fake_shimmy.commands import scaffold
@@ -241,15 +270,13 @@ class Session:
     def _gpu_info(self) -> None:
         console.out("🖥️  GPU Backend Information")
         console.out("")
-        for line in self.build.engine_lines:
+        self.announce_engine()
+        for line in self.build.gpu_info:
             console.out(line)
-        console.out("")
-        console.out("💡 GPU acceleration: download a release binary from GitHub Releases.")
-        console.out("   https://github.com/Michael-A-Kuykendall/shimmy/releases/latest")
 
 
-def _truncated(answer: str) -> str:
-    """The beginning of ``answer``; a cut inside a character is a panic."""
+def _truncated(answer: str, cut_at: str) -> str:
+    """The beginning of ``answer``; a cut inside a character is a panic at ``cut_at``."""
     raw = answer.encode()
     try:
         return raw[:_BENCH_BYTES].decode()
@@ -262,7 +289,7 @@ def _truncated(answer: str) -> str:
         f"end byte index {_BENCH_BYTES} is not a char boundary; it is inside "
         f"{rust.debug_char(char)} (bytes {begin}..{end}) of `{shown}`"
         + ("[...]" if len(raw) > 256 else ""),
-        "shimmy-2.5.0/src/main.rs:484:58",
+        f"{backtrace.OWN}/src/main.rs:{cut_at}",
         (
             "core::str::slice_error_fail_rt",
             "core::str::slice_error_fail",

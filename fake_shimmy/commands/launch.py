@@ -1,7 +1,7 @@
 """``serve``, up to the moment when requests are answered.
 
 Strategy: the real one's order of events, which is not the obvious one: it claims to be ready
-before it binds (seen on 2.5.0, both builds).
+before it binds (seen on 2.5.0, both builds, and 1.8.1).
 """
 
 from __future__ import annotations
@@ -12,12 +12,22 @@ import time
 
 from fake_shimmy import rust
 from fake_shimmy.commands import bind, listing
+from fake_shimmy.releases import LLAMA
 from fake_shimmy.rust import backtrace, console, tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fake_shimmy.commands.clap import Invocation
     from fake_shimmy.commands.cli import Session
     from fake_shimmy.models.registry import Registry
+
+_BACKENDS = {
+    "auto": "CPU (no GPU acceleration)",
+    "cpu": "CPU only",
+    "cuda": "CUDA (GPU acceleration)",
+    "vulkan": "Vulkan (GPU acceleration)",
+    "opencl": "OpenCL (GPU acceleration)",
+}
 
 
 def serve(session: Session, registry: Registry) -> None:
@@ -46,12 +56,13 @@ def serve(session: Session, registry: Registry) -> None:
     from fake_shimmy.serving.server import Server
 
     app = App(
-        session.release.version,
+        session.release,
+        session.build,
         registry,
         session.engine(),
         time.time_ns,
         os.urandom,
-        lambda: listing.search(session.environ),
+        lambda: listing.search(session.environ, session.release),
         os.cpu_count() or 1,
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,
         session.tracer,
@@ -81,13 +92,17 @@ def _banner(session: Session, registry: Registry, address: str) -> int:
         console.out("⚡ Backend: Airframe (GPU) + TurboShimmy INT4 KV — ~60% less VRAM")
     elif session.has_airframe:
         console.out("🔧 Backend: Airframe (GPU)")
-    console.out(f"📦 Models: {registered} available")
+    elif session.engine_name == LLAMA:
+        for line in _llama_lines(session.invocation):
+            console.out(line)
+    console.out(f"📦 Models: {registered if session.release.counts_registered else 0} available")
     if session.has_airframe and int4:
         console.out("💡 TurboShimmy active: enable with --kv-quant int4 (already on)")
     elif session.has_airframe:
         console.out("💡 Tip: add --kv-quant int4 to enable TurboShimmy (INT4 KV, ~60% less VRAM)")
     console.out(f"🚀 Starting server on {address}")
     if registered <= 1 and not session.has_airframe:
+        session.announce_engine()
         registry.register_discovered()
     available = len(registry.names())
     if not available:
@@ -102,6 +117,20 @@ def _banner(session: Session, registry: Registry, address: str) -> int:
     console.out("   • GET  /health (health check + metrics)")
     console.out("   • GET  /v1/models (OpenAI-compatible)")
     return available
+
+
+def _llama_lines(invocation: Invocation) -> list[str]:
+    """What the banner tells of llama.cpp: the backend that was asked for, not the one there is."""
+    asked = invocation.text("gpu-backend")
+    asked = "auto" if asked is None else asked
+    lines = [f"🔧 Backend: {_BACKENDS.get(asked, f'{asked} (custom)')}"]
+    count = invocation.number("n-cpu-moe")
+    if count is not None:
+        which = f"first {count} layers (saves VRAM for large MoE models)"
+        lines.append(f"🧠 MoE: CPU offload {which}")
+    elif invocation.flag("cpu-moe"):
+        lines.append("🧠 MoE: CPU offload ALL expert tensors (saves ~80-85% VRAM)")
+    return lines
 
 
 def _bind_help(bind: str, error: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.models.scan import DiscoveredModel
+    from fake_shimmy.releases import Release
 
 _NOT_LLM = (
     "clip",
@@ -55,11 +56,11 @@ def print_models(registry: Registry, short: bool) -> None:
         console.out("❌ No models found. Set SHIMMY_BASE_GGUF or place .gguf files in ./models/")
 
 
-def print_search(environ: Mapping[str, str], llm_only: bool) -> None:
+def print_search(environ: Mapping[str, str], release: Release, llm_only: bool) -> None:
     """Search anew and print what was found."""
     console.out("🔍 Refreshing model discovery...")
     # The search at start-up is not reused: the real one searches twice, warnings included.
-    models = list(discovery.by_name(search(environ)).values())
+    models = list(discovery.by_name(search(environ, release)).values())
     if llm_only:
         models = [m for m in models if not any(word in m.name.lower() for word in _NOT_LLM)]
         console.out("🎯 Filtering to LLM models only...")
@@ -76,16 +77,16 @@ def print_search(environ: Mapping[str, str], llm_only: bool) -> None:
         console.out("💡 Try running without --llm-only to see all models")
     else:
         console.out("❌ No models found in search paths:")
-        for path in discovery.search_paths(environ):
+        for path in discovery.search_paths(environ, release):
             console.out(f"   • {rust.debug(path)}")
         console.out("   • Ollama models (if installed)")
         console.out("\n💡 Try downloading a GGUF model or setting SHIMMY_BASE_GGUF")
 
 
-def search(environ: Mapping[str, str]) -> list[DiscoveredModel]:
+def search(environ: Mapping[str, str], release: Release) -> list[DiscoveredModel]:
     """The models that are in the folders now; warnings go to stderr."""
     warnings: list[str] = []
-    found = discovery.discover(environ, warnings)
+    found = discovery.discover(environ, warnings, release)
     for line in warnings:
         console.err(line)
     return found

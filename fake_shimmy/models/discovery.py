@@ -10,7 +10,7 @@ from fake_shimmy import rust
 from fake_shimmy.models import ollama
 from fake_shimmy.models.scan import DiscoveredModel, Scanner
 from fake_shimmy.rust import variable
-from fake_shimmy.rust.backtrace import Panic
+from fake_shimmy.rust.backtrace import OWN, Panic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def discover(
 def _violation(release: Release, text: str) -> Panic:
     return Panic(
         f"INVARIANT VIOLATION: {text}",
-        f"shimmy-{release.version}/src/invariant_ppt.rs:{release.invariant_at}",
+        f"{OWN}/src/invariant_ppt.rs:{release.invariant_at}",
         (
             "shimmy::invariant_ppt::assert_invariant",
             "shimmy::auto_discovery::ModelAutoDiscovery::discover_models",

@@ -1,9 +1,10 @@
 """The engines: what loads, and what a loaded model says.
 
-Strategy: two engines as in the real one. ``AdapterEngine`` is the toy SafeTensors engine of a
-CPU-only build and of ``--legacy``, word for word (seen on 2.5.0 CPU-only). ``AirframeEngine``
-pretends a machine on which Airframe works, so what it says is ours: the default reply. Both are
-pure: pauses between tokens are told, not slept.
+Strategy: engines as in the real one. ``AdapterEngine`` is the toy SafeTensors engine of a CPU-only
+build and of ``--legacy``, word for word (seen on 2.5.0 CPU-only). ``AirframeEngine`` pretends a
+machine on which Airframe works, so what it says is ours: the default reply; so does the llama.cpp
+engine of 1.x, which has a module of its own. All are pure: pauses between tokens are told, not
+slept.
 """
 
 from __future__ import annotations
@@ -37,7 +38,19 @@ DEFAULT_MAX_TOKENS = 256
 
 
 class GenerationError(Exception):
-    """A model that fails while it answers; the text is what the real one logs and shows."""
+    """A model that fails while it answers; the text is what the real one logs and shows.
+
+    ``cause`` is what some logs tell as well, ``frames`` are the origin for a backtrace.
+    """
+
+    def __init__(self, text: str, cause: str = "", frames: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.frames = frames
+
+    def debug(self) -> str:
+        """``{:?}`` of the error, without its backtrace."""
+        return f"{self}\n\nCaused by:\n    {self.cause}" if self.cause else str(self)
 
 
 class LoadedModel(ABC):
@@ -78,20 +91,28 @@ class AdapterEngine(Engine):
     """The engine of a CPU-only build, which reads the file anew for every request."""
 
     def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
+        self.tracer = tracer
 
     def load(self, spec: ModelSpec) -> LoadedModel:
         name = rust.file_name(spec.path)
         extension = None if name is None else rust.split_extension(name)[1]
         if extension == "safetensors":
             try:
-                file = safetensors.load(spec.path, self._tracer)
+                file = safetensors.load(spec.path, self.tracer)
             except LoadError as error:
                 error.frames += (backtrace.ADAPTER,)
                 raise
-            return _EchoModel(spec.name, file, self._tracer)
+            return _EchoModel(spec.name, file, self.tracer)
         if extension == "gguf":
-            raise LoadError(_GGUF_REFUSED, (backtrace.MESSAGE, backtrace.ADAPTER))
+            return self.load_gguf(spec)
+        return self.load_other(spec)
+
+    def load_gguf(self, spec: ModelSpec) -> LoadedModel:  # noqa: ARG002
+        """Load a GGUF file, which takes another engine."""
+        raise LoadError(_GGUF_REFUSED, (backtrace.MESSAGE, backtrace.ADAPTER))
+
+    def load_other(self, spec: ModelSpec) -> LoadedModel:  # noqa: ARG002
+        """Load what is neither a SafeTensors nor a GGUF file by its name."""
         # Everything else goes to a Python interpreter at a fixed Windows path.
         frames = (backtrace.CONVERTED, backtrace.HUGGING_FACE, backtrace.ADAPTER)
         raise LoadError("No such file or directory (os error 2)", frames)
@@ -147,7 +168,7 @@ class AirframeEngine(Engine):
                 frames = (backtrace.MESSAGE, backtrace.AIRFRAME)
                 raise LoadError(f"Airframe GPU load failed: {reason}", frames)
             self._loaded = True
-        return _PretendedModel()
+        return PretendedModel()
 
     def _refusal(self, path: str) -> str | None:
         if self._gpu is not None:
@@ -174,7 +195,9 @@ UNFIT_GPUS = {
 """Adapters on which Airframe loads nothing: how each is announced, and why it is refused."""
 
 
-class _PretendedModel(LoadedModel):
+class PretendedModel(LoadedModel):
+    """A model of which nothing is known but that it loads."""
+
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
         return "".join(reply.tokenize(reply.default_reply(prompt, user_text))[:max_tokens])
 

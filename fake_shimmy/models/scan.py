@@ -129,7 +129,7 @@ class Scanner:
 
     def __init__(self, release: Release) -> None:
         self._gguf_type = release.gguf_type
-        self._group_of = _SHARD_GROUPS[release.shards]
+        self._shards = release.shards
         self._loras: dict[str, list[str]] = {}
 
     def scan(self, folder: str, depth: int) -> list[DiscoveredModel]:
@@ -157,37 +157,27 @@ class Scanner:
                 models.append(model)
         for group, shards in groups.items():
             # A group of one vanishes: the real one counts it as grouped and then skips it.
-            if len(shards) < 2:
-                continue
-            model = self._group_of(self, folder, group, shards)
-            if model is not None:
+            if len(shards) > 1 and (model := self._merge(folder, group, shards)) is not None:
                 model.size_bytes = sum(_size(path) or 0 for _, path in shards)
                 models.append(model)
         return models
 
-    def _group_by_file(
+    def _merge(
         self, folder: str, group: str, shards: list[tuple[str, str]]
     ) -> DiscoveredModel | None:
-        """The first shard stands for all, under the name that they have in common."""
-        model = self.analyze(*min(shards, key=lambda shard: rust.sort_key(shard[1])))
-        if model is not None:
-            model.name = model_name(group)
-        return model
-
-    def _group_by_folder(
-        self, folder: str, group: str, shards: list[tuple[str, str]]
-    ) -> DiscoveredModel | None:
-        """Whichever shard the folder lists first, under the folder's name; no file has the path
-        that comes of it."""
-        name, path = shards[0]
-        model = self.analyze(name, path)
+        if self._shards == "file":
+            shards.sort(key=lambda shard: rust.sort_key(shard[1]))
+        model = self.analyze(*shards[0])
         if model is None:
             return None
-        own_name = rust.file_name(folder)
-        model.name = own_name if own_name is not None and rust.is_utf8(own_name) else group
-        model.path = f"{rust.lossy(path)} (+{len(shards) - 1} more files)"
-        loras = (self._find_lora(*shard) for shard in shards)
-        model.lora_path = next((lora for lora in loras if lora is not None), None)
+        model.name = model_name(group)
+        if self._shards == "folder":
+            # Whichever shard the folder lists first, and a path that no file has.
+            own_name = rust.file_name(folder)
+            model.name = own_name if own_name is not None and rust.is_utf8(own_name) else group
+            model.path = f"{rust.lossy(model.path)} (+{len(shards) - 1} more files)"
+            loras = (self._find_lora(*shard) for shard in shards)
+            model.lora_path = next((lora for lora in loras if lora is not None), None)
         return model
 
     def analyze(self, name: str, path: str) -> DiscoveredModel | None:
@@ -218,9 +208,6 @@ class Scanner:
             if stem in lora_stem or lora_stem in stem:
                 return rust.join(rust.parent(path) or "", lora)
         return None
-
-
-_SHARD_GROUPS = {"file": Scanner._group_by_file, "folder": Scanner._group_by_folder}
 
 
 def entries(folder: str) -> list[tuple[str, str, bool]] | None:

@@ -1,7 +1,7 @@
 """Backtraces: the frames that the real one names, where the environment asks for them.
 
-Strategy: frames by name only, as they were seen on 2.5.0, both builds; the C library's source lines
-and ``RUST_BACKTRACE=full``'s addresses are left out, since they belong to a machine.
+Strategy: frames by name only, as they were seen on 2.5.0, both builds, and 1.8.1; the C library's
+source lines and ``RUST_BACKTRACE=full``'s addresses are left out, since they belong to a machine.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ HUGGING_FACE = (
 AIRFRAME = (
     "<shimmy::engine::airframe::AirframeEngine as shimmy::engine::InferenceEngine>"
     "::load::{{closure}}"
+)
+LLAMA = "<shimmy::engine::llama::LlamaEngine as shimmy::engine::InferenceEngine>::load::{{closure}}"
+LLAMA_ANSWER = (
+    "<shimmy::engine::llama::LlamaLoaded as shimmy::engine::LoadedModel>::generate::{{closure}}"
 )
 NO_MODEL = (MESSAGE, "anyhow::__private::format_err")
 SERVER = (CONVERTED, "shimmy::server::run::{{closure}}")
@@ -73,11 +77,16 @@ _REQUEST = (
 _PANIC = ("__rustc::rust_begin_unwind", "core::panicking::panic_fmt")
 
 
+OWN = "{shimmy}"
+"""Stands for the folder of shimmy's own sources, which bears its version."""
+
+
 class Panic(Exception):  # noqa: N818 - Rust's word
     """What ends the thread it happens on.
 
-    ``place`` is a source position below the builder's own folders, ``frames`` are the ones between
-    the panic machinery and ``main``, the program's own main functions.
+    ``place`` is a source position below the builder's own folders (shimmy's is :data:`OWN`),
+    ``frames`` are the ones between the panic machinery and ``main``, the program's own main
+    functions.
     """
 
     def __init__(
@@ -106,9 +115,11 @@ def of_error(environ: Mapping[str, str], frames: Sequence[str], handler: str = "
     return "\n\nStack backtrace:\n" + "\n".join(_numbered([*frames, *callers]))
 
 
-def report(environ: Mapping[str, str], panic: Panic, thread: str, number: int) -> str:
-    """What stderr gets of a panic on ``thread``, whose number for the system is ``number``."""
-    head = f"\nthread '{thread}' ({number}) panicked at {panic.place}:\n{panic.reason}\n"
+def report(environ: Mapping[str, str], panic: Panic, thread: str, number: int, version: str) -> str:
+    """What stderr gets of a panic on ``thread`` of the release ``version``; the system knows the
+    thread by ``number``."""
+    place = panic.place.replace(OWN, f"shimmy-{version}")
+    head = f"\nthread '{thread}' ({number}) panicked at {place}:\n{panic.reason}\n"
     return head + _of_panic(environ, panic.frames)
 
 

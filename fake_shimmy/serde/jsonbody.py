@@ -72,10 +72,14 @@ def _refuse_constant(name: str) -> Json:
 
 
 class Reader(Lexer):
-    """Values of any shape, and the pieces from which readers of a certain shape are made."""
+    """Values of any shape, and the pieces from which readers of a certain shape are made.
 
-    def __init__(self, data: bytes) -> None:
+    In complaints, positive exponents of floats follow ``exponent_mark``.
+    """
+
+    def __init__(self, data: bytes, exponent_mark: str = "e+") -> None:
         super().__init__(data)
+        self.exponent_mark = exponent_mark
         self.depth = MAX_DEPTH
 
     def colon(self) -> None:
@@ -175,7 +179,7 @@ class Reader(Lexer):
             self.word(b"true" if byte == 0x74 else b"false")
             found = "boolean `true`" if byte == 0x74 else "boolean `false`"
         elif byte in b"-0123456789":
-            found = describe_number(self.number())
+            found = describe_number(self.number(), self.exponent_mark)
         elif byte == 0x22:
             found = f"string {rust.debug(self.string())}"
         elif byte in b"[{":

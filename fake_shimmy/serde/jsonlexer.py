@@ -268,14 +268,14 @@ def _count_to_overflow(digits: bytes) -> int:
     return zeros + 11 if len(significant) > 10 else 0
 
 
-def describe_number(number: int | float) -> str:
-    """A number as serde words it in a complaint."""
+def describe_number(number: int | float, exponent_mark: str) -> str:
+    """A number as serde words it in a complaint; positive exponents follow ``exponent_mark``."""
     if isinstance(number, int):
         return f"integer `{number}`"
-    return f"floating point `{_shortest(number)}`"
+    return f"floating point `{_shortest(number, exponent_mark)}`"
 
 
-def _shortest(number: float) -> str:
+def _shortest(number: float, exponent_mark: str) -> str:
     """The shortest digits that give ``number`` again, laid out as serde_json does."""
     mantissa, _, exponent = repr(abs(number)).partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -294,4 +294,5 @@ def _shortest(number: float) -> str:
     if -5 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
     rest = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{rest}e{point - 1:+}"
+    mark = exponent_mark if point > 0 else "e"
+    return f"{sign}{digits[0]}{rest}{mark}{point - 1}"

@@ -73,13 +73,13 @@ class Struct:
         return values
 
 
-def read_body(body: bytes, field: Field) -> Any:
+def read_body(body: bytes, field: Field, exponent_mark: str = "e+") -> Any:
     """What ``field`` reads in ``body``; whatever follows it is not looked at.
 
-    Raises :class:`RejectedError`.
+    Raises :class:`RejectedError`; see :class:`Reader` for the mark.
     """
     try:
-        return field(Reader(body))
+        return field(Reader(body, exponent_mark))
     except JsonError as error:
         if error.is_data:
             text = f"Failed to deserialize the JSON body into the target type: {error}"
@@ -88,9 +88,9 @@ def read_body(body: bytes, field: Field) -> Any:
         raise RejectedError(b"400 Bad Request", text) from None
 
 
-def read_document(document: bytes, field: Field) -> Any:
+def read_document(document: bytes, field: Field, exponent_mark: str = "e+") -> Any:
     """What ``field`` reads in ``document``, and nothing may follow. Raises :class:`JsonError`."""
-    reader = Reader(document)
+    reader = Reader(document, exponent_mark)
     value = field(reader)
     if reader.peek() >= 0:
         raise reader.syntax("trailing characters", True)
@@ -178,12 +178,15 @@ def _integer(reader: Reader, name: str, smallest: int, largest: int) -> int:
         raise reader.wrong_type(name)
     number = reader.number()
     if isinstance(number, float):
-        error = reader.misfit(f"invalid type: {describe_number(number)}, expected {name}")
-        raise reader.fix(error)
+        raise reader.fix(_unexpected(reader, "type", number, name))
     if not smallest <= number <= largest:
-        error = reader.misfit(f"invalid value: {describe_number(number)}, expected {name}")
-        raise reader.fix(error)
+        raise reader.fix(_unexpected(reader, "value", number, name))
     return number
+
+
+def _unexpected(reader: Reader, what: str, number: int | float, name: str) -> JsonError:
+    shown = describe_number(number, reader.exponent_mark)
+    return reader.misfit(f"invalid {what}: {shown}, expected {name}")
 
 
 def optional(field: Field) -> Field:

@@ -28,7 +28,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z(?= )", "{now}"),
         (r'"(cores|mem_total_mb|memory_\w+_mb)":\d+', r'"\1":{machine}'),
-        (r"^thread '(main|tokio-rt-worker|<unnamed>)' \(\d+\) panicked", r"thread '\1' panicked"),
+        (r"^thread '(main|tokio-\w+-worker|<unnamed>)' \(\d+\) panicked", r"thread '\1' panicked"),
         # Which shard of a model comes first is the file system's affair (seen on 1.8.1).
         (r"-\d{5}-of-(\d{5}\.\w+ \(\+\d+ more files\))", r"-{n}-of-\1"),
         # Where the sources were is the builder's affair.
@@ -46,8 +46,8 @@ _LLAMA_CPP = re.compile(
 """What llama.cpp writes to stderr at every load, with this machine's memory and cores in it."""
 # Chunks of event streams, and frames of a WebSocket, that carry one token.
 _TOKEN_CHUNKS = re.compile(
-    r'([0-9A-F]+\r\n(data: (?!\[DONE\])(?!.*"finish_reason":"stop")'
-    r'(?!.*"role":"assistant").*?\n\n)\r\n)+',
+    r'([0-9A-F]+\r\n(data: (?!\[DONE\])(?![^\n]*"finish_reason":"stop")'
+    r'(?![^\n]*"role":"assistant").*?\n\n)\r\n)+',
     re.DOTALL,
 )
 _TOKEN_FRAMES = re.compile("(\r\n\r\n)?\udc81.*(?=\udc81\r{)", re.DOTALL)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fake_shimmy.releases import NEWEST, RELEASES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -108,16 +110,24 @@ def as_from_a_terminal() -> None:
 class Shimmy:
     """An executable to run in ``cwd`` with an environment of its own."""
 
-    def __init__(self, command: list[str], cwd: Path, build: str) -> None:
+    def __init__(self, command: list[str], cwd: Path, build: str, release: str = NEWEST) -> None:
         self.command = command
         self.cwd = cwd
         self.build = build
+        self.release = release
+
+    @property
+    def toy_flags(self) -> tuple[str, ...]:
+        """What asks for the toy engine, where a release has another one for its models."""
+        missing = RELEASES[self.release].missing_options
+        return () if "legacy" in missing else ("--legacy",)
 
     def environ(self, extra: dict[str, str]) -> dict[str, str]:
         home = self.cwd / "empty-home"
         home.mkdir(exist_ok=True)
         environ = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
-        return environ | {"FAKE_SHIMMY_BUILD": self.build} | extra
+        imitated = {"FAKE_SHIMMY_RELEASE": self.release, "FAKE_SHIMMY_BUILD": self.build}
+        return environ | imitated | extra
 
     def run(self, *arguments: str | bytes, **extra: str) -> tuple[int, str, str]:
         """Exit status, stdout and stderr."""
@@ -202,19 +212,22 @@ def shimmy(tmp_path: Path) -> Shimmy:
 def pair(real_shimmy: Path, tmp_path: Path) -> tuple[Shimmy, Shimmy]:
     """The real one and the fake that pretends the same build, in the same folder."""
     real = Shimmy([str(real_shimmy)], tmp_path, "")
-    version = real.run("--version")[1]
-    if version != "shimmy 2.5.0\n":
-        pytest.skip(f"imitated is 2.5.0, this is {version!r}")
-    build = "cpu-only" if "Disabled" in real.run("gpu-info")[1] else "default"
-    return real, Shimmy([sys.executable, "-m", "fake_shimmy"], tmp_path, build)
+    version = real.run("--version")[1].removeprefix("shimmy ").strip()
+    if version not in RELEASES:
+        pytest.skip(f"imitated are {', '.join(RELEASES)}, this is {version!r}")
+    real.release = version
+    build = "cpu-only" if "Airframe Engine: Disabled" in real.run("gpu-info")[1] else "default"
+    return real, Shimmy([sys.executable, "-m", "fake_shimmy"], tmp_path, build, version)
 
 
 @pytest.fixture
 def make_shimmy(tmp_path: Path) -> Callable[..., Any]:
     """The fake as another build, or any other executable."""
 
-    def make(build: str = "default", command: list[str] | None = None) -> Shimmy:
-        return Shimmy(command or [sys.executable, "-m", "fake_shimmy"], tmp_path, build)
+    def make(
+        build: str = "default", command: list[str] | None = None, release: str = NEWEST
+    ) -> Shimmy:
+        return Shimmy(command or [sys.executable, "-m", "fake_shimmy"], tmp_path, build, release)
 
     return make
 

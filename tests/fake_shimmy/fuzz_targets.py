@@ -27,6 +27,7 @@ from fake_shimmy.commands.usage import Ended
 from fake_shimmy.models import registry, safetensors
 from fake_shimmy.models.engine import AdapterEngine
 from fake_shimmy.models.registry import Registry
+from fake_shimmy.releases import NEWEST, RELEASES
 from fake_shimmy.rust import tracing
 from fake_shimmy.rust.backtrace import Panic
 from fake_shimmy.serde import jsonbody, structs
@@ -39,6 +40,7 @@ from tests.fake_shimmy import fuzz_inputs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+RELEASE = RELEASES[NEWEST]
 LIMIT = 5
 """Seconds for one input; the slowest honest one takes a tenth of one."""
 
@@ -164,7 +166,7 @@ def _play(steps: Any, rest: bytearray) -> None:
 def _app() -> App:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     fuzz_inputs.put_models(folder)
-    names = Registry({"SHIMMY_MODEL_PATHS": str(folder / "models")}, [])
+    names = Registry({"SHIMMY_MODEL_PATHS": str(folder / "models")}, [], RELEASE)
     names.register_discovered()
     return _app_of(names)
 
@@ -172,7 +174,8 @@ def _app() -> App:
 def _app_of(names: Registry) -> App:
     tracer = _silence()
     engine = AdapterEngine(tracer)
-    return App("2.5.0", names, engine, lambda: 10**18, bytes, list, 2, 1024, tracer, {})
+    build = RELEASE.builds["cpu-only"]
+    return App(RELEASE, build, names, engine, lambda: 10**18, bytes, list, 2, 1024, tracer, {})
 
 
 def _silence() -> tracing.Tracer:
@@ -185,7 +188,7 @@ def content_types(data: bytes) -> None:
 
 
 _SHAPES: tuple[Callable[[jsonbody.Reader], Any], ...] = (
-    requests._REQUEST.read,
+    *(shape.struct.read for shape in requests.SHAPES.values()),
     completions._REQUEST.read,
     messages._REQUEST.read,
     generate._REQUEST.read,
@@ -200,12 +203,13 @@ def bodies(data: bytes) -> None:
             structs.read_body(data, shape)
         with suppress(JsonError):
             structs.read_document(data, shape)
-    quick = requests._read_chat_quickly(data)
-    if quick is not None:
-        exact = structs.read_body(data, requests._REQUEST.read)
-        found = (quick.model, quick.messages, quick.max_tokens, quick.stream)
-        names = ("model", "messages", "max_tokens", "stream")
-        assert found == tuple(exact.get(name) for name in names)
+    for kind in requests.SHAPES.values():
+        quick = requests._read_chat_quickly(data, kind)
+        if quick is not None:
+            exact = structs.read_body(data, kind.struct.read)
+            found = (quick.model, quick.messages, quick.max_tokens, quick.stream)
+            names = ("model", "messages", "max_tokens", "stream")
+            assert found == tuple(exact.get(name) for name in names)
 
 
 def documents(data: bytes) -> None:
@@ -238,7 +242,7 @@ def command_lines(data: bytes) -> None:
     """An argument list is an invocation, or an end with status 0 or 2."""
     status = 0
     try:
-        clap.parse("shimmy", "2.5.0", [rust.from_os(word) for word in data.split(b"\0")])
+        clap.parse("shimmy", RELEASE, [rust.from_os(word) for word in data.split(b"\0")])
     except Ended as ended:
         status = ended.status
         ended.text.encode()
@@ -250,7 +254,7 @@ def variables(data: bytes) -> None:
     text = rust.from_os(data.replace(b"\0", b""))
     environ = dict.fromkeys(("RUST_LOG", "SHIMMY_MAX_CTX", "SHIMMY_BIND_ADDRESS"), text)
     tracing.Filter(rust.variable(environ, "RUST_LOG") or "").enabled(tracing.INFO, "shimmy")
-    registry._context_length(rust.variable(environ, "SHIMMY_MAX_CTX"))
+    registry._context_length(rust.variable(environ, "SHIMMY_MAX_CTX"), 2048)
     with suppress(bind.InvalidAddressError):
         bind._parse(text, "bind address")
 
@@ -273,7 +277,7 @@ def trees(data: bytes) -> None:
         fuzz_inputs.grow_tree(Random(data), folder.encode())
         shown = rust.join(folder, "models")
         environ = {"SHIMMY_MODEL_PATHS": f"{folder};{shown}", "OLLAMA_MODELS": folder}
-        found = Registry(environ, [])
+        found = Registry(environ, [], RELEASE)
         found.register_discovered()
         for name in found.names():
             spec = found.lookup(name)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from fake_shimmy.releases import RELEASES
+
 TRY = "\nFor more information, try '--help'.\n"
 TOP = "\nUsage: shimmy [OPTIONS] <COMMAND>\n" + TRY
 
@@ -242,7 +244,7 @@ def test_probe_words_what_is_wrong_with_the_files_beside_it(shimmy):
     ("variable", "allowed"),
     [
         ("FAKE_SHIMMY_BUILD", "default, cpu-only"),
-        ("FAKE_SHIMMY_RELEASE", "2.5.0"),
+        ("FAKE_SHIMMY_RELEASE", ", ".join(RELEASES)),
         ("FAKE_SHIMMY_GPU", "none, llvmpipe"),
     ],
 )

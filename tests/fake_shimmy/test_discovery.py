@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fake_shimmy.releases import NEWEST, RELEASES
+
 MIB = b"\0" * 1024 * 1024
 
 WORKED_EXAMPLES = {
@@ -185,8 +187,9 @@ def test_no_file_name_breaks_discovery(names, suffix):
             (Path(folder) / "models").mkdir(exist_ok=True)
             with open(folder.encode() + b"/models/" + name + suffix, "wb"):
                 pass
+        environ = {"SHIMMY_MODEL_PATHS": folder + "/models"}
         warnings: list[str] = []
-        found = discovery.discover({"SHIMMY_MODEL_PATHS": folder + "/models"}, warnings)
+        found = discovery.discover(environ, warnings, RELEASES[NEWEST])
     assert warnings == []
     assert len({model.path for model in found}) == len(found)
     for model in found:

@@ -54,8 +54,8 @@ def both(pair):
     (models / "Base-7B.Q4_0.gguf").write_bytes(b"GGUF")
     real, fake = pair
     with (
-        real.serve("--legacy") as one,
-        fake.serve("--legacy") as other,
+        real.serve(*real.toy_flags) as one,
+        fake.serve(*fake.toy_flags) as other,
         drained(one),
         drained(other),
     ):

@@ -167,7 +167,9 @@ TOKENIZERS = [None, None, b"{}", b'{"model":{"vocab":1}}', b"{", b'{"model":{"vo
 
 
 def a_command(choice: random.Random) -> list[str]:
-    name = choice.choice([*(name.rpartition(".")[0] for name in MODELS), "nope", "tinyllama-1.1b"])
+    name = choice.choice(
+        [*(name.rpartition(".")[0] for name in MODELS), "nope", "tinyllama-1.1b", "phi3-lora"]
+    )
     prompt = choice.choice(["hi", "", "a b  c\n d", "é\x1b[31mx", "\x1c x \x85y"])
     template = choice.choice(
         ["docker", "K8s", "RAILWAY", "fly", "fastapi", "express", "x", "\u212a8s"]
@@ -197,7 +199,7 @@ def test_commands_in_random_surroundings(pair, seed):
         line, terminal = a_command(choice), choice.random() < 0.3
         # The GPU libraries of the default build log on their own.
         if choice.random() < 0.5 or "RUST_LOG" in environ:
-            line.insert(0, "--legacy")
+            line = [*pair[0].toy_flags, *line]
         beside = {
             "config.json": choice.choice(CONFIGS),
             "tokenizer.json": choice.choice(TOKENIZERS),
@@ -221,7 +223,7 @@ def test_log_filters(pair, seed):
     (pair[0].cwd / "models" / "tiny.safetensors").write_bytes(TOY_MODEL)
     for _ in range(50):
         text = ",".join(choice.choice(DIRECTIVES) for _ in range(choice.randint(1, 4)))
-        line = ["--legacy", "generate", "tiny", "--prompt", "x"]
+        line = [*pair[0].toy_flags, "generate", "tiny", "--prompt", "x"]
         real, fake = (outcome(subject, line, False, {"RUST_LOG": text}) for subject in pair)
         assert fake == real, text
 
@@ -234,7 +236,7 @@ def test_signal_dispositions(pair, ignored):
     dispositions = []
     for subject in pair:
         command = ["sh", "-c", f"trap '' {ignored}\nexec \"$@\"", "sh", *subject.command]
-        with Shimmy(command, subject.cwd, subject.build).serve() as running:
+        with Shimmy(command, subject.cwd, subject.build, subject.release).serve() as running:
             status = Path(f"/proc/{running.process.pid}/status").read_text()
             dispositions.append(re.findall(r"Sig(?:Ign|Blk):\t(\w+)", status))
     assert dispositions[1] == dispositions[0]

@@ -46,8 +46,8 @@ def both(pair):
     (models / "Base-7B.Q4_0.gguf").write_bytes(b"GGUF")
     wanted = {"RUST_LOG": "shimmy=debug"}
     with (
-        real.serve("--legacy", **wanted) as one,
-        fake.serve("--legacy", **wanted) as other,
+        real.serve(*real.toy_flags, **wanted) as one,
+        fake.serve(*fake.toy_flags, **wanted) as other,
         drained(one) as its_log,
         drained(other) as our_log,
     ):

@@ -5,6 +5,7 @@ Expected: real 2.5.0 with a stand-in for its engine. The engine here says what t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from fake_shimmy.api.app import App
 from fake_shimmy.commands.bind import Address
 from fake_shimmy.models.engine import Engine, GenerationError, LoadedModel
 from fake_shimmy.models.registry import ModelSpec
+from fake_shimmy.releases import RELEASES
 from fake_shimmy.serving.server import Server
 from fake_shimmy.rust.tracing import Filter, Tracer
 
@@ -29,7 +31,7 @@ class Registry:
     def names(self):
         return ["m"]
     def lookup(self, name):
-        return ModelSpec(name, "", None)
+        return ModelSpec(name, "", None, None, 2048)
 
 class Model(LoadedModel):
     def generate(self, prompt, max_tokens, user_text):
@@ -48,7 +50,10 @@ class Spelling(Engine):
 
 address = Address(socket.AF_INET, "127.0.0.1", int(sys.argv[2]))
 tracer = Tracer(Filter(), False, time.time_ns, lambda text: print(text, flush=True))
-app = App("2.5.0", Registry(), Spelling(), time.time_ns, os.urandom, list, 1, 1, tracer, {})
+release = RELEASES[sys.argv[3]]
+build = release.builds["default"]
+registry, engine, clock = Registry(), Spelling(), time.time_ns
+app = App(release, build, registry, engine, clock, os.urandom, list, 1, 1, tracer, {})
 Server(app, address.listen()).run()
 """
 FAILING = ["a", None, "never"]
@@ -56,11 +61,24 @@ FAILING = ["a", None, "never"]
 
 @pytest.fixture
 def speller(tmp_path):
-    """A server whose model says what the prompt spells."""
+    """A server of 2.5.0 whose model says what the prompt spells."""
+    with spelling(tmp_path, "2.5.0") as running:
+        yield running
+
+
+@pytest.fixture
+def older_speller(tmp_path):
+    """The same for 1.8.1."""
+    with spelling(tmp_path, "1.8.1") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def spelling(folder, release):
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(ROOT), str(port)],
-        cwd=tmp_path,
+        [sys.executable, "-c", PROGRAM, str(ROOT), str(port), release],
+        cwd=folder,
         stdout=subprocess.PIPE,
     )
     try:
@@ -135,6 +153,15 @@ def test_a_failure_is_told_to_a_websocket_in_no_json(speller):
         frames = said(speller, message(FAILING))
     assert frames == [b"a", b'{"error":"out "of" luck"}', b'{"done":true}']
     assert b"shimmy::api: WebSocket generation failed for model 'm': " in log[0]
+
+
+def test_1_8_tells_of_no_failure_that_comes_while_streaming(older_speller):
+    with drained(older_speller) as log:
+        answer = post(older_speller, "/api/generate", FAILING)
+        frames = said(older_speller, message(FAILING))
+    assert answer.body == b"data: a\n\ndata: [DONE]\n\n"
+    assert frames == [b"a", b'{"done":true}']
+    assert log == []
 
 
 def test_a_failure_of_a_chat_stream_is_not_told(speller):

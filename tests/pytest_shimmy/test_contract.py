@@ -60,7 +60,7 @@ def test_a_recording_has_every_case_as_it_is_now(recording: Recording) -> None:
 
 
 def test_enough_is_recorded_of_what_users_run() -> None:
-    assert {"2.5.0-cpu-only", "2.5.0-default"} <= SHIPPED.keys()
+    assert {"2.5.0-cpu-only", "2.5.0-default", "1.8.1-default"} <= SHIPPED.keys()
     for name in ("2.5.0-cpu-only", "2.5.0-default"):
         seen = [entry for entry in SHIPPED[name].entries.values() if "seen" in entry.observation]
         assert len(seen) >= 250
