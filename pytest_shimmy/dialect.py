@@ -18,9 +18,9 @@ GPU_MODES = ("auto", "cpu", "cuda", "vulkan", "opencl", "metal", "mlx")
 """What a user can ask for; which release can be told is in `Dialect.gpu_flag_values`."""
 
 MODEL_PATHS_VARIABLE = "SHIMMY_MODEL_PATHS"
-"""The search path (seen on 2.5.0); ``--model-dirs`` sets the same thing."""
+"""The search path (seen on 2.5.0 and 1.8.1); ``--model-dirs`` sets the same thing."""
 MODEL_PATHS_SEPARATOR = ";"
-"""On every system, not only on Windows (seen on 2.5.0)."""
+"""On every system, not only on Windows (seen on 2.5.0 and 1.8.1)."""
 
 API_KEY = "shimmy"
 """Any will do: shimmy has no authentication (seen on 2.5.0). OpenAI's clients insist on one."""
@@ -29,9 +29,9 @@ BUILD_WITHOUT_GPU = "Airframe Engine: Disabled"
 """In the output of ``gpu-info`` of a CPU-only build (seen on 2.5.0)."""
 
 _ADDRESS_IN_USE = re.compile(r"^Error: .*\(os error (98|48|10048)\)$", re.MULTILINE)
-"""Linux, macOS, Windows. Seen on 2.5.0, Linux; with RUST_BACKTRACE more lines follow."""
+"""Linux, macOS, Windows. Seen on 2.5.0 and 1.8.1, Linux; with RUST_BACKTRACE more lines follow."""
 _NO_MODELS = "No models available"
-"""On stderr, with exit code 1 (seen on 2.5.0)."""
+"""On stderr, with exit code 1 (seen on 2.5.0; 1.8.1 always has a model to name)."""
 
 
 class Dialect(NamedTuple):
@@ -51,6 +51,7 @@ DIALECTS = (
         "releases before 1.5 have no flag for the GPU backend",
     ),
     Dialect(
+        # Seen on 1.8.1: what was not compiled in is refused in the log only, and the CPU is used.
         (1, 5),
         ("auto", "cpu", "cuda", "vulkan", "opencl"),
         "1.x takes auto, cpu, cuda, vulkan or opencl, and uses what it was compiled with",
@@ -83,8 +84,8 @@ def serve_arguments(
     """The arguments of ``shimmy serve``, for the executable of that `version`.
 
     `bind` is an IP address and a port; names are refused by shimmy, and with port 0 the real
-    port is never printed (both seen on 2.5.0). `gpu_info` is the output of ``shimmy gpu-info``,
-    needed only where `gpu_mode` is not ``auto``.
+    port is never printed (both seen on 2.5.0 and 1.8.1). `gpu_info` is the output of
+    ``shimmy gpu-info``, needed only where `gpu_mode` is not ``auto``.
 
     Raises `ShimmyError` (``UNSUPPORTED_ACCEL``) when that release cannot be told `gpu_mode`.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import requests
 
 PHANTOM_MODEL = "phi3-lora"
-"""1.x lists it even where ``SHIMMY_BASE_GGUF`` is unset and there is no such file."""
+"""1.x lists it even where ``SHIMMY_BASE_GGUF`` is unset and no such file is there (on 1.8.1)."""
 
 REQUEST_TIMEOUT = 30.0
 """Seconds, for the questions that this object asks itself."""

@@ -172,9 +172,10 @@ def _is_json(content_type: bytes | None) -> bool:
     import re
 
     token = rb"[-!#$%&'*+.^_`|~0-9a-z]"
-    value = rb"(?:" + token + rb'*|"[ -~][ !#-~]*" *)'
-    parameters = rb"(?: *" + token + rb"+=" + value + rb"(?:;|$))*"
-    match = re.fullmatch(rb"application/(" + token + rb"+)(?:; *" + parameters + rb")?", kind)
+    # Each byte can belong to one part only, or matching could take for ever.
+    value = rb"(?:" + token + rb'+(?:;|\Z)|\Z|"[ -~][ !#-~]*" *(?:;|\Z))'
+    parameters = rb"(?: *" + token + rb"+=" + value + rb")* *"
+    match = re.fullmatch(rb"application/(" + token + rb"+)(?:;" + parameters + rb")?", kind)
     if match is None:
         return False
     subtype, plus, suffix = match[1].rpartition(b"+")

@@ -10,17 +10,19 @@ slept.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import islice
 
 from fake_shimmy import rust
 from fake_shimmy.models import reply, safetensors
 from fake_shimmy.models.safetensors import LoadError as LoadError
 from fake_shimmy.rust import backtrace, tracing
-from fake_shimmy.rust.whitespace import words
+from fake_shimmy.rust.backtrace import Panic
+from fake_shimmy.rust.whitespace import each_word
 from fake_shimmy.wire.steps import Pause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from fake_shimmy.models.registry import ModelSpec
     from fake_shimmy.rust.tracing import Tracer
@@ -64,7 +66,7 @@ class LoadedModel(ABC):
         """The whole answer."""
 
     @abstractmethod
-    def tokens(self, text: str) -> list[str]:
+    def tokens(self, text: str) -> Iterable[str]:
         """The tokens in which the answer ``text`` is streamed."""
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
@@ -73,7 +75,7 @@ class LoadedModel(ABC):
         return _paced(tokens, Pause(self.token_pause)) if self.token_pause else iter(tokens)
 
 
-def _paced(tokens: list[str], pause: Pause) -> Iterator[str | Step]:
+def _paced(tokens: Iterable[str], pause: Pause) -> Iterator[str | Step]:
     for token in tokens:
         yield token
         yield pause
@@ -90,6 +92,9 @@ class Engine(ABC):
 class AdapterEngine(Engine):
     """The engine of a CPU-only build, which reads the file anew for every request."""
 
+    frames: tuple[str, ...] = (backtrace.SAFETENSORS, backtrace.ADAPTER)
+    """Who reads SafeTensors files, in a backtrace."""
+
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
 
@@ -99,8 +104,8 @@ class AdapterEngine(Engine):
         if extension == "safetensors":
             try:
                 file = safetensors.load(spec.path, self.tracer)
-            except LoadError as error:
-                error.frames += (backtrace.ADAPTER,)
+            except (LoadError, Panic) as error:
+                error.frames += self.frames
                 raise
             return _EchoModel(spec.name, file, self.tracer)
         if extension == "gguf":
@@ -142,11 +147,14 @@ class _EchoModel(LoadedModel):
             "This demonstrates native SafeTensors support in Rust with optimized memory handling. "
             "Full transformer inference coming soon!"
         )
-        found = words(text)
+        if max_tokens > len(text) // 2:
+            # There cannot be more words than that.
+            return text
+        found = list(islice(each_word(text), max_tokens + 1))
         return text if len(found) <= max_tokens else " ".join(found[:max_tokens])
 
-    def tokens(self, text: str) -> list[str]:
-        return [word + " " for word in words(text)]
+    def tokens(self, text: str) -> Iterable[str]:
+        return (word + " " for word in each_word(text))
 
 
 class AirframeEngine(Engine):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fake_shimmy.rust.tracing import Tracer
 
 _TARGET = "shimmy::engine::llama"
+_BINDING = "shimmy_llama_cpp_2::model"
 _FAMILIES = ("llama", "phi", "qwen", "gemma", "mistral")
 _NOT_COMPILED_IN = {"cuda": "CUDA", "vulkan": "Vulkan", "opencl": "OpenCL"}
 _SMALLEST_BATCH, _LARGEST_BATCH = 2048, 8192
@@ -44,17 +45,22 @@ def announce(tracer: Tracer, backend: str | None) -> None:
 
 
 class LlamaEngine(AdapterEngine):
-    """llama.cpp, which reads a model anew for every request.
+    """llama.cpp, which reads a model anew for every request; here one that is taken and does not
+    change is read once, since real models have long vocabularies.
 
     ``experts`` is what the log tells about experts on the CPU, or nothing. ``note`` gets what
     llama.cpp tells on stderr.
     """
+
+    frames = (backtrace.SAFETENSORS_READER, backtrace.SAFETENSORS, backtrace.ADAPTER)
 
     def __init__(self, tracer: Tracer, experts: str, note: Callable[[str], None]) -> None:
         super().__init__(tracer)
         self._experts = experts
         self._note = note
         self._is_first = True
+        self._taken: dict[str, tuple[int, int]] = {}
+        """Which models were taken, and when they were written and how long they were."""
 
     def load_gguf(self, spec: ModelSpec) -> LoadedModel:
         """Load a GGUF file and what adapts it."""
@@ -62,12 +68,15 @@ class LlamaEngine(AdapterEngine):
         self._is_first = False
         self._log(INFO, "Loading model with 0 GPU layers (Cpu backend)")
         self._log(INFO, self._experts, bool(self._experts))
-        complaints = gguf.complaints(spec.path)
-        if complaints:
-            raise self._refused(complaints)
-        shown = rust.debug(spec.path)
-        path = (("path", shown),)
-        self.tracer.event(DEBUG, "load_from_file: shimmy_llama_cpp_2::model", "Loaded model", path)
+        stamp = _stamp(spec.path)
+        if stamp is None or stamp != self._taken.get(spec.path):
+            complaints = gguf.complaints(spec.path)
+            if complaints:
+                raise self._refused(complaints)
+            if stamp is not None:
+                self._taken[spec.path] = stamp
+        path = (("path", rust.debug(spec.path)),)
+        self.tracer.event(DEBUG, _BINDING, "Loaded model", path, "load_from_file")
         self._log_context(spec.context_length)
         if spec.lora_path is not None:
             self._adapt(spec.lora_path)
@@ -123,6 +132,14 @@ class _LlamaModel(PretendedModel):
             text = f"nul byte found in provided data at position: {position}"
             raise GenerationError(text, cause=text, frames=(backtrace.LLAMA_ANSWER,))
         return super().generate(prompt, max_tokens, user_text)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(rust.os_path(path))  # noqa: PTH116 - bytes, and no pathlib
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _threads(cores: int) -> int:

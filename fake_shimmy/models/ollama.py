@@ -12,7 +12,7 @@ from fake_shimmy.rust import variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 _MODEL_LAYER = "application/vnd.ollama.image.model"
@@ -31,7 +31,7 @@ def discover(environ: Mapping[str, str], scanner: Scanner) -> list[DiscoveredMod
             continue
         manifests, blobs = rust.join(folder, "manifests"), rust.join(folder, "blobs")
         if rust.exists(manifests) and rust.exists(blobs):
-            _walk_manifests(manifests, blobs, [], models)
+            _walk_manifests(manifests, blobs, models)
         models += _direct(folder, scanner)
     return models
 
@@ -55,16 +55,22 @@ def _folders(environ: Mapping[str, str]) -> list[str]:
     return folders
 
 
-def _walk_manifests(
-    folder: str, blobs: str, above: list[str], models: list[DiscoveredModel]
-) -> None:
-    listing = entries(folder)
-    if listing is None:
-        raise UnreadableFolderError(f"Cannot read directory: {rust.debug(folder)}")
-    for raw_name, path, is_folder in listing:
+def _walk_manifests(folder: str, blobs: str, models: list[DiscoveredModel]) -> None:
+    # Folders may be nested deeper than calls may.
+    above: list[str] = []
+    listings = [_listing(folder)]
+    while listings:
+        found = next(listings[-1], None)
+        if found is None:
+            listings.pop()
+            del above[-1:]
+            continue
+        raw_name, path, is_folder = found
         name = rust.lossy(raw_name)
-        if is_folder:
-            _walk_manifests(path, blobs, [*above, name], models)
+        # The system knows no folder whose path is too long.
+        if is_folder and rust.is_dir(path):
+            above.append(name)
+            listings.append(_listing(path))
             continue
         # Two levels or more below the folder: the path is the name.
         shown = "/".join([*above, name]) if len(above) >= 2 else "/".join(above) + ":" + name
@@ -72,6 +78,13 @@ def _walk_manifests(
             blob = rust.join(blobs, "sha256-" + digest)
             if _begins_with_gguf(blob):
                 models.append(DiscoveredModel(shown, blob, size, "Ollama"))
+
+
+def _listing(folder: str) -> Iterator[tuple[str, str, bool]]:
+    listing = entries(folder)
+    if listing is None:
+        raise UnreadableFolderError(f"Cannot read directory: {rust.debug(folder)}")
+    return iter(listing)
 
 
 def _model_layers(path: str) -> list[tuple[str, int]]:

@@ -38,7 +38,7 @@ class LoadError(Exception):
     ``frames`` are the functions that were called, innermost first, for a backtrace.
     """
 
-    def __init__(self, text: str, frames: tuple[str, ...] = (backtrace.SAFETENSORS,)) -> None:
+    def __init__(self, text: str, frames: tuple[str, ...] = ()) -> None:
         super().__init__(text)
         self.frames = frames
 
@@ -55,7 +55,10 @@ class ModelFile:
 
 
 def load(path: str, tracer: Tracer) -> ModelFile:
-    """Read the header of the file at ``path`` and the JSON files beside it."""
+    """Read the header of the file at ``path`` and the JSON files beside it.
+
+    Raises :class:`LoadError` and :class:`Panic`; whoever asks adds the frames up to itself.
+    """
     shown = rust.lossy(path)
     tracer.event(tracing.INFO, TARGET, f"Loading SafeTensors model: {shown}")
     tracer.event(tracing.INFO, TARGET, "Loading model file directly (cache disabled)")
@@ -89,7 +92,7 @@ def load(path: str, tracer: Tracer) -> ModelFile:
 
 
 def _converted(text: str) -> LoadError:
-    return LoadError(text, (backtrace.CONVERTED, backtrace.SAFETENSORS))
+    return LoadError(text, (backtrace.CONVERTED,))
 
 
 def _has_vocabulary(tokenizer: object) -> bool:
@@ -217,7 +220,7 @@ def _extent(shape: list[int], index: int, position: str) -> int:
     raise Panic(
         f"index out of bounds: the len is {len(shape)} but the index is {index}",
         f"{backtrace.OWN}/src/engine/safetensors_native.rs:{position}",
-        ("core::panicking::panic_bounds_check", backtrace.SAFETENSORS, backtrace.ADAPTER),
+        ("core::panicking::panic_bounds_check",),
     )
 
 

@@ -20,6 +20,9 @@ SAFETENSORS = (
     "<shimmy::engine::safetensors_native::SafeTensorsEngine as shimmy::engine::InferenceEngine>"
     "::load::{{closure}}"
 )
+SAFETENSORS_READER = (
+    "shimmy::engine::safetensors_native::SafeTensorsModel::load_and_cache::{{closure}}"
+)
 ADAPTER = (
     "<shimmy::engine::adapter::InferenceEngineAdapter as shimmy::engine::InferenceEngine>"
     "::load::{{closure}}"
@@ -99,7 +102,8 @@ class Panic(Exception):  # noqa: N818 - Rust's word
         super().__init__(reason)
         self.reason = reason
         self.place = place
-        self.frames = (*frames, *main)
+        self.frames = frames
+        self.main = main
 
 
 def of_error(environ: Mapping[str, str], frames: Sequence[str], handler: str = "") -> str:
@@ -120,7 +124,7 @@ def report(environ: Mapping[str, str], panic: Panic, thread: str, number: int, v
     thread by ``number``."""
     place = panic.place.replace(OWN, f"shimmy-{version}")
     head = f"\nthread '{thread}' ({number}) panicked at {place}:\n{panic.reason}\n"
-    return head + _of_panic(environ, panic.frames)
+    return head + _of_panic(environ, (*panic.frames, *panic.main))
 
 
 def _of_panic(environ: Mapping[str, str], frames: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """Log lines: what ``RUST_LOG`` lets through, and how an event is written.
 
 Strategy: directives as tracing-subscriber's EnvFilter reads them, kept most specific first, so the
-first one that matches an event decides. shimmy opens no spans, so directives about spans and about
-values of fields are read, checked and without effect. Seen on 2.5.0 (tracing-subscriber 0.3).
+first one that matches an event decides. shimmy opens no spans of its own, so directives about spans
+and about values of fields are read, checked and without effect. Seen on 2.5.0 and 1.8.1
+(tracing-subscriber 0.3).
 """
 
 from __future__ import annotations
@@ -108,14 +109,22 @@ class Tracer:
         """Whether an event without fields would be written."""
         return self._filter.enabled(level, target)
 
-    def event(self, level: int, target: str, message: str, fields: Fields = ()) -> None:
-        """Write an event, if it is wanted."""
+    def event(
+        self, level: int, target: str, message: str, fields: Fields = (), span: str = ""
+    ) -> None:
+        """Write an event, if it is wanted; ``span`` is what was going on, if that has a name."""
         if self._filter.enabled(level, target, fields):
-            self._write(line(self._clock(), level, target, message, fields, self._colours))
+            self._write(line(self._clock(), level, target, message, fields, self._colours, span))
 
 
 def line(
-    now: int, level: int, target: str, message: str, fields: Fields = (), colours: bool = False
+    now: int,
+    level: int,
+    target: str,
+    message: str,
+    fields: Fields = (),
+    colours: bool = False,
+    span: str = "",
 ) -> str:
     """The line of an event at ``now`` (Unix nanoseconds)."""
     import time
@@ -126,7 +135,10 @@ def line(
     if colours:
         stamp, target, separator = _dimmed(stamp), _dimmed(target), _dimmed(":")
         shown = f"\x1b[{_COLOURS[level]}m{shown}\x1b[0m"
-    parts = [f"{stamp} {shown} {target}{separator} {_sanitized(message)}"]
+    parts = [f"{stamp} {shown}"]
+    if span:
+        parts.append(f"\x1b[1m{span}\x1b[0m{separator}" if colours else f"{span}:")
+    parts.append(f"{target}{separator} {_sanitized(message)}")
     for name, value in fields:
         parts.append(f"\x1b[3m{name}\x1b[0m{_dimmed('=')}{value}" if colours else f"{name}={value}")
     return " ".join(parts)
@@ -208,12 +220,15 @@ def _span(text: str) -> tuple[tuple[str, ...], bool, str]:
 def _field(text: str) -> tuple[str, bool]:
     """A field's name, and whether a value is asked for. The value is a regular expression."""
     import re
+    import warnings
 
     name, has_value, value = text.partition("=")
     if has_value:
         try:
-            re.compile(value.partition("=")[0])
-        except re.error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                re.compile(value.partition("=")[0])
+        except (re.error, OverflowError, RecursionError):
             raise DirectiveError("invalid field filter: error building NFA") from None
     return name, bool(has_value)
 

@@ -6,14 +6,23 @@ which are white space to Python and not to Unicode's property that Rust follows.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _SEPARATORS = "\x1c\x1d\x1e\x1f"
-_WHITE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+_WORD = "[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 
 
 def words(text: str) -> list[str]:
     """``split_whitespace``."""
     if any(separator in text for separator in _SEPARATORS):
-        import re
-
-        return [word for word in re.split(_WHITE, text) if word]
+        return list(each_word(text))
     return text.split()
+
+
+def each_word(text: str) -> Iterator[str]:
+    """The words of a text that may be very long, one at a time."""
+    import re
+
+    return (match[0] for match in re.finditer(_WORD, text))

@@ -47,13 +47,12 @@ def load_strict(raw: bytes) -> Json:
     # The other parser takes lone surrogates.
     if b"\\ud" not in raw and b"\\uD" not in raw:
         try:
-            document: Json = json.loads(
-                raw.decode(), object_pairs_hook=Members, parse_constant=_refuse_constant
-            )
+            document: Json = _loads(raw.decode())
         except (ValueError, RecursionError):
             pass
         else:
-            return document
+            if not _is_deep(document):
+                return document
     reader = Reader(raw)
     document = _plain(reader.any())
     if reader.peek() >= 0:
@@ -67,8 +66,44 @@ def _plain(value: Json) -> Json:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+def _is_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH - 1):
+        level = [
+            member
+            for outer in level
+            if isinstance(outer, list | dict)
+            for member in (outer if isinstance(outer, list) else outer.values())
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _integer(digits: str) -> int:
+    number = int(digits)
+    if digits == "-0" or not -(2**63) <= number < 2**64:
+        raise ValueError("a float to serde_json")
+    return number
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), -float("inf")):
+        raise ValueError("out of range")
+    return number
+
+
 def _refuse_constant(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
+
+
+_loads = json.JSONDecoder(
+    object_pairs_hook=Members,
+    parse_int=_integer,
+    parse_float=_finite,
+    parse_constant=_refuse_constant,
+).decode
 
 
 class Reader(Lexer):

@@ -197,7 +197,7 @@ class Connection:
             except http1.RefusedError as error:
                 self._ended = True
                 reader.buffer.clear()
-                self._start((answers.refusal(error, app.date()),))
+                self._start((answers.refusal(self._head, error, app.date()),))
                 return
             if head is None:
                 return
@@ -206,7 +206,7 @@ class Connection:
             if steps is not None:
                 self._unread_body = not reader.skip_body()
                 self._start(steps)
-            elif head.expects_continue:
+            elif head.expects_continue and (head.chunked or head.content_length):
                 self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _take_body(self, handler: BodyHandler) -> bool:

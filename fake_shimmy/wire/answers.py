@@ -74,11 +74,19 @@ def switch_head(request: Head, accept: bytes, date: bytes) -> bytes:
     )
 
 
-def refusal(error: RefusedError, date: bytes) -> bytes:
-    """Hyper's own answer to what is no request; nothing of shimmy's is in it."""
+def refusal(previous: Head | None, error: RefusedError, date: bytes) -> bytes:
+    """Hyper's own answer to what is no request; nothing of shimmy's is in it, and the version is
+    that of the ``previous`` request of the connection."""
     if not error.status:
         return b""
-    return b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\ndate: %b\r\n\r\n" % (
-        error.status,
-        date,
+    is_1_0 = previous is not None and previous.is_1_0
+    return b"".join(
+        (
+            b"HTTP/1.0 " if is_1_0 else b"HTTP/1.1 ",
+            error.status,
+            b"\r\n" if is_1_0 else b"\r\nconnection: close\r\n",
+            b"content-length: 0\r\ndate: ",
+            date,
+            b"\r\n\r\n",
+        )
     )

@@ -16,6 +16,9 @@ MAX_HEAD = 408 * 1024
 """A head that is still incomplete after this many bytes is refused. Hyper looks at its limit when
 it reads, so one in few pieces may pass it."""
 
+MAX_LENGTH = 2**64 - 3
+"""Longest body that a head may announce; hyper keeps the two numbers above for itself."""
+
 MAX_EXTRAS = 16 * 1024
 """Bytes of a body's chunk extensions that are refused, and likewise of its trailers."""
 
@@ -24,8 +27,12 @@ _HEX = b"0123456789abcdefABCDEF"
 _NOT_IN_TARGET = bytes(range(0x21)) + b"\x7f"
 _NOT_IN_VALUE = bytes(range(9)) + bytes(range(10, 32)) + b"\x7f"
 _NOT_IN_PATH = b"<>`"
+_IN_AUTHORITY = _TOKEN.translate(None, b"^`|") + b"(),:;=@[]"
 _NOT_IN_QUERY = b'"<>'
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
+PREFACE = 24
+"""Bytes of the preface by which HTTP/2 begins."""
+
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 BODY_BROKEN = -1
@@ -85,7 +92,11 @@ class RequestReader:
         "_chunk_left",
         "_chunk_state",
         "_extension_bytes",
+        "_is_first",
+        "_is_trailer_wrong",
         "_left",
+        "_looked_at",
+        "_skipped",
         "_trailer_bytes",
         "_trailers",
         "buffer",
@@ -93,43 +104,42 @@ class RequestReader:
 
     def __init__(self) -> None:
         self.buffer = bytearray()
+        self._is_first = True
+        self._looked_at = 0
+        """Bytes of an incomplete head in which no mistake was found."""
+        self._skipped = 0
+        """Bytes of the empty lines before it."""
         self._body = bytearray()
         self._left = 0
         self._chunk_state = 0
         self._chunk_left = 0
         self._extension_bytes = self._trailer_bytes = self._trailers = 0
+        self._is_trailer_wrong = False
 
     def read_head(self) -> Head | None:
         """The next request's head, or nothing until more bytes come."""
         buffer = self.buffer
         if not buffer:
             return None
-        while buffer and buffer[0] in b"\r\n":
-            # Empty lines before a request are skipped, but a lone CR is no line yet.
-            if buffer[:1] == b"\r" and buffer[1:2] != b"\n":
-                if len(buffer) == 1:
-                    return None
-                raise RefusedError(b"400 Bad Request")
-            del buffer[: 2 if buffer[:1] == b"\r" else 1]
-        if buffer[:3] == b"PRI" and _HTTP2_PREFACE.startswith(buffer[:24]):
-            if len(buffer) < 24:
+        self._skip_empty_lines()
+        if not buffer or buffer == b"\r":
+            return None
+        if buffer[:3] == b"PRI" and _HTTP2_PREFACE.startswith(buffer[:PREFACE]):
+            if len(buffer) < PREFACE:
                 return None
             raise RefusedError(b"")
-        end = buffer.find(b"\r\n\r\n")
-        length = end + 4
-        # A bare LF ends a line as well, so the head may end earlier than it usually would.
-        limit = end if end >= 0 else len(buffer)
-        lone = buffer.find(b"\n\n", 0, limit)
-        mixed = buffer.find(b"\n\r\n", 0, limit)
-        if lone >= 0:
-            end = limit = lone
-            length = lone + 2
-        if 0 <= mixed < limit:
-            end, length = mixed, mixed + 3
-        if end < 0:
-            if buffer:
-                _check_beginning(bytes(buffer))
+        end, length = self._find_end()
+        window = PREFACE - self._skipped
+        if self._is_first and not self._looked_at and min(len(buffer), length) > window:
+            self._look_at(max(1, window))
+        if self._looked_at and not self._has_usual_end():
+            self._look_at(0)
             return None
+        if end < 0:
+            self._look_at(len(buffer))
+            return None
+        self._is_first = False
+        self._looked_at = self._skipped = 0
         raw = bytes(buffer[:end])
         del buffer[:length]
         head = _known_heads.get(raw)
@@ -140,17 +150,61 @@ class RequestReader:
         self._chunk_state = _SIZE if head.chunked else _PLAIN
         self._chunk_left = 0
         self._extension_bytes = self._trailer_bytes = self._trailers = 0
+        self._is_trailer_wrong = False
         return head
+
+    def _skip_empty_lines(self) -> None:
+        """Drop the empty lines before a request; a lone CR is no line yet."""
+        buffer = self.buffer
+        begin = 0
+        while buffer[begin : begin + 1] == b"\n" or buffer[begin : begin + 2] == b"\r\n":
+            begin += 1 if buffer[begin] == 0x0A else 2
+        if begin:
+            self._skipped += begin
+            self._looked_at = max(0, self._looked_at - begin)
+            del buffer[:begin]
+
+    def _find_end(self) -> tuple[int, int]:
+        """Where the last line's content ends (before its LF), and where the head does; -1 and a
+        large number where it does not."""
+        buffer = self.buffer
+        usual = buffer.find(b"\r\n\r\n")
+        # A bare LF ends a line as well, so the head may end earlier than it usually would.
+        limit = usual + 1 if usual >= 0 else len(buffer)
+        lone, mixed = buffer.find(b"\n\n", 0, limit), buffer.find(b"\n\r\n", 0, limit)
+        if lone >= 0 and not 0 <= mixed < lone:
+            return lone, lone + 2
+        if mixed >= 0:
+            return mixed, mixed + 3
+        return (usual + 1, usual + 4) if usual >= 0 else (-1, 1 << 30)
+
+    def _has_usual_end(self) -> bool:
+        seen = max(0, self._looked_at - 3)
+        find = self.buffer.find
+        return find(b"\r\n\r\n", seen) >= 0 or find(b"\n\n", seen) >= 0
+
+    def _look_at(self, size: int) -> None:
+        """Refuse what can be no head by its first ``size`` bytes, or is too long for one.
+
+        Hyper looks closely once: at what is there when a request begins, and at the beginning of a
+        connection only at the bytes that may be the preface of HTTP/2. After that it waits for one
+        of the usual ends of a head.
+        """
+        if size > 0:
+            _check_beginning(bytes(self.buffer[:size]))
+        self._looked_at = size or len(self.buffer)
+        if self._skipped + len(self.buffer) > MAX_HEAD:
+            raise RefusedError(b"431 Request Header Fields Too Large")
 
     def read_body(self, limit: int) -> bytes | int | None:
         """The whole body; nothing until more bytes come; :data:`BODY_BROKEN`; or, where it
         is longer than ``limit`` bytes, ``limit``."""
         body = self._body
         complete = self._fill()
-        if complete is None:
-            return BODY_BROKEN
         if len(body) > limit:
             return limit
+        if complete is None:
+            return BODY_BROKEN
         return bytes(body) if complete else None
 
     def skip_body(self) -> bool:
@@ -161,8 +215,13 @@ class RequestReader:
 
     def _fill(self) -> bool | None:
         """Move body bytes out of the buffer; nothing where the framing is wrong."""
+        if self._chunk_state == _BROKEN:
+            return None
         if self._chunk_state != _PLAIN:
-            return self._fill_chunked()
+            complete = self._fill_chunked()
+            if complete is None:
+                self._chunk_state = _BROKEN
+            return complete
         piece = self.buffer[: self._left]
         del self.buffer[: self._left]
         self._left -= len(piece)
@@ -188,20 +247,20 @@ class RequestReader:
                 continue
             end = buffer.find(b"\n")
             if end < 0:
-                is_wrong = not _begins_size(bytes(buffer[:32]))
+                is_wrong = not _begins_size(bytes(buffer[:32])) or b"\r" in buffer[:-1]
                 return None if is_wrong or len(buffer) > MAX_EXTRAS else False
             line = bytes(buffer[:end])
             del buffer[: end + 1]
-            if not line.endswith(b"\r"):
+            if line.find(b"\r") != len(line) - 1:
                 return None
             size, _, extension = line[:-1].partition(b";")
             size = size.rstrip(b" \t")
             self._extension_bytes += len(extension)
             if self._extension_bytes >= MAX_EXTRAS:
                 return None
-            if not size or size.translate(None, _HEX) or len(size) > 16:
+            if not size or size.translate(None, _HEX) or len(size.lstrip(b"0")) > 16:
                 return None
-            self._chunk_left = int(size, 16)
+            self._chunk_left = int(size.lstrip(b"0") or b"0", 16)
             self._chunk_state = _DATA if self._chunk_left else _TRAILER
         return self._chunk_state == _DONE or self._skip_trailers()
 
@@ -220,18 +279,22 @@ class RequestReader:
                 return None
             if not line:
                 self._chunk_state = _DONE
-                return True
+                return None if self._is_trailer_wrong else True
             self._trailers += 1
-            if self._trailers > MAX_HEADERS or _split_header(line.rstrip(b"\n")) is None:
+            if self._trailers > MAX_HEADERS:
                 return None
+            # Told only when all have been read.
+            bare = line.rstrip(b"\n")
+            self._is_trailer_wrong |= bool(bare) and _split_header(bare) is None
 
 
 def _begins_size(line: bytes) -> bool:
     """Whether the beginning of a line may become a chunk's size: hyper gives up at once."""
-    return not line.partition(b";")[0].rstrip(b"\r").rstrip(b" \t").translate(None, _HEX)
+    size = line.partition(b";")[0].rstrip(b"\r").rstrip(b" \t")
+    return not line or (bool(size) and not size.translate(None, _HEX))
 
 
-_PLAIN, _SIZE, _DATA, _TRAILER, _DONE = range(5)
+_PLAIN, _SIZE, _DATA, _TRAILER, _DONE, _BROKEN = range(6)
 
 
 # Clients repeat themselves: a head that was just read need not be read again.
@@ -252,6 +315,13 @@ def _parse_head(raw: bytes) -> Head:
 
 
 def _parse_request_line(line: bytes) -> Head:
+    method, target, version = _split_request_line(line)
+    if len(target) > MAX_URI:
+        raise RefusedError(b"414 URI Too Long")
+    return Head(method, _path_of(target), version == b"HTTP/1.0")
+
+
+def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     method, _, rest = line.partition(b" ")
     target, _, version = rest.partition(b" ")
     if (
@@ -260,21 +330,27 @@ def _parse_request_line(line: bytes) -> Head:
         or version not in _VERSIONS
         or method.translate(None, _TOKEN)
         or target.translate(None, _NOT_IN_TARGET) != target
+        or not _is_utf8(target)
     ):
         raise RefusedError(b"400 Bad Request")
-    if len(target) > MAX_URI:
-        raise RefusedError(b"414 URI Too Long")
-    return Head(method, _path_of(target), version == b"HTTP/1.0")
+    return method, target, version
 
 
 def _path_of(target: bytes) -> bytes:
-    if target[:1] != b"/":
+    if target[:1] != b"/" and target != b"*":
         scheme, separator, rest = target.partition(b"://")
+        if not separator:
+            scheme, rest = b"x", target
+        # Absolute form: only the path counts. Without a scheme there is none.
+        authority = rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]
+        if (
+            not scheme.translate(None, b"+-.").isalnum()
+            or not authority
+            or authority.translate(None, _IN_AUTHORITY)
+            or (not separator and authority != rest)
+        ):
+            raise RefusedError(b"400 Bad Request")
         if separator:
-            # Absolute form: only the path counts.
-            authority = rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]
-            if scheme.translate(None, b"+-.").isalnum() is False or not authority:
-                raise RefusedError(b"400 Bad Request")
             target = rest[len(authority) :]
             if target[:1] != b"/":
                 target = b"/" + target
@@ -322,6 +398,8 @@ def _parse_headers(head: Head, lines: list[bytes]) -> None:
             head.keep_alive = False
             head.connection = b"connection: close\r\n"
     elif length is not None:
+        if length > MAX_LENGTH:
+            raise RefusedError(b"431 Request Header Fields Too Large")
         head.content_length = length
 
 
@@ -337,19 +415,37 @@ def _split_header(line: bytes) -> tuple[bytes, bytes] | None:
 
 def _connection(head: Head, value: bytes) -> None:
     options = [option.strip() for option in value.split(b",")]
-    if b"close" in options:
-        head.keep_alive = False
-        head.connection = b"" if head.is_1_0 else b"connection: close\r\n"
-    elif b"keep-alive" in options and head.is_1_0:
-        head.keep_alive = True
-        head.connection = b"connection: keep-alive\r\n"
+    # Of several such headers each may change what was said before.
+    head.keep_alive = b"keep-alive" in options if not head.keep_alive else b"close" not in options
+    if head.keep_alive == head.is_1_0:
+        head.connection = b"connection: keep-alive\r\n" if head.is_1_0 else b"connection: close\r\n"
+    else:
+        head.connection = b""
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_beginning(data: bytes) -> None:
     """Refuse at once what can no longer become a request, as hyper does."""
-    line, newline, _ = data.partition(b"\n")
+    line, newline, rest = data.partition(b"\n")
     if newline:
-        _parse_request_line(line.removesuffix(b"\r"))
+        # What the target means is looked at when the head is complete.
+        _split_request_line(line.removesuffix(b"\r"))
+        *headers, last = rest.split(b"\n")
+        name, colon, value = last.removesuffix(b"\r").partition(b":")
+        if (
+            any(_split_header(header.removesuffix(b"\r")) is None for header in headers)
+            or name.translate(None, _TOKEN)
+            or (colon and not name)
+            or value.translate(None, _NOT_IN_VALUE) != value
+        ):
+            raise RefusedError(b"400 Bad Request")
     else:
         method, space, rest = line.partition(b" ")
         target, second, version = rest.partition(b" ")
@@ -357,9 +453,7 @@ def _check_beginning(data: bytes) -> None:
             method.translate(None, _TOKEN)
             or (space and not method)
             or target.translate(None, _NOT_IN_TARGET) != target
-            or (second and not target)
+            or (second and not (target and _is_utf8(target)))
             or not any((v + b"\r").startswith(version) for v in _VERSIONS)
         ):
             raise RefusedError(b"400 Bad Request")
-    if len(data) > MAX_HEAD:
-        raise RefusedError(b"431 Request Header Fields Too Large")

@@ -1,8 +1,8 @@
 """What real executables did, as data: one JSON file per release and build.
 
-A file holds the format's number, the executable's release, engine and platform, and per case the
-digest of what was done and the observation. A case whose digest no longer matches was changed
-after the recording was made: it has to be recorded again.
+A file holds the format's number, the executable's release, engine, platform and features, and per
+case the digest of what was done and the observation. A case whose digest no longer matches was
+changed after the recording was made: it has to be recorded again.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Recording(NamedTuple):
     release: str
     engine: Engine
     platform: str
+    features: tuple[str, ...]
+    """Of cargo, as far as the executable tells them."""
     entries: Mapping[str, Entry]
     """By the case's id."""
 
@@ -88,7 +90,9 @@ def load(path: Path) -> Recording:
             name: Entry(entry["digest"], entry["observation"])
             for name, entry in data["cases"].items()
         }
-        return Recording(data["release"], data["engine"], data["platform"], entries)
+        return Recording(
+            data["release"], data["engine"], data["platform"], tuple(data["features"]), entries
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShimmyError(
             ShimmyErrorCode.VERIFY_FAILED,
@@ -105,6 +109,7 @@ def save(recording: Recording, path: Path) -> None:
         "release": recording.release,
         "engine": recording.engine,
         "platform": recording.platform,
+        "features": list(recording.features),
         "cases": {name: entry._asdict() for name, entry in sorted(recording.entries.items())},
     }
     # Lone surrogates stand for bytes that are not UTF-8, and only an escape can hold them.

@@ -7,8 +7,9 @@ share nothing, run side by side. Results come as they are known, so that progres
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
 from itertools import groupby
@@ -23,6 +24,7 @@ from .subject import Subject
 from .tables import all_cases
 from .worlds import WORLDS
 
+_METRICS = "routes: GET /metrics"
 Verdict = Literal["same", "differs", "not applicable"]
 
 
@@ -95,7 +97,16 @@ def record(
             + "\n".join(unsteady[:10]),
             {"unsteady": [entry.partition("\n")[0] for entry in unsteady]},
         )
-    return Recording(subject.release, subject.engine, recordings.this_platform(), entries)
+    platform = recordings.this_platform()
+    return Recording(subject.release, subject.engine, platform, _features(entries), entries)
+
+
+def _features(entries: Mapping[str, Entry]) -> tuple[str, ...]:
+    """What ``/metrics`` says that the executable was built with."""
+    if _METRICS not in entries:
+        return ()
+    told = re.search(r'"features":\{(.*?)\}', str(entries[_METRICS].observation))
+    return tuple(re.findall(r'"(\w+)":true', told[1])) if told else ()
 
 
 def observe(subject: Subject, cases: Sequence[Case]) -> Iterator[tuple[Case, Observation]]:

@@ -134,6 +134,16 @@ TOYS = tuple(
     struct.pack("<Q", len(header)) + header + data
     for header, data in ((b"{}", b""), (HEADER, b"\0" * 8))
 )
+GGUFS = (
+    b"GGUF" + struct.pack("<IQQ", 3, 0, 0),
+    b"GGUF"
+    + struct.pack("<IQQ", 3, 1, 3)
+    + struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
+    + struct.pack("<Q1sIIQQ1sQ2s", 1, b"t", 9, 8, 2, 1, b"a", 2, b"bc")
+    + struct.pack("<Q17sII", 17, b"general.alignment", 4, 32)
+    + struct.pack("<Q1sIQQIQ", 1, b"w", 2, 32, 2, 8, 0)
+    + b"\0" * 200,
+)
 PANICS = b'{"lm_head.weight":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}'
 """A header that the real one panics over."""
 MANIFEST = (

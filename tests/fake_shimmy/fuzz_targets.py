@@ -9,8 +9,10 @@ with the sockets.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
+import shutil
 import signal
 import tempfile
 from contextlib import contextmanager, suppress
@@ -24,7 +26,7 @@ from fake_shimmy.api import completions, generate, messages, requests, routes
 from fake_shimmy.api.app import App
 from fake_shimmy.commands import bind, clap
 from fake_shimmy.commands.usage import Ended
-from fake_shimmy.models import registry, safetensors
+from fake_shimmy.models import gguf, registry, safetensors
 from fake_shimmy.models.engine import AdapterEngine
 from fake_shimmy.models.registry import Registry
 from fake_shimmy.releases import NEWEST, RELEASES
@@ -165,6 +167,7 @@ def _play(steps: Any, rest: bytearray) -> None:
 @functools.cache
 def _app() -> App:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, True)
     fuzz_inputs.put_models(folder)
     names = Registry({"SHIMMY_MODEL_PATHS": str(folder / "models")}, [], RELEASE)
     names.register_discovered()
@@ -271,6 +274,15 @@ def model_files(data: bytes) -> None:
             safetensors.load(str(path), _silence())
 
 
+def ggufs(data: bytes) -> None:
+    """A GGUF file is taken, or there are lines about it, whether as a model or as an adapter."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        path = Path(folder, "m.gguf")
+        path.write_bytes(data)
+        for lines in (gguf.complaints(str(path)), gguf.adapter_complaints(str(path))):
+            "\n".join(lines).encode()
+
+
 def trees(data: bytes) -> None:
     """Any folder tree is searched, and all that is found can be shown."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -314,5 +326,6 @@ TARGETS = {
     "command_lines": Target(command_lines, _LINES),
     "variables": Target(variables, fuzz_inputs.VALUES),
     "model_files": Target(model_files, _FILES),
+    "ggufs": Target(ggufs, fuzz_inputs.GGUFS),
     "trees": Target(trees, (b"a", b"b")),
 }

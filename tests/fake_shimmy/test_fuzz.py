@@ -57,6 +57,34 @@ def test_any_bytes_are_understood_or_refused(name, data):
     target(edited(seed, data.draw(st.lists(EDIT, max_size=5))))
 
 
+FOUND = [
+    ("requests_in_pieces", b"GET /health HTTP/1.1\r\r\n\r\n"),
+    ("requests_in_pieces", b"\r\n\r\nGET /health HTTP/1.1\r\n\r\n"),
+    ("requests_in_pieces", b"\r\n" * 20 + b"GET /health HTTP/1.1\r\n\r\n"),
+    ("requests_in_pieces", fuzz_inputs.chunked(b"/nope", b"x" * 900).replace(b"\r\n0\r\n", b"zz")),
+    ("content_types", b"application/x+json; " + b'a="b";' * 60 + b"!"),
+    ("documents", b"[-0]"),
+    ("documents", b"[1e999]"),
+    ("documents", b"[18446744073709551616]"),
+    ("documents", b"[" * 127 + b"]" * 127),
+    ("documents", b"[" * 128 + b"]" * 128),
+    ("variables", b"a[{b=" + b"(" * 2000 + b")" * 2000 + b"}]"),
+    ("variables", b"a[{b=[[a]]}]=info"),
+]
+"""Input that did harm once."""
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_did_harm_once_does_no_more(name, data):
+    TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_seeds_do_no_harm(name):
+    for seed in TARGETS[name].seeds:
+        TARGETS[name](seed)
+
+
 @contextlib.contextmanager
 def watching(folder: Path) -> Iterator[Watched]:
     fuzz_inputs.put_models(folder)
@@ -157,7 +185,6 @@ def test_a_long_message_stops_nobody_else(watched_alone):
 CHATS, ANYTHING = b"/v1/chat/completions", b"/api/workflows/execute"
 COSTLY = {
     "unknown brackets": (CHATS, b'{"x":' + b"[" * 2 * MIB),
-    "closed brackets": (CHATS, b'{"x":' + b"[" * MIB + b"]" * MIB),
     "arrays": (ANYTHING, b"[" + b"[]," * MIB),
     "digits": (CHATS, b'{"x":0.' + b"0" * 2 * MIB),
     "escapes": (CHATS, b'{"model":"' + b"\\n" * MIB),
@@ -223,7 +250,7 @@ def test_without_descriptors_it_waits_for_some(watched):
     watched.check()
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_a_command_ends_as_the_real_one_could(tmp_path, seed):
     Command.planned(f"command {seed}").run(tmp_path)
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fake_shimmy.releases import RELEASES
 from tests.fake_shimmy.bodies import FIELDS, GENERATE, body
 from tests.fake_shimmy.conftest import TOY_MODEL, drained, neutral
 from tests.fake_shimmy.websockets import BINARY, HEADERS, PING, TEXT, frame, handshake
@@ -79,7 +80,9 @@ def test_methods(both):
 
 
 @pytest.mark.parametrize("path", GOOD)
-def test_a_good_request_in_all_its_wrappings(both, path):
+def test_a_good_request_in_all_its_wrappings(pair, both, path):
+    if path.encode() in RELEASES[pair[1].release].missing_routes:
+        pytest.skip("that release does not have it, so nobody reads the body")
     good = GOOD[path]
     for kind in TYPES:
         assert_same(both, post(path, good, kind + CLOSE))

@@ -59,6 +59,15 @@ def test_a_recording_has_every_case_as_it_is_now(recording: Recording) -> None:
     assert {name: entry.digest for name, entry in recording.entries.items()} == wanted
 
 
+def test_a_recording_says_what_was_recorded() -> None:
+    assert {name: recording.features for name, recording in SHIPPED.items()} == {
+        "2.5.0-cpu-only": ("huggingface",),
+        "2.5.0-default": ("huggingface",),
+        "1.8.1-default": ("huggingface", "llama"),
+    }
+    assert {recording.platform for recording in SHIPPED.values()} == {"linux-x86_64"}
+
+
 def test_enough_is_recorded_of_what_users_run() -> None:
     assert {"2.5.0-cpu-only", "2.5.0-default", "1.8.1-default"} <= SHIPPED.keys()
     for name in ("2.5.0-cpu-only", "2.5.0-default"):
@@ -209,7 +218,7 @@ def test_what_varies_is_not_recorded(shims: Shims, tmp_path: Path) -> None:
 
 def test_bytes_that_are_not_utf8_survive_in_a_file(tmp_path: Path) -> None:
     entry = recordings.Entry("0", {"seen": "\udcff and ünï", "exit": 0})
-    made = Recording("2.5.0", "adapter", "here", {"x": entry})
+    made = Recording("2.5.0", "adapter", "here", ("huggingface",), {"x": entry})
     recordings.save(made, tmp_path / "made.json")
     assert recordings.load(tmp_path / "made.json") == made
 
