@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fake_shimmy.rust.backtrace import Panic
     from fake_shimmy.rust.tracing import Tracer
     from fake_shimmy.serde.structs import RejectedError
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 MAX_BODY = 2 * 1024 * 1024

@@ -17,7 +17,7 @@ from fake_shimmy.serde.structs import Struct, boolean, f32, optional, string, us
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.app import App
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 _REQUEST = Struct(

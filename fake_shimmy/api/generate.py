@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fake_shimmy.api.app import App
     from fake_shimmy.models.engine import LoadedModel
     from fake_shimmy.models.registry import ModelSpec
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
 _TARGET = "shimmy::api"

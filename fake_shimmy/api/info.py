@@ -12,7 +12,7 @@ from fake_shimmy.wire.steps import Work
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.app import App
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.app import App
     from fake_shimmy.serde.jsonbody import Json
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 _TARGET = "shimmy::anthropic_compat"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import IO, TypeAlias
 
     from fake_shimmy.api.app import App
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
     Probe: TypeAlias = Generator[Step, None, bytes | None]

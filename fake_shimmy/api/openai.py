@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.app import App
     from fake_shimmy.models.engine import LoadError
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 TARGET = "shimmy::openai_compat"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from fake_shimmy.api.app import App
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
     Handler: TypeAlias = Callable[[App, Head], Steps]

@@ -16,6 +16,8 @@ from contextlib import suppress
 
 from fake_shimmy.api.app import MAX_BODY
 from fake_shimmy.wire import answers, http1
+from fake_shimmy.wire.body import BROKEN
+from fake_shimmy.wire.head import RefusedError
 from fake_shimmy.wire.steps import Cut, Exit, Hang, Pause, Reset, Upgrade, Work, unless_long
 
 TYPE_CHECKING = False
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from fake_shimmy.api.routes import BodyHandler
     from fake_shimmy.serving.server import Server
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
 BURST_STEPS = 48
@@ -194,7 +196,7 @@ class Connection:
                 return
             try:
                 head = reader.read_head()
-            except http1.RefusedError as error:
+            except RefusedError as error:
                 self._ended = True
                 reader.buffer.clear()
                 self._start((answers.refusal(self._head, error, app.date()),))
@@ -220,7 +222,7 @@ class Connection:
         if isinstance(body, bytes):
             raw = body
             steps = unless_long(len(raw), lambda: handler(app, head, raw))
-        elif body == http1.BODY_BROKEN:
+        elif body == BROKEN:
             self._ended = True
             steps = app.broken_body(head)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.wire.http1 import Head, RefusedError
+    from fake_shimmy.wire.head import Head, RefusedError
 
 _CORS = (
     b"access-control-allow-origin: *\r\n"

@@ -14,7 +14,7 @@ from fake_shimmy.wire import answers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.wire.http1 import Head
+    from fake_shimmy.wire.head import Head
 
 MAX_FRAME = 16 << 20
 """Longest payload of one frame in bytes."""

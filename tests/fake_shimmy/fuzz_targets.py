@@ -35,7 +35,8 @@ from fake_shimmy.rust.backtrace import Panic
 from fake_shimmy.serde import jsonbody, structs
 from fake_shimmy.serde.jsonlexer import JsonError
 from fake_shimmy.wire import websocket
-from fake_shimmy.wire.http1 import Head, RefusedError, RequestReader
+from fake_shimmy.wire.head import Head, RefusedError
+from fake_shimmy.wire.http1 import RequestReader
 from fake_shimmy.wire.steps import Upgrade, Work
 from tests.fake_shimmy import fuzz_inputs
 
