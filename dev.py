@@ -118,7 +118,8 @@ def test(python: str, arguments: list[str]) -> int:
     if path is not None:
         arguments = [f"--shimmy-path={path}", *arguments]
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
-    return run(python, "-m", "pytest", *arguments)
+    # Tests wait more than they compute.
+    return run(python, "-m", "pytest", "-n", "auto", "--maxprocesses=4", *arguments)
 
 
 def clients(python: str) -> str:

@@ -64,6 +64,7 @@ class Stage:
         except BaseException:
             self._remove()
             raise
+        self._signals = _heed_signals()
         return self
 
     def __exit__(
@@ -76,6 +77,8 @@ class Stage:
             if self._server is not None:
                 self._server.stop()
         finally:
+            for number, handler in self._signals.items():
+                signal.signal(number, handler)
             self._remove()
 
     def observe(self, case: Case) -> Observation:
@@ -216,6 +219,20 @@ class Stage:
 
     def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _heed_signals() -> dict[int, Any]:
+    """Have children begin with signals that are not ignored; returns what was set before.
+
+    Whatever ignores a signal (nohup, a job in the background of a script) has its children ignore
+    it too; a handler that does nothing is not inherited.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    names = ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTERM", "SIGUSR1", "SIGALRM")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    return {number: signal.signal(number, lambda *_: None) for number in ignored}
 
 
 class _Server:

@@ -21,6 +21,7 @@ from pytest_shimmy.contract.cases import Case, Command, Exchange, Life
 from pytest_shimmy.contract.recordings import Recording
 from pytest_shimmy.contract.report import Comparison, lines
 from pytest_shimmy.contract.tables import all_cases
+from tests.fake_shimmy.conftest import as_from_a_terminal
 
 SHIPPED = {recording.name: recording for recording in recordings.shipped()}
 KINDS = (Command, Life, Exchange)
@@ -223,6 +224,19 @@ def test_bytes_that_are_not_utf8_survive_in_a_file(tmp_path: Path) -> None:
     assert recordings.load(tmp_path / "made.json") == made
 
 
+def test_ignored_signals_are_not_passed_on(shims: Shims) -> None:
+    command = [sys.executable, "-m", "pytest_shimmy.cli", "verify", "-k", "signals"]
+    done = subprocess.run(
+        [*command, "--shimmy-path", shims.make()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_an_interrupted_check(
     shims: Shims,
@@ -238,7 +252,9 @@ def test_nothing_is_left_of_an_interrupted_check(
     os.mkfifo(pipe)
     telling = shims.make(f'[ "$1" = serve ] && echo $$ > {pipe}')
     command = [sys.executable, "-m", "pytest_shimmy.cli", "verify", "--shimmy-path", telling]
-    with subprocess.Popen([*command, "-k", "routes"], stdout=subprocess.DEVNULL) as checking:
+    with subprocess.Popen(
+        [*command, "-k", "routes"], stdout=subprocess.DEVNULL, preexec_fn=as_from_a_terminal
+    ) as checking:
         with open(pipe, encoding="utf-8") as told:
             server = int(told.readline())
         checking.send_signal(number)
