@@ -53,7 +53,7 @@ def talkative_fake_command(bench: Bench, port: int, token_pause: float = 0.0) ->
     start, _, call = command[place].partition("; from ")
     command[place] = (
         f"{start}; from fake_shimmy.models import engine, reply; reply.ECHOED_WORDS = 10**6; "
-        f"engine._PretendedModel.token_pause = {token_pause}; from {call}"
+        f"engine.PretendedModel.token_pause = {token_pause}; from {call}"
     )
     return command
 
