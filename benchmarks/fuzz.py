@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -42,6 +43,8 @@ def main() -> int:
     seed = int.from_bytes(os.urandom(4), "big") if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     if arguments.coverage:
+        if importlib.util.find_spec("atheris") is None:
+            sys.exit("--coverage needs atheris: pip install atheris")
         return _by_coverage(arguments.targets, arguments.seconds, seed, keep)
     from tests.fake_shimmy.fuzz_targets import TARGETS
 

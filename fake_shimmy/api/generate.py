@@ -2,8 +2,8 @@
 
 Strategy: what a request means is decided once; the HTTP side frames the answer as one JSON body
 or as an event stream of bare tokens (the default), the WebSocket side as one text frame per
-token. Seen on 2.5.0 CPU-only and 1.8.1; what a failing generation and tokens with line ends do on
-2.5.0 was seen on a build with a stand-in for its engine.
+token. Seen on 2.5.0 CPU-only and 1.8.1; tokens with line ends on 1.8.1 only, and a failing
+generation on 2.5.0 only in a build with a stand-in for its engine.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _LLAMA: tuple[Engine, ...] = ("llama",)
 _WORDS = tuple(word for word in ANSWERS if word.isalpha())
 _ENDLESS = "clock"
 # What these bring about is shimmy's reaction to certain tokens.
-_PECULIAR = ("torn", "control", "marker", "nothing", "done", "euro")
+_PECULIAR = ("torn", "control", "marker", "nothing", "done", "euro", "return")
 _BROKEN = ("empty", "magic", "nonsense", "old", "new", "swapped", "hollow", "many", "phi3-lora")
 _PATHS = ("/v1/chat/completions", "/api/generate", "/v1/messages")
 

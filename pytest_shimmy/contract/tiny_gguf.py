@@ -47,6 +47,7 @@ ANSWERS: dict[str, tuple[str | bytes, ...]] = {
     "euro": ("sign:", "<0xE2>", "<0x82>", "<0xAC>", "...", END),
     "torn": ("torn:", b"\xe2\x82", b"\xac", END),
     "control": ("silent:", "<pad>", "spoken", END),
+    "return": ("first,", "car\rriage", "last", END),
     "nothing": (END,),
 }
 """What is answered to a prompt with that text in it; of several the last here counts."""
