@@ -133,6 +133,20 @@ def test_verify_has_the_same_for_programs(shims: Shims) -> None:
     assert verdicts["discover, toys"] == "differs"
 
 
+def test_what_differs_only_once_is_chance(shims: Shims, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    seldom = f'[ "$*" = "list --short" ] && ! [ -e {mark} ] && echo > {mark} && echo no && exit'
+    done = run("verify", "--shimmy-path", shims.make(seldom), "-k", "listing toys")
+    assert (done.returncode, mark.exists()) == (0, True), done.stdout
+
+
+def test_bytes_that_are_no_text_can_be_shown(shims: Shims) -> None:
+    changed = shims.make('[ "$*" = "list --short" ] && printf "\\201" && exit')
+    done = run("verify", "--shimmy-path", changed, "-k", "listing toys")
+    assert done.returncode == 1
+    assert "\n  +\\udc81\n" in done.stdout, done.stdout + done.stderr
+
+
 def test_verify_goes_on_where_the_server_dies_or_does_not_come_up(shims: Shims) -> None:
     dead = shims.make('[ "$1" = serve ] && echo no >&2 && exit 9')
     done = run("verify", "--shimmy-path", dead, "--all", "-k", "routes /health")
