@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
+from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessManager, ShimmyProcessOptions
+from tests.pytest_shimmy.managing import LONG, Recorder
 
 PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
-LONG = 60.0
 
 
 @pytest.fixture
@@ -119,3 +119,31 @@ def ipv6() -> None:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("no IPv6 loopback here")
+
+
+@pytest.fixture
+def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "restart_backoff", 0.01)
+
+
+@pytest.fixture
+def recorder(manager: ShimmyProcessManager) -> Recorder:
+    return Recorder(manager)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
+def options(request: pytest.FixtureRequest, models_dir: Path) -> ShimmyProcessOptions:
+    """A server with a model: the bundled fake, or the real executable where this run has one."""
+    path = None if request.param == "fake" else request.getfixturevalue("real_shimmy")
+    return ShimmyProcessOptions(shimmy_path=path, models_dir=models_dir)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
+def shimmy(request: pytest.FixtureRequest) -> Path | None:
+    """A `shimmy_path`: the bundled fake's, or the real executable's where this run has one."""
+    return None if request.param == "fake" else request.getfixturevalue("real_shimmy")
+
+
+@pytest.fixture
+def real_arguments(real_shimmy: Path, models_dir: Path) -> list[str]:
+    return [f"--shimmy-path={real_shimmy}", f"--shimmy-models-dir={models_dir}"]

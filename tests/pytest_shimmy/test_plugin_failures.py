@@ -1,0 +1,166 @@
+"""What a consumer's pytest run shows when something goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pytest_shimmy.suites import CHAT, Run
+
+# What goes wrong
+
+
+def test_no_models_is_an_error_that_shows_what_the_server_said(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    (pytester.path / "none").mkdir()
+    pytester.makepyfile(CHAT)
+    result = run("--shimmy-models-dir=none")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*[[]NO_MODELS[]] the server exited*exit code 1.", "*No models available*"]
+    )
+
+
+@pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
+@pytest.mark.parametrize("argument", ["--gpu=auto", "--port=8080", "--host=127.0.0.1"])
+def test_arguments_that_only_the_documentation_knows_end_the_start_at_once(
+    pytester: pytest.Pytester,
+    run: Run,
+    request: pytest.FixtureRequest,
+    server: str,
+    argument: str,
+) -> None:
+    chosen = [] if server == "fake" else request.getfixturevalue("real_arguments")
+    pytester.makepyfile(CHAT, test_second=CHAT)
+    result = run(*chosen, f"--shimmy-args={argument}")
+    result.assert_outcomes(errors=2)
+    name = argument.partition("=")[0]
+    result.stdout.fnmatch_lines(
+        ["*[[]START_FAILED[]]*exit code 2.", f"*unexpected argument '{name}' found*"]
+    )
+
+
+def executable(directory: Path, serve: str) -> Path:
+    """A program that says it is a shimmy, and then does as `serve` says."""
+    path = directory / "shimmy-like"
+    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo shimmy 2.5.0\n{serve}\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_a_server_that_never_answers_is_given_up_and_ended(
+    pytester: pytest.Pytester, run: Run, tmp_path: Path
+) -> None:
+    pytester.makepyfile(CHAT)
+    silent = executable(tmp_path, "echo loading; exec sleep 1000")
+    result = run(f"--shimmy-path={silent}", "--shimmy-start-timeout=0.5")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*[[]START_TIMEOUT[]] the server was not healthy 0.5 s after its start*",
+            "*nothing listens on 127.0.0.1*",
+            "*loading",
+            "*--shimmy-start-timeout=SECONDS*",
+        ]
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_server_that_exits_at_once_is_reported_at_once(
+    pytester: pytest.Pytester, run: Run, tmp_path: Path, status: int
+) -> None:
+    pytester.makepyfile(CHAT)
+    brief = executable(tmp_path, f"echo sorry >&2; exit {status}")
+    result = run(f"--shimmy-path={brief}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [f"*[[]START_FAILED[]] the server exited * exit code {status}.", "Command: *", "*sorry"]
+    )
+
+
+def test_a_failing_test_shows_the_log_written_during_it_and_not_before(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        import requests
+        def ask(server, model):
+            requests.post(f"{server.url}/v1/chat/completions", json={
+                "model": model, "messages": [{"role": "user", "content": "x"}]})
+        def test_1(shimmy_server):
+            ask(shimmy_server, "broken-1")
+        def test_2(shimmy_server):
+            ask(shimmy_server, "broken-2")
+            assert False
+        """
+    )
+    models = pytester.mkdir("models")
+    for name in ("broken-1", "broken-2"):
+        (models / f"{name}.gguf").write_bytes(b"nothing")
+    result = run("--shimmy-models-dir=models", "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*--- shimmy server log (http://127.0.0.1:*", "*Failed to load model 'broken-2'*"]
+    )
+    result.stdout.no_fnmatch_line("*broken-1*")
+    result.stdout.no_fnmatch_line("*Ready to serve requests*")
+    (kept,) = [line for line in result.outlines if "server log kept: " in line]
+    assert "broken-1" in Path(kept.partition("kept: ")[2]).read_text()
+
+
+def test_logs_are_kept_where_the_user_wants_them(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(CHAT)
+    run("--shimmy-log-dir=logs").assert_outcomes(passed=1)
+    (log,) = (pytester.path / "logs").glob("shimmy-fake-*.log")
+    assert "Ready to serve requests" in log.read_text()
+
+
+CRASH = """
+import os, signal, pytest, requests
+
+def kill(server):
+    pid = server.pid
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(requests.ConnectionError):
+        while True:
+            requests.get(server.url + "/health", timeout=5)
+
+def test_1(shimmy_server):
+    kill(shimmy_server)
+    assert False, "the test that hurts"
+
+def test_2(shimmy_server):
+    assert shimmy_server.health()
+    assert shimmy_server.restarts == 1
+
+def test_3(shimmy_server):
+    kill(shimmy_server)
+
+def test_4(shimmy_server):
+    pass
+
+def test_5(shimmy_server):
+    pass
+"""
+
+
+def test_a_crash_is_reported_where_it_hurts_and_the_server_restarts_within_its_limit(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(CRASH)
+    result = run("-p", "no:randomly", "--shimmy-max-restarts=1")
+    result.assert_outcomes(passed=2, failed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*--- shimmy server ---*",
+            "the server (pid *) died during this test: killed by SIGKILL",
+            "*[[]RESTARTS_EXHAUSTED[]] the server died (pid * killed by SIGKILL, pid * killed by "
+            "SIGKILL); restarts allowed: 1.",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")

@@ -1,0 +1,67 @@
+"""The plugin's markers, and a run on several backends."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pytest_shimmy.suites import Run
+
+# Markers
+
+
+MARKED = """
+import pytest
+
+@pytest.mark.shimmy_real
+def test_real(shimmy_server):
+    assert shimmy_server.mode != "fake"
+
+@pytest.mark.shimmy_fake
+def test_fake(shimmy_server):
+    assert shimmy_server.mode == "fake"
+
+@pytest.mark.shimmy_gpu("cuda")
+def test_gpu(shimmy_server):
+    assert False, "nothing has verified the backend"
+"""
+
+
+def test_unmet_markers_skip_with_the_reason_and_the_way_out(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(MARKED)
+    result = run("-rs", "--strict-markers")
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "SKIPPED*needs a real shimmy, and this run uses the bundled fake; run it with "
+            "--shimmy-path=EXECUTABLE*",
+            "SKIPPED*needs a server that verifiably uses cuda*",
+        ]
+    )
+
+
+def test_required_markers_fail_instead_of_being_skipped(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(MARKED)
+    result = run("--shimmy-require=real", "--shimmy-require=gpu")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines("*needs a real shimmy*(required by --shimmy-require)*")
+
+
+@pytest.mark.shimmy_real
+def test_markers_for_the_fake_are_unmet_on_the_real_executable(
+    pytester: pytest.Pytester, run: Run, real_arguments: list[str]
+) -> None:
+    pytester.makepyfile(MARKED)
+    run(*real_arguments).assert_outcomes(passed=1, skipped=2)
+
+
+def test_several_backends_run_the_tests_once_each(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile("def test_nothing(): pass\ndef test_server(shimmy_server): pass")
+    result = run("--shimmy-gpu=auto", "--shimmy-gpu=cuda", "-v", "-p", "no:randomly")
+    result.stdout.fnmatch_lines(
+        ["*::test_nothing PASSED*", "*test_server[[]auto[]] PASSED*", "*[[]cuda[]] ERROR*"]
+    )
+    result.stdout.fnmatch_lines("*[[]UNSUPPORTED_ACCEL[]] shimmy 2.5.0 cannot be told*'cuda'*")
