@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -185,7 +186,9 @@ class Stage:
     def _quiet(self, stderr: str) -> str:
         return neutral.without_llama_cpp(stderr) if self.subject.engine == "llama" else stderr
 
-    def spawn(self, arguments: list[str], env: dict[str, str], sink: Any) -> Process:
+    def spawn(
+        self, arguments: list[str], env: dict[str, str], sink: Callable[[str, bytes], None]
+    ) -> Process:
         """A process of the subject in this world."""
         command = [*self._command, *arguments]
         return Process(command, env=env, cwd=self._folder, on_output=sink)
@@ -199,7 +202,7 @@ class Stage:
         link.symlink_to(executable)
         return (str(link),)
 
-    def _environ(self, extra: Any) -> dict[str, str]:
+    def _environ(self, extra: Mapping[str, str]) -> dict[str, str]:
         system = {
             name: os.environ[name]
             for name in ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
