@@ -8,6 +8,7 @@ reads it, the body; they return steps. Seen on 2.5.0 CPU-only unless a route say
 from __future__ import annotations
 
 import time
+from copy import copy
 
 from fake_shimmy.api import routes
 from fake_shimmy.rust import tracing
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fake_shimmy.rust.backtrace import Panic
     from fake_shimmy.rust.tracing import Tracer
     from fake_shimmy.serde.structs import RejectedError
+    from fake_shimmy.stage.director import Client, Director
+    from fake_shimmy.stage.exchange import Exchange
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
@@ -42,7 +45,7 @@ class App:
 
     ``clock`` gives Unix nanoseconds, ``entropy`` n random bytes, ``search`` the models that are
     in the folders now. ``cores`` and ``memory`` (KiB) are what ``/diag`` tells of the machine.
-    ``environ`` decides on backtraces and pretended GPUs.
+    ``environ`` decides on backtraces and pretended GPUs. ``director`` follows a script.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class App:
         memory: int,
         tracer: Tracer,
         environ: Mapping[str, str],
+        director: Director | None = None,
     ) -> None:
         self.release = release
         self.build = build
@@ -68,6 +72,9 @@ class App:
         self.memory = memory
         self.tracer = tracer
         self.environ = environ
+        self.director = director
+        self.exchange: Exchange | None = None
+        """What is known of the request being answered, where a director wants to know."""
         self.names = registry.names()
         """The names of all models, sorted."""
         self._clock = clock
@@ -76,13 +83,33 @@ class App:
         self._date = b""
         self._has_panicked = False
 
-    def respond(self, head: Head) -> tuple[Steps | None, BodyHandler | None]:
+    def respond(self, head: Head, client: Client) -> tuple[Steps | None, BodyHandler | None]:
         """The answer to ``head``, or the handler that needs the body first."""
-        return routes.respond(self, head)
+        if self.director is None:
+            return routes.respond(self, head)
+        return self.director.respond(self, head, client, routes.respond)
+
+    def handle(self, handler: BodyHandler, head: Head, body: bytes) -> Steps:
+        """The answer of ``handler`` to ``body``, which may be a message of a WebSocket."""
+        if self.exchange is None:
+            return handler(self, head, body)
+        return self.exchange.answer(self, handler, head, body)
+
+    def seen_by(self, exchange: Exchange) -> App:
+        """This application for one request, with what its script changes."""
+        view = copy(self)
+        view.exchange = exchange
+        view.engine = exchange.engine(self.engine)
+        return view
 
     def rejected(self, head: Head, error: RejectedError) -> Steps:
         """The answer to a body that no request could be read from."""
         return (self.text(head, error.status, error.text.encode()),)
+
+    def no_json(self, head: Head) -> Steps:
+        """The answer to a body that is not called JSON."""
+        body = b"Expected request with `Content-Type: application/json`"
+        return (self.text(head, b"415 Unsupported Media Type", body),)
 
     def too_large(self, head: Head) -> Steps:
         """The answer to a body over the limit."""

@@ -130,12 +130,12 @@ def upgrade(app: App, head: Head) -> Steps:
             return ()
         if message is None:
             return None
-        return unless_long(len(message), lambda: _converse(app, message))
+        return unless_long(len(message), lambda: app.handle(_converse, head, message))
 
     return (websocket.acceptance(head, app.date()), Upgrade(receive))
 
 
-def _converse(app: App, message: bytes) -> Steps:
+def _converse(app: App, head: Head, message: bytes) -> Steps:  # noqa: ARG001
     """The frames that answer ``message``."""
     from fake_shimmy.wire.websocket import text_frame
 

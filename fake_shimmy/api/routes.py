@@ -115,8 +115,7 @@ def respond(app: App, head: Head) -> tuple[Steps | None, BodyHandler | None]:
     if route.answer is not None:
         return route.answer(app, head), None
     if not _is_json(head.content_type):
-        body = b"Expected request with `Content-Type: application/json`"
-        return (app.text(head, b"415 Unsupported Media Type", body),), None
+        return app.no_json(head), None
     return None, route.read
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fake_shimmy.models.engine import Engine, LoadedModel
     from fake_shimmy.models.registry import ModelSpec, Registry
     from fake_shimmy.releases import Build, Release
+    from fake_shimmy.script.rules import Script
+    from fake_shimmy.stage.life import Lifetime
 
 _GPUS = ("none", "llvmpipe")
 _BENCH_BYTES = 120
@@ -33,16 +35,19 @@ def run(argv: list[str]) -> None:
     """Run the command line ``argv``, program name included; returns where the status is 0."""
     environ = rust.environment()
     release, build = _imitated(environ)
+    script = _script(environ)
     try:
         _check_worker_threads(environ, release, build)
-        _run(argv, environ, release, build)
+        _run(argv, environ, release, build, script)
     except Panic as panic:
         # The main thread's number is the process's.
         console.err(backtrace.report(environ, panic, "main", os.getpid(), release.version))
         sys.exit(101)
 
 
-def _run(argv: list[str], environ: dict[str, str], release: Release, build: Build) -> None:
+def _run(
+    argv: list[str], environ: dict[str, str], release: Release, build: Build, script: Script | None
+) -> None:
     tracer = _tracer(environ)
     program = rust.lossy(argv[0].rpartition("/")[2]) if argv else ""
     if program in ("", "-c", "-m", "__main__.py"):
@@ -55,7 +60,7 @@ def _run(argv: list[str], environ: dict[str, str], release: Release, build: Buil
         coloured = ansi.wanted(environ, descriptor)
         console.show(descriptor, ended.text if coloured else ansi.strip(ended.text))
         sys.exit(ended.status)
-    Session(release, build, invocation, environ, tracer).run()
+    Session(release, build, invocation, environ, tracer, script).run()
 
 
 def _imitated(environ: dict[str, str]) -> tuple[Release, Build]:
@@ -70,6 +75,21 @@ def _imitated(environ: dict[str, str]) -> tuple[Release, Build]:
     if gpu is not None and gpu not in _GPUS:
         _refuse("FAKE_SHIMMY_GPU", gpu, list(_GPUS))
     return release, release.builds[name]
+
+
+def _script(environ: dict[str, str]) -> Script | None:
+    """The script that this process follows. Nothing of scripts is loaded without one."""
+    path = environ.get("FAKE_SHIMMY_SCRIPT")
+    if path is None:
+        return None
+    from fake_shimmy.script import files
+    from fake_shimmy.script.shapes import ScriptError
+
+    try:
+        return files.load(path)
+    except ScriptError as error:
+        console.err(f"fake-shimmy: FAKE_SHIMMY_SCRIPT: {error}")
+        sys.exit(2)
 
 
 def _refuse(variable: str, value: str, allowed: list[str]) -> None:
@@ -119,12 +139,15 @@ class Session:
         invocation: Invocation,
         environ: dict[str, str],
         tracer: tracing.Tracer,
+        script: Script | None,
     ) -> None:
         self.release = release
         self.build = build
         self.invocation = invocation
         self.environ = environ
         self.tracer = tracer
+        self.script = script
+        self.lifetime = None if script is None else _lifetime(script)
         self.engine_name = ADAPTER if invocation.flag("legacy") else build.engine
         self.has_airframe = self.engine_name == AIRFRAME
         model_dirs, context = invocation.text("model-dirs"), invocation.number("ctx")
@@ -136,6 +159,8 @@ class Session:
     def run(self) -> None:
         """Do what the command says."""
         command = self.invocation.command
+        if self.lifetime is not None:
+            self.lifetime.begin()
         registry = self._registry()
         self.announce_engine()
         if command == "serve":
@@ -145,7 +170,8 @@ class Session:
         elif command == "list":
             from fake_shimmy.commands import listing
 
-            listing.print_models(registry, self.invocation.flag("short"))
+            if self.lifetime is None or not self.lifetime.spoil_list():
+                listing.print_models(registry, self.invocation.flag("short"))
         elif command == "discover":
             from fake_shimmy.commands import listing
 
@@ -273,6 +299,12 @@ class Session:
         self.announce_engine()
         for line in self.build.gpu_info:
             console.out(line)
+
+
+def _lifetime(script: Script) -> Lifetime:
+    from fake_shimmy.stage.life import Lifetime
+
+    return Lifetime(script.life)
 
 
 def _truncated(answer: str, cut_at: str) -> str:

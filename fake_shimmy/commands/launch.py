@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fake_shimmy.commands.clap import Invocation
     from fake_shimmy.commands.cli import Session
     from fake_shimmy.models.registry import Registry
+    from fake_shimmy.stage.director import Director
 
 _BACKENDS = {
     "auto": "CPU (no GPU acceleration)",
@@ -47,11 +48,16 @@ def serve(session: Session, registry: Registry) -> None:
         f"shimmy serving with {available} available models",
         (("addr", str(address)), ("models", str(available))),
     )
+    lifetime = session.lifetime
+    if lifetime is not None:
+        lifetime.before_listening()
     try:
         listener = address.listen()
     except OSError as error:
         session.fail(rust.os_error(error), backtrace.SERVER)
         raise
+    if lifetime is not None:
+        lifetime.listening()
     from fake_shimmy.api.app import App
     from fake_shimmy.serving.server import Server
 
@@ -67,8 +73,19 @@ def serve(session: Session, registry: Registry) -> None:
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,
         session.tracer,
         session.environ,
+        _director(session),
     )
     Server(app, listener).run()
+
+
+def _director(session: Session) -> Director | None:
+    """Who follows the script and takes control requests, where there can be any."""
+    token = session.environ.get("FAKE_SHIMMY_CONTROL")
+    if session.script is None and not token:
+        return None
+    from fake_shimmy.stage.director import open_director
+
+    return open_director(token, session.script, session.lifetime)
 
 
 def _register_model_path(session: Session, registry: Registry) -> None:

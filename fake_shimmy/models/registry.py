@@ -8,6 +8,7 @@ an order that does not exist.
 from __future__ import annotations
 
 import os
+from copy import copy
 
 from fake_shimmy import rust
 from fake_shimmy.models import discovery, templates
@@ -93,6 +94,12 @@ class Registry:
             return spec
         model = self.discovered.get(name)
         return None if model is None else self._spec_of(model)
+
+    def without_models(self) -> Registry:
+        """The same registry, in which no name is found."""
+        empty = copy(self)
+        empty.registered, empty.discovered = {}, {}
+        return empty
 
     def _spec_of(self, model: DiscoveredModel) -> ModelSpec:
         template = templates.template_of_discovered(model.name, self._release.llama3_words)

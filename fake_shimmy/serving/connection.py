@@ -13,12 +13,26 @@ import selectors
 import socket
 import time
 from contextlib import suppress
+from itertools import chain
 
 from fake_shimmy.api.app import MAX_BODY
 from fake_shimmy.wire import answers, http1
 from fake_shimmy.wire.body import BROKEN
 from fake_shimmy.wire.head import RefusedError
-from fake_shimmy.wire.steps import Cut, Exit, Hang, Pause, Reset, Upgrade, Work, unless_long
+from fake_shimmy.wire.steps import (
+    Cut,
+    Exit,
+    HalfClose,
+    Hang,
+    Pause,
+    Refuse,
+    Reset,
+    Sent,
+    Upgrade,
+    Wait,
+    Work,
+    unless_long,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,14 +78,20 @@ class Connection:
         "_unread_body",
         "_upgraded",
         "closed",
+        "left",
         "mask",
+        "number",
         "queued",
         "sock",
         "waiting",
     )
 
-    def __init__(self, server: Server, sock: socket.socket) -> None:
+    def __init__(self, server: Server, sock: socket.socket, number: int) -> None:
         self.sock = sock
+        self.number = number
+        """Of the connections of this server, from 1."""
+        self.left: Callable[[], None] | None = None
+        """Called when the connection ends, by whomever."""
         self.mask = _READ
         self.queued = False
         self.waiting = False
@@ -170,6 +190,19 @@ class Connection:
                 self.sock.shutdown(socket.SHUT_WR)
         self.sock.close()
         self._steps = None
+        if self.left is not None:
+            self.left()
+
+    def wake_up(self) -> None:
+        """Go on, if it waits."""
+        if self.waiting and not self.closed:
+            self.waiting = False
+            self._server.enqueue(self)
+
+    def is_local(self) -> bool:
+        """Whether the client is on this machine."""
+        host = self.sock.getpeername()[0]
+        return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
 
     def _on_end(self) -> None:
         head = self._head
@@ -204,7 +237,7 @@ class Connection:
             if head is None:
                 return
             self._head = head
-            steps, self._handler = app.respond(head)
+            steps, self._handler = app.respond(head, self)
             if steps is not None:
                 self._unread_body = not reader.skip_body()
                 self._start(steps)
@@ -260,14 +293,34 @@ class Connection:
             self.waiting = True
             self._server.work(self, step.work)
             return True
+        if isinstance(step, Wait):
+            self.waiting = True
+            step.subscribe(self.wake_up)
+            if step.seconds is not None:
+                self._server.wake(time.monotonic() + step.seconds, self)
+            return True
+        if isinstance(step, Refuse):
+            self._server.refuse(step.seconds)
+            return False
         if isinstance(step, Upgrade):
             self._receive = step.receive
             self._upgraded = True
             return False
-        # The rest ends the connection; what was said before it must be out by then.
+        # What was said before the rest must be out by then.
         if pieces:
             self._send(b"".join(pieces))
             pieces.clear()
+        if isinstance(step, Sent):
+            if self._out and self._steps is not None:
+                self._steps = chain((step,), self._steps)
+                return True
+            step.tell()
+            return False
+        if isinstance(step, HalfClose):
+            self.waiting = True
+            self.sock.shutdown(socket.SHUT_WR)
+            self._want(self.mask | _READ)
+            return True
         if isinstance(step, Exit):
             if step.status < 0:
                 os.kill(os.getpid(), -step.status)

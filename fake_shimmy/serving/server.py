@@ -35,10 +35,14 @@ class Server:
         self.app = app
         self.selector = selectors.DefaultSelector()
         self._listener = listener
+        self._listener_family = listener.family
         self._ready: deque[Connection] = deque()
         self._timers: list[tuple[float, int, Connection | None]] = []
         self._timer_count = 0
         self._worker: Worker | None = None
+        self._count = 0
+        self._address: tuple[object, ...] | None = None
+        """Of the closed listener, while connections are refused."""
         listener.setblocking(False)
         self.selector.register(listener, selectors.EVENT_READ, None)
 
@@ -88,6 +92,28 @@ class Server:
             self.selector.register(self._worker.wakeup, selectors.EVENT_READ, None)
         self._worker.submit(connection, work)
 
+    def refuse(self, seconds: float) -> None:
+        """Refuse connections for ``seconds``; for 0, take them again."""
+        if not seconds:
+            self._listen_again()
+        elif self._address is None:
+            self._address = self._listener.getsockname()
+            self.selector.unregister(self._listener)
+            self._listener.close()
+        if seconds:
+            self.wake(time.monotonic() + seconds, None)
+
+    def _listen_again(self) -> None:
+        if self._address is None:
+            return
+        listener = socket.socket(self._listener_family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(self._address)
+        listener.listen(1024)
+        listener.setblocking(False)
+        self._address, self._listener = None, listener
+        self.selector.register(listener, selectors.EVENT_READ, None)
+
     def _on_own_event(self, source: object) -> None:
         if source is self._listener or self._worker is None:
             self._accept()
@@ -125,14 +151,22 @@ class Server:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.selector.register(sock, selectors.EVENT_READ, Connection(self, sock))
+            self._count += 1
+            connection = Connection(self, sock, self._count)
+            self.selector.register(sock, selectors.EVENT_READ, connection)
+
+    def _accept_again(self) -> None:
+        if self._address is not None:
+            self._listen_again()
+        elif self._listener.fileno() not in self.selector.get_map():
+            self.selector.register(self._listener, selectors.EVENT_READ, None)
 
     def _fire_timers(self, now: float) -> None:
         timers = self._timers
         while timers and timers[0][0] <= now:
             connection = heappop(timers)[2]
             if connection is None:
-                self.selector.register(self._listener, selectors.EVENT_READ, None)
+                self._accept_again()
             elif not connection.closed:
                 connection.waiting = False
                 self.enqueue(connection)

@@ -38,6 +38,12 @@ class Cut:
     __slots__ = ()
 
 
+class HalfClose:
+    """End the server's half (FIN) and keep the client's open until the client leaves."""
+
+    __slots__ = ()
+
+
 class Reset:
     """Tear the connection down (RST); what the client has not read yet may be lost."""
 
@@ -51,6 +57,50 @@ class Exit:
 
     def __init__(self, status: int) -> None:
         self.status = status
+
+
+class Refuse:
+    """Refuse connections for ``seconds``; for 0, take them again. Open ones go on."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Sent:
+    """Call ``tell`` when all that comes before was given to the system."""
+
+    __slots__ = ("tell",)
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+
+class Wait:
+    """Go on when somebody calls what ``subscribe`` was given, or after ``seconds``, whichever is
+    first. Either may come late and for nothing: look again what was waited for."""
+
+    __slots__ = ("seconds", "subscribe")
+
+    def __init__(
+        self, subscribe: Callable[[Callable[[], None]], None], seconds: float | None = None
+    ) -> None:
+        self.subscribe = subscribe
+        self.seconds = seconds
+
+
+class Mark:
+    """A place in an answer, for those who watch it on its way; it never reaches a connection."""
+
+    __slots__ = ()
+
+
+TOKEN = Mark()
+"""What follows is a token's event."""
+
+END = Mark()
+"""All tokens have been told; what follows closes the answer."""
 
 
 class Work:
@@ -76,7 +126,21 @@ class Upgrade:
 
 
 if TYPE_CHECKING:
-    Step: TypeAlias = bytes | Pause | Hang | Cut | Reset | Exit | Work | Upgrade
+    Step: TypeAlias = (
+        bytes
+        | Pause
+        | Hang
+        | Cut
+        | HalfClose
+        | Reset
+        | Exit
+        | Refuse
+        | Sent
+        | Wait
+        | Mark
+        | Work
+        | Upgrade
+    )
     Steps: TypeAlias = Iterable[Step]
 
 

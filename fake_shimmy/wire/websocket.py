@@ -66,7 +66,11 @@ def acceptance(head: Head, date: bytes) -> bytes:
 
 def text_frame(text: str) -> bytes:
     """``text`` as one frame from the server."""
-    payload = text.encode()
+    return frame(text.encode())
+
+
+def frame(payload: bytes) -> bytes:
+    """``payload``, which is meant to be text, as one frame from the server."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload

@@ -1,0 +1,180 @@
+"""Whether a request is what a matcher wants, and if not, in what it differs.
+
+Strategy: a matcher returns the list of differences, so that an empty list is a match and good
+failure texts come for free. A :class:`Request` works its facts out when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fake_shimmy.script.rules import Matcher, When
+
+MISSING: Any = ...
+"""A value that is not there."""
+
+LARGEST_BODY = 8 * 1024 * 1024
+"""Bytes; what is longer is not looked into."""
+
+
+class Request:
+    """The facts of one request that matchers ask for."""
+
+    __slots__ = ("_document", "_is_read", "body", "headers", "method", "path")
+
+    def __init__(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        """Names in lower case."""
+        self.body = body
+        self._document: Any = MISSING
+        self._is_read = False
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; :data:`MISSING` where it is none."""
+        if not self._is_read:
+            self._is_read = True
+            if self.body and len(self.body) <= LARGEST_BODY:
+                try:
+                    self._document = json.loads(self.body)
+                except (ValueError, RecursionError):
+                    pass
+        return self._document
+
+    @property
+    def model(self) -> Any:
+        """The model's name."""
+        return self._member("model")
+
+    @property
+    def user(self) -> Any:
+        """The text of the last user message, else the prompt."""
+        texts = self._texts("user")
+        return texts[-1] if texts else self._member("prompt")
+
+    @property
+    def system(self) -> Any:
+        """The text of the system message, else the member ``system``."""
+        texts = self._texts("system")
+        return texts[0] if texts else self._member("system")
+
+    def _member(self, name: str) -> Any:
+        document = self.json
+        return document.get(name, MISSING) if isinstance(document, dict) else MISSING
+
+    def _texts(self, role: str) -> list[str]:
+        messages = self._member("messages")
+        if not isinstance(messages, list):
+            return []
+        return [
+            text
+            for message in messages
+            if isinstance(message, dict) and message.get("role") == role
+            if (text := _text(message.get("content"))) is not None
+        ]
+
+
+def _text(content: object) -> str | None:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    parts = [part.get("text") for part in content if isinstance(part, dict)]
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+class Difference:
+    """One thing in which a request is not what was wanted."""
+
+    __slots__ = ("found", "wanted", "what")
+
+    def __init__(self, what: str, wanted: str, found: object) -> None:
+        self.what = what
+        self.wanted = wanted
+        self.found = found
+        """:data:`MISSING` where there is none."""
+
+    def __str__(self) -> str:
+        found = "there is none" if self.found is MISSING else f"it is {_show(self.found)}"
+        return f"{self.what} should {self.wanted}, and {found}"
+
+
+def differences(when: When, request: Request) -> list[Difference]:
+    """In what ``request`` is not what ``when`` wants; nothing where it matches."""
+    found: list[Difference] = []
+    if when.endpoint is not None:
+        from fake_shimmy.script.rules import ENDPOINTS
+
+        path = ENDPOINTS[when.endpoint]
+        if request.path != path:
+            found.append(Difference("endpoint", f"be {when.endpoint} ({path})", request.path))
+    for name in ("user", "system", "model", "path"):
+        matcher: Matcher | None = getattr(when, name)
+        if matcher is not None:
+            found += compare(matcher, getattr(request, name), name)
+    for name, matcher in when.headers.items():
+        values = [value for known, value in request.headers if known == name.lower()]
+        found += compare(matcher, ", ".join(values) if values else MISSING, f"header {name}")
+    for path, matcher in when.json.items():
+        found += compare(matcher, at_path(request.json, path), f"json {path}")
+    return found
+
+
+def compare(matcher: Matcher, value: Any, what: str) -> list[Difference]:
+    """In what ``value`` is not what ``matcher`` wants."""
+    found = []
+    if matcher.contains is not None and not (isinstance(value, str) and matcher.contains in value):
+        found.append(Difference(what, f"contain {matcher.contains!r}", value))
+    if matcher.matches is not None and not (
+        isinstance(value, str) and matcher.matches.search(value)
+    ):
+        found.append(Difference(what, f"match {matcher.matches.pattern!r}", value))
+    if matcher.equals is not MISSING and not _equal(matcher.equals, value):
+        found.append(Difference(what, f"be {_show(matcher.equals)}", value))
+    return found
+
+
+def _equal(wanted: object, value: object) -> bool:
+    # To Python, true is 1; to JSON it is not.
+    if isinstance(wanted, bool) or isinstance(value, bool):
+        return wanted is value
+    if isinstance(wanted, list) and isinstance(value, list):
+        return len(wanted) == len(value) and all(map(_equal, wanted, value))
+    if isinstance(wanted, dict) and isinstance(value, dict):
+        return wanted.keys() == value.keys() and all(
+            _equal(each, value[name]) for name, each in wanted.items()
+        )
+    return wanted == value
+
+
+def at_path(document: Any, path: str) -> Any:
+    """The value at a path such as ``messages[0].content`` (a leading ``$`` or ``$.`` is allowed, a
+    negative index counts from the end); :data:`MISSING` where there is none."""
+    value = document
+    for part in path.removeprefix("$").replace("[", ".[").split("."):
+        if not part:
+            continue
+        if part.startswith("[") and part.endswith("]"):
+            digits = part[1:-1]
+            if not digits.removeprefix("-").isdecimal() or not isinstance(value, list):
+                return MISSING
+            index = int(digits)
+            if not -len(value) <= index < len(value):
+                return MISSING
+            value = value[index]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
+            return MISSING
+    return value
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}…"

@@ -1,0 +1,266 @@
+"""Shapes of values in a script: each reads a value or refuses it, and tells its JSON Schema.
+
+Strategy: a script is a document of plain values; a shape is a small object that checks one value
+and makes of it what the player wants. The same shapes give the schema that ships with the project,
+so that what is read and what is documented cannot differ.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, ClassVar, TypeAlias
+
+    Path: TypeAlias = tuple[str | int, ...]
+
+
+class ScriptError(ValueError):
+    """A script that cannot be meant. ``path`` leads to the value, ``reason`` says what is wrong."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{show_path(self.path)}: {self.reason}"
+
+
+def show_path(path: Path) -> str:
+    """``rules[2].when.user``; ``script`` for the whole."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".") or "script"
+
+
+class Shape:
+    """What a value may be."""
+
+    def read(self, value: object, path: Path) -> Any:
+        """The value, checked; raises :class:`ScriptError`."""
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON Schema."""
+        raise NotImplementedError
+
+
+class Text(Shape):
+    """A string."""
+
+    def read(self, value: object, path: Path) -> str:
+        if not isinstance(value, str):
+            raise ScriptError(path, f"{show(value)} is not a string")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class Number(Shape):
+    """A number between two limits, both allowed; a whole one unless ``is_float``."""
+
+    def __init__(self, least: float, most: float, *, is_float: bool = True) -> None:
+        self.least = least
+        self.most = most
+        self.is_float = is_float
+
+    def read(self, value: object, path: Path) -> Any:
+        kinds = (int, float) if self.is_float else (int,)
+        # A comparison with NaN is false, and true is an int to Python.
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, kinds)
+            or not self.least <= value <= self.most
+        ):
+            what = "a number" if self.is_float else "a whole number"
+            limits = f"from {self.least:g} to {self.most:g}"
+            raise ScriptError(path, f"{show(value)} is not {what} {limits}")
+        return float(value) if self.is_float else value
+
+    def schema(self) -> dict[str, Any]:
+        kind = "number" if self.is_float else "integer"
+        return {"type": kind, "minimum": self.least, "maximum": self.most}
+
+
+class Flag(Shape):
+    """True or false."""
+
+    def read(self, value: object, path: Path) -> bool:
+        if not isinstance(value, bool):
+            raise ScriptError(path, f"{show(value)} is not true or false")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+class OneOf(Shape):
+    """One of a few words."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = tuple(words)
+
+    def read(self, value: object, path: Path) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            raise ScriptError(path, f"{show(value)} is not one of: {', '.join(self.words)}")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)}
+
+
+class Anything(Shape):
+    """Any JSON value."""
+
+    def read(self, value: object, path: Path) -> Any:
+        if not isinstance(value, str | int | float | bool | list | dict | None):
+            raise ScriptError(path, f"{show(value)} is not a JSON value")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {}
+
+
+class Items(Shape):
+    """A list of values of one shape."""
+
+    def __init__(self, item: Shape, least: int = 0) -> None:
+        self.item = item
+        self.least = least
+
+    def read(self, value: object, path: Path) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise ScriptError(path, f"{show(value)} is not a list")
+        if len(value) < self.least:
+            raise ScriptError(path, f"at least {self.least} expected, {len(value)} given")
+        return [self.item.read(each, (*path, index)) for index, each in enumerate(value)]
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
+        return {**schema, "minItems": self.least} if self.least else schema
+
+
+class Table(Shape):
+    """An object with names of the user's choice and values of one shape."""
+
+    def __init__(self, item: Shape) -> None:
+        self.item = item
+
+    def read(self, value: object, path: Path) -> dict[str, Any]:
+        members = _members(value, path)
+        return {name: self.item.read(each, (*path, name)) for name, each in members.items()}
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self.item.schema()}
+
+
+class Either(Shape):
+    """One of two shapes, told apart by the value's type."""
+
+    def __init__(self, types: tuple[type, ...], first: Shape, second: Shape) -> None:
+        self.types = types
+        self.first = first
+        self.second = second
+
+    def read(self, value: object, path: Path) -> Any:
+        return (self.first if isinstance(value, self.types) else self.second).read(value, path)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.first.schema(), self.second.schema()]}
+
+
+class Made(Shape):
+    """What a function makes of a value of another shape; it may raise ``ValueError``."""
+
+    def __init__(self, shape: Shape, make: Callable[[Any], Any]) -> None:
+        self.shape = shape
+        self.make = make
+
+    def read(self, value: object, path: Path) -> Any:
+        checked = self.shape.read(value, path)
+        try:
+            return self.make(checked)
+        except ScriptError:
+            raise
+        except ValueError as error:
+            raise ScriptError(path, str(error)) from None
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape.schema()
+
+
+class Field:
+    """A member of a :class:`Node`: its shape, what it is when not given, and what it means."""
+
+    __slots__ = ("default", "help", "shape")
+
+    def __init__(self, shape: Shape, default: object, help: str) -> None:
+        self.shape = shape
+        self.default = default
+        self.help = help
+
+
+class Node:
+    """An object of a script, with the members that ``FIELDS`` names."""
+
+    FIELDS: ClassVar[Mapping[str, Field]] = {}
+
+    def __init__(self, **values: object) -> None:
+        for name, field in self.FIELDS.items():
+            setattr(self, name, values.get(name, field.default))
+        self.check()
+
+    def check(self) -> None:
+        """Raise ``ValueError`` where members contradict each other."""
+
+
+class Nodes(Shape):
+    """An object that becomes a node of a class."""
+
+    def __init__(self, node: Callable[..., Node], fields: Mapping[str, Field]) -> None:
+        self.node = node
+        self.fields = fields
+
+    def read(self, value: object, path: Path) -> Any:
+        values: dict[str, object] = {}
+        for name, member in _members(value, path).items():
+            if name not in self.fields:
+                known = ", ".join(self.fields)
+                raise ScriptError((*path, name), f"there is no such member; there are: {known}")
+            values[name] = self.fields[name].shape.read(member, (*path, name))
+        try:
+            return self.node(**values)
+        except ScriptError:
+            raise
+        except ValueError as error:
+            raise ScriptError(path, str(error)) from None
+
+    def schema(self) -> dict[str, Any]:
+        members = {
+            name: {"description": field.help, **field.shape.schema()}
+            for name, field in self.fields.items()
+        }
+        return {"type": "object", "properties": members, "additionalProperties": False}
+
+
+def of(node: type[Node]) -> Nodes:
+    """The shape of a node class."""
+    return Nodes(node, node.FIELDS)
+
+
+def _members(value: object, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ScriptError(path, f"{show(value)} is not an object")
+    for name in value:
+        if not isinstance(name, str):
+            raise ScriptError(path, f"{show(name)} is not a name")
+    return value
+
+
+def show(value: object) -> str:
+    """A value as an error names it, in short."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,190 @@
+"""The control route: what a test says to the fake, in JSON.
+
+Strategy: a table of operations. Each reads all of its members before it changes anything, so what
+is refused has changed nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from fake_shimmy.script import rules
+from fake_shimmy.script.matching import differences
+from fake_shimmy.script.shapes import ScriptError
+from fake_shimmy.wire.steps import Pause, Refuse, Wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    from fake_shimmy.api.app import App
+    from fake_shimmy.script.rules import When
+    from fake_shimmy.stage.director import Director
+    from fake_shimmy.stage.session import Session
+    from fake_shimmy.wire.head import Head
+    from fake_shimmy.wire.steps import Step, Steps
+
+    Message: TypeAlias = dict[str, Any]
+
+LONGEST_WAIT = 3600.0
+"""Seconds."""
+
+
+class RefusedError(Exception):
+    """A message that cannot be meant; the text says why."""
+
+
+def respond(director: Director, app: App, head: Head, body: bytes) -> Steps:
+    """The steps that answer the control request with ``body``."""
+    try:
+        message = json.loads(body)
+        if not isinstance(message, dict):
+            raise RefusedError("a control request is an object")
+        operation = _OPERATIONS.get(str(message.get("op")))
+        if operation is None:
+            raise RefusedError(f"op is one of: {', '.join(_OPERATIONS)}")
+        return _answered(app, head, operation(director, message))
+    except (ScriptError, RefusedError, ValueError, RecursionError) as error:
+        return (app.json(head, _json({"error": str(error)}), b"400 Bad Request"),)
+
+
+def _answered(app: App, head: Head, steps: Iterator[Step | Message]) -> Iterator[Step]:
+    for step in steps:
+        yield app.json(head, _json(step)) if isinstance(step, dict) else step
+
+
+def _json(message: Message) -> bytes:
+    return json.dumps(message).encode()
+
+
+def _open(director: Director, message: Message) -> Iterator[Step | Message]:
+    key, script = _key(message), rules.read(message.get("script", {}))
+    return iter(({"ok": True, "seed": director.open(key, script).seed},))
+
+
+def _add(director: Director, message: Message) -> Iterator[Step | Message]:
+    session, rule = _session(director, message), rules.read_rule(message.get("rule"))
+    return iter(({"ok": True, "id": session.add(rule)},))
+
+
+def _remove(director: Director, message: Message) -> Iterator[Step | Message]:
+    session, ident = _session(director, message), message.get("id")
+    if not isinstance(ident, int) or not session.remove(ident):
+        raise RefusedError(f"there is no rule {ident!r} to remove")
+    return iter(({"ok": True},))
+
+
+def _configure(director: Director, message: Message) -> Iterator[Step | Message]:
+    session, document = _session(director, message), message.get("script")
+    script = rules.read(document)
+    assert isinstance(document, dict)
+    session.configure(script, set(document))
+    return iter(({"ok": True},))
+
+
+def _journal(director: Director, message: Message) -> Iterator[Step | Message]:
+    session, after = _session(director, message), _number(message, "after", 0)
+    return _told(director, session, after)
+
+
+def _told(director: Director, session: Session, after: float) -> Iterator[Step | Message]:
+    # Sockets that are ready together are served in any order: the others first, so that a client
+    # that has left by now is seen to have left.
+    yield Pause(0)
+    yield _state(director, session, after)
+
+
+def _wait(director: Director, message: Message) -> Iterator[Step | Message]:
+    session, after = _session(director, message), _number(message, "after", 0)
+    when = rules.read_when(message.get("when", {}))
+    count, seconds = _number(message, "count", 1), _number(message, "seconds", 5.0)
+    is_finished = message.get("finished", True) is not False
+    return _waited(director, session, when, after, count, min(seconds, LONGEST_WAIT), is_finished)
+
+
+def _waited(
+    director: Director,
+    session: Session,
+    when: When,
+    after: float,
+    count: float,
+    seconds: float,
+    is_finished: bool,
+) -> Iterator[Step | Message]:
+    deadline = time.monotonic() + seconds
+    yield Pause(0)
+    while True:
+        found = sum(
+            record.id > after
+            and not (is_finished and record.ended is None)
+            and not differences(when, record.request)
+            for record in session.journal.records
+        )
+        left = deadline - time.monotonic()
+        if found >= count or left <= 0:
+            yield {**_state(director, session, after), "timed_out": found < count}
+            return
+        yield Wait(session.journal.subscribe, left)
+
+
+def _close(director: Director, message: Message) -> Iterator[Step | Message]:
+    director.close(_key(message))
+    return iter(({"ok": True},))
+
+
+def _refuse(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+    seconds = _number(message, "seconds", LONGEST_WAIT)
+    return iter((Refuse(seconds), {"ok": True}))
+
+
+def _accept(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+    return iter((Refuse(0), {"ok": True}))
+
+
+_OPERATIONS: dict[str, Callable[[Director, Message], Iterator[Step | Message]]] = {
+    "open": _open,
+    "add": _add,
+    "remove": _remove,
+    "configure": _configure,
+    "journal": _journal,
+    "wait": _wait,
+    "close": _close,
+    "refuse": _refuse,
+    "accept": _accept,
+}
+
+
+def _state(director: Director, session: Session, after: float) -> Message:
+    return {
+        "records": [record.document() for record in session.journal.records if record.id > after],
+        "dropped": session.journal.dropped,
+        "stray": list(director.strays),
+        "stray_count": director.stray_count,
+        "rules": [state.document() for state in session.rules],
+        "seed": session.seed,
+        "is_random": session.is_random,
+    }
+
+
+def _key(message: Message) -> str:
+    key = message.get("session")
+    if not isinstance(key, str) or "/" in key or not key.isascii():
+        raise RefusedError("session is a string without a slash")
+    return key
+
+
+def _session(director: Director, message: Message) -> Session:
+    key = _key(message)
+    session = director.sessions.get(key)
+    if session is None:
+        raise RefusedError("there is no such session: open it first")
+    return session
+
+
+def _number(message: Message, name: str, default: float) -> float:
+    value = message.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        raise RefusedError(f"{name} is a number of at least 0")
+    return value

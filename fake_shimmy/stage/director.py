@@ -1,0 +1,178 @@
+"""Who may script what: sessions, the keys that tell them apart, and the control route.
+
+Strategy: every request belongs to the session of its API key; a path that begins with ``/~KEY/``
+says the key for code that cannot. What has no session of its own belongs to the anonymous one.
+Without a token there is no control route; with a wrong one there is none either.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fake_shimmy.script.matching import Request
+from fake_shimmy.script.rules import ENDPOINTS, Script
+from fake_shimmy.stage.exchange import Exchange
+from fake_shimmy.stage.session import Session
+from fake_shimmy.wire.head import Head
+from fake_shimmy.wire.steps import Hang, Upgrade
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from fake_shimmy.api.app import App
+    from fake_shimmy.api.routes import BodyHandler
+    from fake_shimmy.stage.journal import Record
+    from fake_shimmy.stage.life import Lifetime
+    from fake_shimmy.wire.steps import Steps
+
+    class Client(Protocol):
+        """A connection, as far as a script may know it."""
+
+        number: int
+        closed: bool
+        left: Callable[[], None] | None
+
+        def is_local(self) -> bool: ...
+
+
+CONTROL_PATH = b"/fake-shimmy/control"
+TOKEN_HEADER = b"x-fake-shimmy-control"
+ANONYMOUS = ""
+MAX_SESSIONS = 1024
+"""Sessions at once; the oldest is dropped for the next."""
+
+STRAYS = 20
+"""How many requests without a session of their own are remembered."""
+
+_PATHS = frozenset(ENDPOINTS.values())
+
+
+class Director:
+    """The sessions of one server. ``token`` is what control requests must know; nothing means
+    that there are none."""
+
+    def __init__(self, base: Script, token: str | None, lifetime: Lifetime | None) -> None:
+        self.base = base
+        self.sessions = {ANONYMOUS: Session(base, base)}
+        self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
+        self.stray_count = 0
+        self._token = None if token is None else token.encode()
+        self._lifetime = lifetime
+
+    def respond(
+        self,
+        app: App,
+        head: Head,
+        client: Client,
+        route: Callable[[App, Head], tuple[Steps | None, BodyHandler | None]],
+    ) -> tuple[Steps | None, BodyHandler | None]:
+        """The answer to ``head``, or what answers its body."""
+        if head.path == CONTROL_PATH and self._may_control(head, client):
+            from fake_shimmy.stage import control
+
+            return None, lambda app, head, body: control.respond(self, app, head, body)
+        if head.path == b"/health" and self._lifetime is not None:
+            ill = self._ill(app, head, self._lifetime.health())
+            if ill is not None:
+                return ill, None
+        session, head = self._session_of(head)
+        exchange = Exchange(self, session, head, client)
+        view = app.seen_by(exchange)
+        steps, handler = route(view, head)
+        if handler is not None:
+            read = handler
+            return None, lambda _app, _head, body: view.handle(read, head, body)
+        assert steps is not None
+        if isinstance(steps, tuple) and isinstance(steps[-1], Upgrade):
+            # What counts is the message that will come.
+            return steps, None
+        return exchange.observed(steps), None
+
+    def open(self, key: str, script: Script) -> Session:
+        """A fresh session for ``key``."""
+        session = self.sessions[key] = Session(self.base, script)
+        while len(self.sessions) > MAX_SESSIONS:
+            oldest = next(name for name in self.sessions if name != ANONYMOUS)
+            del self.sessions[oldest]
+        return session
+
+    def close(self, key: str) -> None:
+        """Forget a session; the anonymous one begins anew."""
+        if key == ANONYMOUS:
+            self.open(key, self.base)
+        else:
+            self.sessions.pop(key, None)
+
+    def request(self, head: Head, body: bytes) -> Request:
+        """The facts of a request."""
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+        ]
+        return Request(head.method.decode("latin-1"), head.path.decode("latin-1"), headers, body)
+
+    def is_generation(self, request: Request) -> bool:
+        """Whether a request asks a model."""
+        return request.path in _PATHS
+
+    def answered(self, record: Record) -> None:
+        """An answer is over."""
+        if self._lifetime is not None:
+            self._lifetime.answered(record.request.path)
+
+    def _ill(self, app: App, head: Head, health: str) -> Steps | None:
+        if health == "ok":
+            return None
+        if health == "silent":
+            return (Hang(),)
+        if health == "garbage":
+            return (app.text(head, b"200 OK", b"\xff\x00 this is no health"),)
+        return (app.answer(head, b"503 Service Unavailable\r\n", b""),)
+
+    def _may_control(self, head: Head, client: Client) -> bool:
+        if self._token is None or head.method != b"POST":
+            return False
+        import hmac
+
+        given = head.header(TOKEN_HEADER) or b""
+        return hmac.compare_digest(given, self._token) and client.is_local()
+
+    def _session_of(self, head: Head) -> tuple[Session, Head]:
+        if head.path.startswith(b"/~"):
+            name, slash, rest = head.path[2:].partition(b"/")
+            session = self.sessions.get(name.decode("latin-1")) if name and slash else None
+            if session is not None:
+                return session, _with_path(head, b"/" + rest)
+        key = _key_of(head)
+        session = self.sessions.get(key) if key else None
+        if session is None:
+            session = self.sessions[ANONYMOUS]
+            if len(self.sessions) > 1 and head.path != b"/health":
+                self.stray_count += 1
+                method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
+                self.strays.append({"method": method, "path": path, "key": key})
+        return session, head
+
+
+def open_director(token: str | None, script: Script | None, lifetime: Lifetime | None) -> Director:
+    """The director of a server that has a script, a control token, or both."""
+    return Director(Script() if script is None else script, token or None, lifetime)
+
+
+def _key_of(head: Head) -> str:
+    value = head.header(b"authorization")
+    if value is not None:
+        scheme, _, key = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return key.strip().decode("latin-1")
+    return (head.header(b"x-api-key") or b"").decode("latin-1")
+
+
+def _with_path(head: Head, path: bytes) -> Head:
+    # Heads are shared between requests that are alike.
+    other = Head(head.method, path, head.is_1_0)
+    for name in Head.__slots__:
+        if name != "path":
+            setattr(other, name, getattr(head, name))
+    return other

@@ -1,0 +1,201 @@
+"""One request on its way through a script: what it gets, when, and what goes wrong with it.
+
+Strategy: the application makes the answer as for any request, with an engine that says what was
+scripted; the steps then pass through here, where they are timed, counted, damaged and recorded.
+What has no script passes with a note at its end, and nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from fake_shimmy.stage import damage
+from fake_shimmy.stage.journal import Record
+from fake_shimmy.stage.player import Player, status_of
+from fake_shimmy.stage.replies import StagedEngine
+from fake_shimmy.wire import answers
+from fake_shimmy.wire.steps import Cut, Pause, Sent, Work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fake_shimmy.api.app import App
+    from fake_shimmy.api.routes import BodyHandler
+    from fake_shimmy.models.engine import Engine
+    from fake_shimmy.script.matching import Request
+    from fake_shimmy.script.rules import Answer, Failure
+    from fake_shimmy.stage.director import Client, Director
+    from fake_shimmy.stage.session import Session
+    from fake_shimmy.wire.head import Head
+    from fake_shimmy.wire.steps import Step, Steps
+
+WEBSOCKET = "/ws/generate"
+
+
+class Exchange:
+    """A request of ``session`` and the answer that its script gives."""
+
+    def __init__(self, director: Director, session: Session, head: Head, client: Client) -> None:
+        self.session = session
+        self.head = head
+        self.is_timed = False
+        """The script says when tokens are sent, and not the model."""
+        self.reply: str | list[str] | None = None
+        self.failure: str | Failure | None = None
+        self.total = 0
+        """Tokens of an answer that is sent whole."""
+        self.record: Record | None = None
+        self._director = director
+        self._client = client
+        self._answer: Answer | None = None
+        self._use = ""
+        self._loaded_at = 0.0
+        self._generates = False
+
+    def engine(self, engine: Engine) -> Engine:
+        """``engine`` as this request finds it."""
+        return StagedEngine(engine, self)
+
+    def loads(self, model: str) -> None:
+        """``model`` is about to answer."""
+        self._generates = True
+        self._loaded_at = self.session.load_until(model)
+
+    def answer(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
+        """The steps that answer ``body``, as scripted."""
+        request = self._director.request(head, body)
+        record = self._begin(request)
+        choice = self.session.choose(request)
+        if choice is None:
+            if self.session.strict and self._director.is_generation(request):
+                return self.observed(self._refused(app, request))
+            return self.observed(handler(app, head, body))
+        record.rule, record.rule_name = choice.state.id, choice.state.name
+        record.answer = choice.index
+        self._answer = choice.answer
+        self._use = f"{choice.state.id}:{choice.number}"
+        self.reply, self.failure = choice.answer.reply, choice.answer.fail
+        if self.failure is None:
+            return self.observed(handler(app, head, body))
+        return self.observed(self._failed(app, handler, head, body))
+
+    def observed(self, steps: Steps) -> Steps:
+        """``steps``, timed, damaged and recorded on their way."""
+        latency = self.session.latency
+        if self._answer is not None and self._answer.latency is not None:
+            latency = self._answer.latency
+        self.is_timed = bool(latency.first_token or latency.per_token or latency.jitter)
+        record = self._begin(self._director.request(self.head, b""))
+        self._client.left = self._left
+        if isinstance(steps, tuple):
+            first = steps[0] if steps else b""
+            if isinstance(first, Work):
+                work = first.work
+                return (Work(lambda: self.observed(work())),)
+            is_plain = self._answer is None and not self.is_timed and not self._loaded_at
+            if is_plain and not self.session.serialise and isinstance(first, bytes):
+                record.status = status_of(first)
+                record.tokens, record.bytes = self.total, len(first)
+                return (*steps, Sent(self._complete))
+        faults = [] if self._answer is None else self._answer.faults
+        return Player(self, record, latency, faults, self._use).play(steps)
+
+    def turn(self) -> Iterator[Step]:
+        """The steps until this request's model may answer."""
+        wait = self._loaded_at - time.monotonic()
+        if wait > 0:
+            yield Pause(wait)
+        if self.session.serialise and self._generates:
+            yield from self.session.take_turn(self)
+
+    def end(self, how: str) -> None:
+        """The answer is over."""
+        record = self.record
+        if record is None or record.ended is not None:
+            return
+        self._client.left = None
+        record.end(how)
+        self.session.end_turn(self)
+        self.session.journal.changed()
+        self._director.answered(record)
+
+    @property
+    def speaks_http(self) -> bool:
+        """Whether the answer is one of HTTP, and not of a WebSocket."""
+        return self.head.path.decode("latin-1") != WEBSOCKET
+
+    def framing(self, is_whole: bool) -> str:
+        """How the pieces of its answer are framed; see :mod:`damage`."""
+        if not self.speaks_http:
+            return damage.FRAMES
+        if is_whole:
+            return damage.BODY
+        return damage.LINES if self.head.is_1_0 else damage.CHUNKS
+
+    def _begin(self, request: Request) -> Record:
+        if self.record is None:
+            self.record = Record(request, self._client.number)
+            self.session.record(self.record)
+        return self.record
+
+    def _left(self) -> None:
+        self.end("client_left")
+
+    def _complete(self) -> None:
+        self.end("complete")
+
+    def _refused(self, app: App, request: Request) -> Steps:
+        record = self._begin(request)
+        record.unmatched = True
+        record.nearest = self.session.nearest(request)
+        text = f"no rule of the script matches this request; nearest: {record.nearest}"
+        error = {"code": "no_rule_matches", "message": text, "type": "invalid_request_error"}
+        body = json.dumps({"error": error}, ensure_ascii=False).encode()
+        if self.speaks_http:
+            return (app.json(self.head, body, b"400 Bad Request"),)
+        from fake_shimmy.wire.websocket import text_frame
+
+        return (text_frame(json.dumps({"error": text}, ensure_ascii=False)),)
+
+    def _failed(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
+        failure = self.failure
+        if isinstance(failure, str):
+            if failure == "unprocessable":
+                return handler(app, head, b"{}")
+            if failure == "bad_json":
+                return handler(app, head, b"{")
+            if failure == "model_not_found":
+                app.registry = app.registry.without_models()
+            if failure not in ("too_large", "unsupported_media_type"):
+                return handler(app, head, body)
+            if self.speaks_http:
+                is_large = failure == "too_large"
+                return app.too_large(head) if is_large else app.no_json(head)
+        if failure is None or isinstance(failure, str) or not self.speaks_http:
+            # The WebSocket has had its status: all that is left to refuse is to go on.
+            return (Cut(),)
+        return (_whole(app, head, failure),)
+
+
+def _whole(app: App, head: Head, failure: Failure) -> bytes:
+    body = failure.body
+    raw = body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
+    headers = {name.lower(): value for name, value in failure.headers.items()}
+    if raw:
+        kind = "text/plain; charset=utf-8" if isinstance(body, str) else "application/json"
+        headers = {"content-type": kind, **headers}
+    lines = [f"{failure.status} {_reason(failure.status)}".rstrip(" ")]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    status = "\r\n".join([*lines, ""]).encode("latin-1")
+    return answers.answer(head, status, raw, app.date())
+
+
+def _reason(status: int) -> str:
+    from http import HTTPStatus
+
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "<none>"

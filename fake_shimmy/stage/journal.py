@@ -1,0 +1,140 @@
+"""What was asked and what became of it, in bounded memory.
+
+Strategy: a record is filled while its answer is played, and told in JSON when somebody asks. Who
+waits for a record is called whenever one begins or ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from fake_shimmy.script.matching import Request
+
+MAX_RECORDS = 1000
+"""Records of one journal; older ones are dropped."""
+
+MAX_BYTES = 4 * 1024 * 1024
+"""Bytes of bodies in one journal; older records are dropped."""
+
+MAX_TIMES = 4096
+"""Tokens of one answer whose times are kept."""
+
+
+class Record:
+    """One request and its answer. Times are in seconds."""
+
+    __slots__ = (
+        "answer",
+        "begun",
+        "bytes",
+        "connection",
+        "duration",
+        "ended",
+        "faults",
+        "id",
+        "measured",
+        "nearest",
+        "request",
+        "rule",
+        "rule_name",
+        "schedule",
+        "status",
+        "time",
+        "tokens",
+        "unmatched",
+    )
+
+    def __init__(self, request: Request, connection: int) -> None:
+        self.id = 0
+        self.request = request
+        self.connection = connection
+        self.time = time.time()
+        self.begun = time.monotonic()
+        """When the request was complete."""
+        self.rule: int | None = None
+        self.rule_name: str | None = None
+        self.answer: int | None = None
+        self.unmatched = False
+        self.nearest: str | None = None
+        self.status: int | None = None
+        self.tokens = 0
+        self.bytes = 0
+        self.schedule: list[float] = []
+        self.measured: list[float] = []
+        self.duration: float | None = None
+        self.ended: str | None = None
+        """``complete``, ``client_left``, ``cut``; nothing while the answer is on its way."""
+        self.faults: list[str] = []
+
+    def end(self, how: str) -> None:
+        """The answer is over; only the first end counts."""
+        if self.ended is None:
+            self.ended = how
+            self.duration = time.monotonic() - self.begun
+
+    def document(self) -> dict[str, Any]:
+        """The record as plain values."""
+        request = self.request
+        return {
+            "id": self.id,
+            "time": self.time,
+            "started": self.begun,
+            "method": request.method,
+            "path": request.path,
+            "headers": request.headers,
+            "body": request.body.decode("utf-8", "surrogateescape"),
+            "connection": self.connection,
+            "rule": self.rule,
+            "rule_name": self.rule_name,
+            "answer": self.answer,
+            "unmatched": self.unmatched,
+            "nearest": self.nearest,
+            "status": self.status,
+            "tokens": self.tokens,
+            "bytes": self.bytes,
+            "schedule": self.schedule,
+            "measured": self.measured,
+            "duration": self.duration,
+            "ended": self.ended,
+            "faults": self.faults,
+        }
+
+
+class Journal:
+    """The records of one session, newest last."""
+
+    def __init__(self) -> None:
+        self.records: deque[Record] = deque()
+        self.dropped = 0
+        self._count = 0
+        self._bytes = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def add(self, record: Record) -> None:
+        """Take up ``record``, and drop old ones where there is no room."""
+        self._count += 1
+        record.id = self._count
+        self.records.append(record)
+        self._bytes += len(record.request.body)
+        while len(self.records) > MAX_RECORDS or (
+            self._bytes > MAX_BYTES and len(self.records) > 1
+        ):
+            self._bytes -= len(self.records.popleft().request.body)
+            self.dropped += 1
+        self.changed()
+
+    def changed(self) -> None:
+        """Call those who wait."""
+        listeners, self._listeners = self._listeners, []
+        for call in listeners:
+            call()
+
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once, at the next change."""
+        self._listeners.append(call)

@@ -1,0 +1,84 @@
+"""The model layer of a script: engines and models that say what was scripted.
+
+Strategy: a real engine is asked first, so what would not load does not load; around what it gives
+is put a model that says the scripted reply, or what the model says anyway, and marks the tokens
+for those who time and count them.
+"""
+
+from __future__ import annotations
+
+from fake_shimmy.models import reply
+from fake_shimmy.models.engine import Engine, GenerationError, LoadedModel, LoadError
+from fake_shimmy.wire.steps import END, TOKEN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fake_shimmy.models.registry import ModelSpec
+    from fake_shimmy.stage.exchange import Exchange
+    from fake_shimmy.wire.steps import Step
+
+
+class StagedEngine(Engine):
+    """``engine`` as the script of one exchange wants it."""
+
+    def __init__(self, engine: Engine, exchange: Exchange) -> None:
+        self._engine = engine
+        self._exchange = exchange
+
+    def load(self, spec: ModelSpec) -> LoadedModel:
+        if self._exchange.failure == "load_failed":
+            raise LoadError("scripted failure")
+        model = self._engine.load(spec)
+        self._exchange.loads(spec.name)
+        return _StagedModel(model, self._exchange)
+
+
+class _StagedModel(LoadedModel):
+    def __init__(self, model: LoadedModel, exchange: Exchange) -> None:
+        self._model = model
+        self._exchange = exchange
+
+    def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
+        exchange = self._exchange
+        self._fail_if_told()
+        tokens = self._scripted(max_tokens)
+        if tokens is None:
+            text = self._model.generate(prompt, max_tokens, user_text)
+            exchange.total = sum(1 for _ in self._model.tokens(text))
+            return text
+        exchange.total = len(tokens)
+        return "".join(tokens)
+
+    def tokens(self, text: str) -> list[str]:
+        return list(self._model.tokens(text))
+
+    def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
+        self._fail_if_told()
+        scripted = self._scripted(max_tokens)
+        if scripted is None:
+            is_timed = self._exchange.is_timed
+            for piece in self._model.stream(prompt, max_tokens, user_text):
+                if isinstance(piece, str):
+                    yield TOKEN
+                    yield piece
+                elif not is_timed:
+                    yield piece
+        else:
+            for token in scripted:
+                yield TOKEN
+                yield token
+        yield END
+
+    def _fail_if_told(self) -> None:
+        if self._exchange.failure == "generation_failed":
+            raise GenerationError("scripted failure")
+
+    def _scripted(self, max_tokens: int) -> list[str] | None:
+        scripted = self._exchange.reply
+        if scripted is None:
+            return None
+        if isinstance(scripted, str):
+            scripted = reply.tokenize(scripted) if scripted else []
+        return scripted[:max_tokens]

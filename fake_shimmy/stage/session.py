@@ -1,0 +1,211 @@
+"""What one test process has scripted, and what it has been asked.
+
+Strategy: a session has its own copy of the base script's counters, so no session sees another.
+Chance and jitter grow from the seed, the rule and the count of uses, so they do not depend on the
+order in which concurrent requests are played.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+from fake_shimmy.script.matching import differences
+from fake_shimmy.stage.journal import Journal
+from fake_shimmy.wire.steps import Wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+    from typing import Any
+
+    from fake_shimmy.script.matching import Request
+    from fake_shimmy.script.rules import Answer, Latency, Rule, Script
+    from fake_shimmy.stage.journal import Record
+    from fake_shimmy.wire.steps import Step
+
+
+class RuleState:
+    """A rule and how far it is used up."""
+
+    __slots__ = ("asked", "first_used", "id", "rule", "used")
+
+    def __init__(self, rule: Rule, ident: int) -> None:
+        self.rule = rule
+        self.id = ident
+        self.used = 0
+        self.asked = 0
+        """How often chance was asked."""
+        self.first_used: float | None = None
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+        return self.rule.name or f"rule {self.id}"
+
+    @property
+    def left(self) -> int | None:
+        """How many more requests it answers; nothing where there is no limit."""
+        return None if self.rule.times is None else self.rule.times - self.used
+
+    def is_over(self, now: float) -> bool:
+        """Whether it answers nothing any more."""
+        seconds = self.rule.seconds
+        return self.left == 0 or (
+            seconds is not None and self.first_used is not None and now > self.first_used + seconds
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The state as plain values."""
+        return {"id": self.id, "name": self.name, "used": self.used, "left": self.left}
+
+
+class Choice:
+    """The answer that a request gets: the ``number``-th use of a rule."""
+
+    __slots__ = ("answer", "index", "number", "state")
+
+    def __init__(self, state: RuleState, answer: Answer, index: int) -> None:
+        self.state = state
+        self.answer = answer
+        self.index = index
+        self.number = state.used
+
+
+class Session:
+    """The script, the counters and the journal of one key."""
+
+    def __init__(self, base: Script, script: Script) -> None:
+        from _thread import allocate_lock
+
+        own = script is not base
+        self.seed = _first(script.seed, base.seed)
+        if self.seed is None:
+            self.seed = int.from_bytes(os.urandom(4))
+        self.is_random = False
+        """Whether the seed has mattered."""
+        self.strict = script.strict or base.strict
+        self.latency: Latency = script.latency if _is_timed(script.latency) else base.latency
+        self.load_time = script.load_time or base.load_time
+        self.serialise = script.serialise or base.serialise
+        self.journal = Journal()
+        # Long bodies are looked into aside, by another thread.
+        self._lock = allocate_lock()
+        self._next_id = 1
+        self._rules: list[RuleState] = []
+        self._base_rules: list[RuleState] = []
+        self._loaded: dict[str, float] = {}
+        self._generating: object | None = None
+        self._queue: deque[Callable[[], None]] = deque()
+        for rule in script.rules if own else ():
+            self.add(rule)
+        self._base_rules = [RuleState(rule, self._new_id()) for rule in base.rules]
+
+    @property
+    def rules(self) -> list[RuleState]:
+        """In the order in which they are asked."""
+        return self._rules + self._base_rules
+
+    def add(self, rule: Rule) -> int:
+        """Ask ``rule`` after the session's others; returns its number."""
+        state = RuleState(rule, self._new_id())
+        self._rules.append(state)
+        return state.id
+
+    def remove(self, ident: int) -> bool:
+        """Ask a rule no more; whether there was one."""
+        kept = [state for state in self._rules if state.id != ident]
+        is_found = len(kept) < len(self._rules)
+        self._rules = kept
+        return is_found
+
+    def configure(self, script: Script, given: set[str]) -> None:
+        """Take over the members of ``script`` that were ``given``."""
+        for name in given & {"strict", "latency", "load_time", "serialise"}:
+            setattr(self, name, getattr(script, name))
+
+    def choose(self, request: Request) -> Choice | None:
+        """The answer for ``request``, which is thereby used."""
+        with self._lock:
+            now = time.monotonic()
+            for state in self.rules:
+                if state.is_over(now) or differences(state.rule.when, request):
+                    continue
+                if not self._happens(state):
+                    continue
+                answers = state.rule.answers
+                index = state.used % len(answers)
+                state.used += 1
+                if state.first_used is None:
+                    state.first_used = now
+                return Choice(state, answers[index], index)
+        return None
+
+    def nearest(self, request: Request) -> str:
+        """The rule that ``request`` misses by least, and by what, in words."""
+        best: tuple[int, str] | None = None
+        now = time.monotonic()
+        for state in self.rules:
+            found = differences(state.rule.when, request)
+            if not found:
+                reason = "is used up" if state.is_over(now) else "did not happen by chance"
+                told = (0, f"{state.name} matches, but {reason}")
+            else:
+                told = (len(found), f"{state.name}: {'; '.join(map(str, found))}")
+            if best is None or told[0] < best[0]:
+                best = told
+        return best[1] if best else "there is no rule"
+
+    def record(self, record: Record) -> None:
+        """Take up ``record`` in the journal."""
+        with self._lock:
+            self.journal.add(record)
+
+    def random(self, *what: object) -> Random:
+        """Chance for one purpose, the same whenever the seed is."""
+        from random import Random
+
+        self.is_random = True
+        return Random(":".join(map(str, (self.seed, *what))))
+
+    def load_until(self, model: str) -> float:
+        """When ``model`` is loaded, of the monotonic clock; its first request begins the load."""
+        if not self.load_time:
+            return 0.0
+        return self._loaded.setdefault(model, time.monotonic() + self.load_time)
+
+    def take_turn(self, who: object) -> Iterator[Step]:
+        """The steps until ``who`` may generate."""
+        while self._generating is not None and self._generating is not who:
+            yield Wait(self._queue.append)
+        self._generating = who
+
+    def end_turn(self, who: object) -> None:
+        """``who`` generates no more."""
+        if self._generating is who:
+            self._generating = None
+            # All of them: the first to come may have left. They queue again in the same order.
+            queue, self._queue = self._queue, deque()
+            for call in queue:
+                call()
+
+    def _happens(self, state: RuleState) -> bool:
+        chance = state.rule.chance
+        if chance >= 1:
+            return True
+        state.asked += 1
+        return self.random("chance", state.id, state.asked).random() < chance
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+
+def _is_timed(latency: Latency) -> bool:
+    return bool(latency.first_token or latency.per_token or latency.jitter)
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
