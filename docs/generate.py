@@ -1,4 +1,4 @@
-"""Write the generated parts of reference.md: settings, fixtures, error codes, process defaults.
+"""Write what is generated: tables of reference.md and scripts.md, and the JSON Schema of scripts.
 
 python docs/generate.py
 """
@@ -6,14 +6,18 @@ python docs/generate.py
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import itertools
+import json
 import re
 from pathlib import Path
 
+from fake_shimmy.script import rules
 from pytest_shimmy import defaults, errors, fixtures, table
 
-PAGE = Path(__file__).with_name("reference.md")
+PAGES = [Path(__file__).with_name(name) for name in ("reference.md", "scripts.md")]
+SCHEMA = Path(rules.__file__).with_name("script.schema.json")
 
 
 def settings_table() -> str:
@@ -73,11 +77,25 @@ def defaults_table() -> str:
     return "\n".join(rows)
 
 
+def members_table(node: type[rules.Node]) -> str:
+    rows = ["| member | meaning |", "|---|---|"]
+    rows += [f"| `{name}` | {field.help} |" for name, field in node.FIELDS.items()]
+    return "\n".join(rows)
+
+
+def schema() -> str:
+    return json.dumps(rules.schema(), indent=2) + "\n"
+
+
+NODES = (rules.Script, rules.Rule, rules.Answer, rules.When, rules.Matcher, rules.Latency)
+NODES += (rules.Failure, rules.Fault, rules.Position, rules.Life, rules.Exit, rules.Refusal)
+
 PARTS = {
     "settings": settings_table,
     "fixtures": fixtures_table,
     "errors": errors_table,
     "defaults": defaults_table,
+    **{node.__name__: functools.partial(members_table, node) for node in NODES},
 }
 
 
@@ -91,4 +109,6 @@ def generate(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(generate(PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(generate(page.read_text()))
+    SCHEMA.write_text(schema())

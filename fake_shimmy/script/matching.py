@@ -7,6 +7,7 @@ failure texts come for free. A :class:`Request` works its facts out when they ar
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +42,8 @@ class Request:
         if not self._is_read:
             self._is_read = True
             if self.body and len(self.body) <= LARGEST_BODY:
-                try:
+                with suppress(ValueError, RecursionError):
                     self._document = json.loads(self.body)
-                except (ValueError, RecursionError):
-                    pass
         return self._document
 
     @property

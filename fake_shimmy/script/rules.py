@@ -83,7 +83,8 @@ after the last token, before what closes the answer."""
 
 INSIDES = ("character", "json", "newlines", "event")
 """Where in an event a position can be: after the first byte of its first character that has
-several, in the middle of its payload, between its two last line ends, in the middle of its bytes."""
+several, in the middle of its payload, between its last two line ends, in the middle of its bytes.
+"""
 
 
 class Matcher(Node):
@@ -245,7 +246,7 @@ class Fault(Node):
 def _signal(name: str) -> str:
     import signal
 
-    if not name.startswith("SIG") or not hasattr(signal, name):
+    if name not in signal.Signals.__members__:
         raise ValueError(f"{shapes.show(name)} is not the name of a signal, such as SIGKILL")
     return name
 

@@ -38,6 +38,9 @@ def show_path(path: Path) -> str:
 class Shape:
     """What a value may be."""
 
+    name = "a value"
+    """What an error calls it."""
+
     def read(self, value: object, path: Path) -> Any:
         """The value, checked; raises :class:`ScriptError`."""
         raise NotImplementedError
@@ -46,13 +49,19 @@ class Shape:
         """The same as JSON Schema."""
         raise NotImplementedError
 
+    def refused(self, value: object, path: Path) -> ScriptError:
+        """The error about a value that is not of this shape."""
+        return ScriptError(path, f"{show(value)} is not {self.name}")
+
 
 class Text(Shape):
     """A string."""
 
+    name = "a string"
+
     def read(self, value: object, path: Path) -> str:
         if not isinstance(value, str):
-            raise ScriptError(path, f"{show(value)} is not a string")
+            raise self.refused(value, path)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -66,6 +75,8 @@ class Number(Shape):
         self.least = least
         self.most = most
         self.is_float = is_float
+        what = "a number" if is_float else "a whole number"
+        self.name = f"{what} from {least} to {most}"
 
     def read(self, value: object, path: Path) -> Any:
         kinds = (int, float) if self.is_float else (int,)
@@ -75,9 +86,7 @@ class Number(Shape):
             or not isinstance(value, kinds)
             or not self.least <= value <= self.most
         ):
-            what = "a number" if self.is_float else "a whole number"
-            limits = f"from {self.least:g} to {self.most:g}"
-            raise ScriptError(path, f"{show(value)} is not {what} {limits}")
+            raise self.refused(value, path)
         return float(value) if self.is_float else value
 
     def schema(self) -> dict[str, Any]:
@@ -88,9 +97,11 @@ class Number(Shape):
 class Flag(Shape):
     """True or false."""
 
+    name = "true or false"
+
     def read(self, value: object, path: Path) -> bool:
         if not isinstance(value, bool):
-            raise ScriptError(path, f"{show(value)} is not true or false")
+            raise self.refused(value, path)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -102,10 +113,11 @@ class OneOf(Shape):
 
     def __init__(self, words: Iterable[str]) -> None:
         self.words = tuple(words)
+        self.name = f"one of: {', '.join(self.words)}"
 
     def read(self, value: object, path: Path) -> str:
         if not isinstance(value, str) or value not in self.words:
-            raise ScriptError(path, f"{show(value)} is not one of: {', '.join(self.words)}")
+            raise self.refused(value, path)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -115,9 +127,11 @@ class OneOf(Shape):
 class Anything(Shape):
     """Any JSON value."""
 
+    name = "a JSON value"
+
     def read(self, value: object, path: Path) -> Any:
         if not isinstance(value, str | int | float | bool | list | dict | None):
-            raise ScriptError(path, f"{show(value)} is not a JSON value")
+            raise self.refused(value, path)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -127,13 +141,15 @@ class Anything(Shape):
 class Items(Shape):
     """A list of values of one shape."""
 
+    name = "a list"
+
     def __init__(self, item: Shape, least: int = 0) -> None:
         self.item = item
         self.least = least
 
     def read(self, value: object, path: Path) -> list[Any]:
         if not isinstance(value, list | tuple):
-            raise ScriptError(path, f"{show(value)} is not a list")
+            raise self.refused(value, path)
         if len(value) < self.least:
             raise ScriptError(path, f"at least {self.least} expected, {len(value)} given")
         return [self.item.read(each, (*path, index)) for index, each in enumerate(value)]
@@ -146,11 +162,13 @@ class Items(Shape):
 class Table(Shape):
     """An object with names of the user's choice and values of one shape."""
 
+    name = "an object"
+
     def __init__(self, item: Shape) -> None:
         self.item = item
 
     def read(self, value: object, path: Path) -> dict[str, Any]:
-        members = _members(value, path)
+        members = _members(self, value, path)
         return {name: self.item.read(each, (*path, name)) for name, each in members.items()}
 
     def schema(self) -> dict[str, Any]:
@@ -164,9 +182,16 @@ class Either(Shape):
         self.types = types
         self.first = first
         self.second = second
+        self.name = f"{first.name} or {second.name}"
 
     def read(self, value: object, path: Path) -> Any:
-        return (self.first if isinstance(value, self.types) else self.second).read(value, path)
+        if isinstance(value, self.types):
+            return self.first.read(value, path)
+        try:
+            return self.second.read(value, path)
+        except ScriptError as error:
+            is_of_neither = error.reason == self.second.refused(value, path).reason
+            raise (self.refused(value, path) if is_of_neither else error) from None
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [self.first.schema(), self.second.schema()]}
@@ -178,6 +203,7 @@ class Made(Shape):
     def __init__(self, shape: Shape, make: Callable[[Any], Any]) -> None:
         self.shape = shape
         self.make = make
+        self.name = shape.name
 
     def read(self, value: object, path: Path) -> Any:
         checked = self.shape.read(value, path)
@@ -220,13 +246,15 @@ class Node:
 class Nodes(Shape):
     """An object that becomes a node of a class."""
 
+    name = "an object"
+
     def __init__(self, node: Callable[..., Node], fields: Mapping[str, Field]) -> None:
         self.node = node
         self.fields = fields
 
     def read(self, value: object, path: Path) -> Any:
         values: dict[str, object] = {}
-        for name, member in _members(value, path).items():
+        for name, member in _members(self, value, path).items():
             if name not in self.fields:
                 known = ", ".join(self.fields)
                 raise ScriptError((*path, name), f"there is no such member; there are: {known}")
@@ -251,9 +279,9 @@ def of(node: type[Node]) -> Nodes:
     return Nodes(node, node.FIELDS)
 
 
-def _members(value: object, path: Path) -> dict[str, Any]:
+def _members(shape: Shape, value: object, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ScriptError(path, f"{show(value)} is not an object")
+        raise shape.refused(value, path)
     for name in value:
         if not isinstance(name, str):
             raise ScriptError(path, f"{show(name)} is not a name")
