@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import socket
 import subprocess
@@ -42,20 +43,12 @@ def fake_command(bench: Bench, port: int) -> list[str]:
     return [*bundled_fake().command, "serve", "--bind", bind, "--model-path", str(bench.gguf)]
 
 
-def talkative_fake_command(bench: Bench, port: int, token_pause: float = 0.0) -> list[str]:
-    """The fake, with replies as long as their prompts, and a pause after each token.
-
-    Its own default reply is short and comes at once. Everything from the request to the socket
-    is as in `fake_command`.
-    """
-    command = fake_command(bench, port)
-    place = command.index("-c") + 1
-    start, _, call = command[place].partition("; from ")
-    command[place] = (
-        f"{start}; from fake_shimmy.models import engine, reply; reply.ECHOED_WORDS = 10**6; "
-        f"engine.PretendedModel.token_pause = {token_pause}; from {call}"
-    )
-    return command
+def scripted(bench: Bench, tokens: int, per_token: float = 0.0) -> dict[str, str]:
+    """Environment in which the fake answers with so many tokens, `per_token` seconds apart."""
+    path = bench.home / f"script-{tokens}-{per_token:g}.json"
+    words = [f"word{number} " for number in range(tokens)]
+    path.write_text(json.dumps({"latency": {"per_token": per_token}, "rules": [{"reply": words}]}))
+    return {**hermetic(bench), "FAKE_SHIMMY_SCRIPT": str(path)}
 
 
 def real_command(bench: Bench, port: int) -> list[str]:

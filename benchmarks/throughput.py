@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pytest_shimmy.control import Control
+
 from . import load
 from .bench import Bench, running
 from .figures import Figure, Missing, Result, Target, interleave, paired_ratio, percentile
@@ -22,7 +24,7 @@ from .programs import (
     fake_command,
     free_port,
     hermetic,
-    talkative_fake_command,
+    scripted,
 )
 
 TOKENS = 1000
@@ -38,13 +40,16 @@ def measure(bench: Bench) -> Iterator[Result]:
     yield from _streams(bench)
     yield from _pace(bench)
     yield from _end(bench)
+    yield from _reset(bench)
 
 
 @contextlib.contextmanager
-def _serving(bench: Bench, command: Callable[[int], Sequence[str]]) -> Iterator[tuple[int, int]]:
+def _serving(
+    bench: Bench, command: Callable[[int], Sequence[str]], env: dict[str, str] | None = None
+) -> Iterator[tuple[int, int]]:
     """Port and process id of a running server."""
     port = free_port()
-    with running(command(port), hermetic(bench), bench.home) as process:
+    with running(command(port), env or hermetic(bench), bench.home) as process:
         await_health(process, port)
         yield port, process.pid
 
@@ -57,18 +62,21 @@ def _requests(bench: Bench) -> Iterator[Result]:
     request = load.chat_request(bench.gguf.stem, SMALL, stream=False)
     seconds = bench.rounds(10, 5) / 10
     with (
-        _serving(bench, lambda port: fake_command(bench, port)) as fake,
+        _serving(bench, _fake(bench)) as fake,
+        _serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as watched,
         _serving(bench, _reference) as reference,
     ):
         for count, least in ((1, 12_000), (32, 15_000)):
             ours = _Requests("fake", fake, request, count, seconds)
+            noted = _Requests("fake with a journal", watched, request, count, seconds)
             theirs = _Requests("bare asyncio", reference, request, count, seconds)
-            values = interleave(
-                bench.rounds(7, 3), {"ours": ours.measure, "theirs": theirs.measure}
-            )
+            subjects = {"ours": ours.measure, "noted": noted.measure, "theirs": theirs.measure}
+            values = interleave(bench.rounds(7, 3), subjects)
             ratio = paired_ratio(values["ours"], values["theirs"])
             target = Target(least, at_least=True)
             yield Figure(ours.name, "/s", values["ours"], ratio, "asyncio", target, ours.note)
+            ratio = paired_ratio(values["noted"], values["ours"])
+            yield Figure(noted.name, "/s", values["noted"], ratio, "the fake alone")
             yield Figure(theirs.name, "/s", values["theirs"], note=theirs.note)
             if ours.cpu and theirs.cpu:
                 ratio = paired_ratio(ours.cpu, theirs.cpu)
@@ -116,7 +124,7 @@ def _busy(share: float) -> str:
 def _streams(bench: Bench) -> Iterator[Result]:
     request = _long_request(bench, TOKENS)
     with (
-        _serving(bench, lambda port: talkative_fake_command(bench, port)) as (fake, _),
+        _serving(bench, _fake(bench), scripted(bench, TOKENS)) as (fake, _),
         _serving(bench, _reference) as (reference, _),
     ):
         with load.connect(fake) as peer:
@@ -193,7 +201,7 @@ def _pace(bench: Bench) -> Iterator[Result]:
         return percentile((abs(gap - 1000 * PAUSE) for gap in found.gaps), 0.99)
 
     with (
-        _serving(bench, _paced(bench)) as fake,
+        _serving(bench, _fake(bench), scripted(bench, 100, PAUSE)) as fake,
         _serving(bench, lambda port: _reference(port, PAUSE)) as reference,
     ):
         values = interleave(
@@ -208,8 +216,8 @@ def _pace(bench: Bench) -> Iterator[Result]:
             yield Figure(f"bare asyncio: {what}", "ms", values[name], note=note)
 
 
-def _paced(bench: Bench) -> Callable[[int], Sequence[str]]:
-    return lambda port: talkative_fake_command(bench, port, PAUSE)
+def _fake(bench: Bench) -> Callable[[int], Sequence[str]]:
+    return lambda port: fake_command(bench, port)
 
 
 def _end(bench: Bench) -> Iterator[Result]:
@@ -223,9 +231,9 @@ def _end(bench: Bench) -> Iterator[Result]:
 
 
 def _sigterm(bench: Bench, request: bytes, streams: int) -> float:
-    port = free_port()
+    port, env = free_port(), scripted(bench, TOKENS, PAUSE)
     with (
-        running(_paced(bench)(port), hermetic(bench), bench.home) as process,
+        running(fake_command(bench, port), env, bench.home) as process,
         contextlib.ExitStack() as stack,
     ):
         await_health(process, port)
@@ -236,6 +244,21 @@ def _sigterm(bench: Bench, request: bytes, streams: int) -> float:
         process.terminate()
         process.wait()
         return 1000 * (time.perf_counter() - began)
+
+
+def _reset(bench: Bench) -> Iterator[Result]:
+    """What `shimmy_fake` does before each test."""
+    with _serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as at:
+        control = Control(f"http://127.0.0.1:{at[0]}", "-")
+
+        def reset() -> float:
+            began = time.perf_counter()
+            control.ask("open", session="key", script={})
+            return 1000 * (time.perf_counter() - began)
+
+        values = interleave(bench.rounds(200, 50), {"reset": reset}, 3)["reset"]
+        yield Figure("fake: a script's reset", "ms", values, target=Target(2))
+        control.close()
 
 
 def _long_request(bench: Bench, tokens: int) -> bytes:

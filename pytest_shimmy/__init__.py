@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .defaults import ShimmyProcessDefaults
     from .errors import ShimmyError, ShimmyErrorCode
+    from .fake import FakeShimmy
     from .manager import ShimmyProcessManager
     from .options import ShimmyProcessOptions
     from .server import ShimmyServer
     from .settings import Settings
+    from .streams import limited
 
 _HOMES = {
+    "FakeShimmy": "fake",
     "Settings": "settings",
     "ShimmyError": "errors",
     "ShimmyErrorCode": "errors",
@@ -24,9 +27,11 @@ _HOMES = {
     "ShimmyProcessManager": "manager",
     "ShimmyProcessOptions": "options",
     "ShimmyServer": "server",
+    "limited": "streams",
 }
 
 __all__ = [
+    "FakeShimmy",
     "Settings",
     "ShimmyError",
     "ShimmyErrorCode",
@@ -34,6 +39,7 @@ __all__ = [
     "ShimmyProcessManager",
     "ShimmyProcessOptions",
     "ShimmyServer",
+    "limited",
 ]
 
 

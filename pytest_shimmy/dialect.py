@@ -25,6 +25,9 @@ MODEL_PATHS_SEPARATOR = ";"
 API_KEY = "shimmy"
 """Any will do: shimmy has no authentication (seen on 2.5.0). OpenAI's clients insist on one."""
 
+HARNESS_KEY = f"{API_KEY}-harness"
+"""Our own questions to the fake have it, which nobody scripts or counts."""
+
 BUILD_WITHOUT_GPU = "Airframe Engine: Disabled"
 """In the output of ``gpu-info`` of a CPU-only build (seen on 2.5.0)."""
 

@@ -44,9 +44,12 @@ class ShimmyErrorCode(StrEnum):
     LOCK_TIMEOUT = "LOCK_TIMEOUT"
     """A lock was not free in time."""
     CONTROL_FAILED = "CONTROL_FAILED"
-    """A helper process of ours (the keeper, the fake's remote control) could not be reached."""
+    """A helper process of ours (the keeper, the fake's remote control) could not be reached, or
+    was told what it cannot do."""
     VERIFY_FAILED = "VERIFY_FAILED"
     """There is nothing to compare a shimmy with, or it cannot be recorded."""
+    STREAM_STALLED = "STREAM_STALLED"
+    """A stream did not go on within the limits that a test gave it."""
     CLIENT_MISSING = "CLIENT_MISSING"
     """A client library that was asked for is not installed."""
 

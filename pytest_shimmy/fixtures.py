@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .settings import Settings
-from .state import failures_reported, harness_of, settings_of
+from .state import failures_reported, harness_of, settings_of, skip_test
 
 if TYPE_CHECKING:
     import openai
 
+    from .fake import FakeShimmy
     from .server import ShimmyServer
 
 
@@ -39,19 +40,45 @@ def shimmy_server(
 
 
 @pytest.fixture
+def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Iterator[FakeShimmy]:
+    """Remote control of the bundled fake, for this test only: replies, faults, and what came."""
+    if shimmy_server.mode != "fake":
+        from .report import unmet
+
+        skip_test(unmet("shimmy_fake", (), shimmy_server.mode) or "")
+    harness = harness_of(pytestconfig)
+    with failures_reported():
+        fake = harness.control(shimmy_server.remote_control(shimmy_server.api_key))
+    yield fake
+    harness.release(fake)
+
+
+@pytest.fixture
 def make_shimmy_server(
     pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
 ) -> Iterator[Callable[..., ShimmyServer]]:
     """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
 
     It takes the settings by name, as `Settings` has them, raises ShimmyError, and the servers are
-    stopped at the end of the test.
+    stopped at the end of the test. For the fake also script=, a mapping or a file's path, and
+    faults=, what goes wrong in its life: make_shimmy_server(faults={"start_delay": 1}).
     """
     harness = harness_of(pytestconfig)
     made = []
 
-    def make(**settings: Any) -> ShimmyServer:
-        server = harness.private_server(shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings}))
+    def make(
+        *,
+        script: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        faults: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> ShimmyServer:
+        chosen = shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings})
+        document = None
+        if script is not None or faults is not None:
+            from .scripts import script_of
+
+            document = script_of(chosen, script, faults)
+        server = harness.private_server(chosen, document)
         made.append(server)
         return server
 

@@ -5,19 +5,26 @@ Knows settings, sharing and servers, but not pytest; `plugin` and `fixtures` cal
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .anchor import Run
 from .defaults import ShimmyProcessDefaults
+from .dialect import API_KEY
+from .errors import ShimmyError
 from .health import authority
-from .options import ShimmyProcessOptions
+from .options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
 from .protocol import Farewell
 from .server import ShimmyServer, attach
 from .settings import Settings
 from .sharing import Link, Plan, join, launch, private_directory
+
+if TYPE_CHECKING:
+    from .fake import FakeShimmy
 
 PLACEHOLDER = "placeholder"
 """Id of the model that the fake gets when nobody said which models it should have."""
@@ -46,10 +53,13 @@ class Harness:
         self._worker_id = worker_id
         self._links: list[Link] = []
         self._servers: dict[str, ShimmyServer] = {}
+        self._api_key = f"{API_KEY}-{worker_id or 'main'}-{secrets.token_hex(8)}"
         self.current: ShimmyServer | None = None
         """The server that `shimmy_server` yields at the moment."""
         self.private: list[ShimmyServer] = []
         """Servers of the running test alone."""
+        self.fakes: list[FakeShimmy] = []
+        """The remote controls that the running test uses."""
         self.farewells: list[Farewell] = []
         """One for each server that ended because of this process."""
 
@@ -62,33 +72,51 @@ class Harness:
             else:
                 link = join(self._run, key, lambda directory: plan(settings, directory))
                 self._links.append(link)
-                server = _server(settings, link)
+                server = self._server(settings, link)
             if settings.model is not None:
                 _ = server.model  # a name that it does not have is better said now
             self._servers[key] = server
         self.current = self._servers[key]
         return self.current
 
-    def private_server(self, settings: Settings) -> ShimmyServer:
+    def private_server(
+        self, settings: Settings, script: Mapping[str, Any] | None = None
+    ) -> ShimmyServer:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
         if settings.mode == "attached":
             return attach(settings)
         # It is held by this process alone, and not by the controller too.
         run = self._run._replace(anchor=None)
         directory = private_directory(run)
-        link = launch(run, directory, plan(settings, directory))
+        link = launch(run, directory, plan(settings, directory, script))
         try:
-            server = _server(settings, link)
+            server = self._server(settings, link, is_private=True)
         except BaseException:
             link.leave(END_TIMEOUT)
             raise
         self.private.append(server)
+        if settings.mode == "fake":
+            with contextlib.suppress(ShimmyError):  # it is meant to end at once
+                self.control(server.fake)
         return server
+
+    def control(self, fake: FakeShimmy) -> FakeShimmy:
+        """Begin anew with what `fake` controls, for the running test. Raises `ShimmyError`."""
+        fake.__enter__()
+        self.fakes.append(fake)
+        return fake
+
+    def release(self, fake: FakeShimmy) -> None:
+        """The test that used `fake` is over."""
+        self.fakes.remove(fake)
+        fake.close()
 
     def stop(self, server: ShimmyServer) -> None:
         """End a private server."""
         if server in self.private:
             self.private.remove(server)
+            for fake in [each for each in self.fakes if each.server_url == server.url]:
+                self.release(fake)
             self.farewells += server.leave(END_TIMEOUT)
 
     def finish(self) -> None:
@@ -105,16 +133,26 @@ class Harness:
 
     def _key(self, settings: Settings) -> str:
         fields = settings._asdict()
-        del fields["sources"]
+        # What is said with every reset needs no server of its own.
+        del fields["sources"], fields["seed"]
         fields["require"] = sorted(settings.require)
         # Relative names in a server's arguments and its ./models depend on where it is started.
         fields["cwd"] = str(Path.cwd())
         fields["worker"] = self._worker_id if settings.scope == "worker" else None
         return json.dumps(fields, sort_keys=True)
 
+    def _server(self, settings: Settings, link: Link, *, is_private: bool = False) -> ShimmyServer:
+        offset = 0 if link.launched_here else link.status().log_size
+        snapshot = link.ready()
+        url = f"http://{authority(snapshot.host, snapshot.port)}"
+        key = self._api_key if settings.mode == "fake" else API_KEY
+        return ShimmyServer(
+            settings, url, snapshot.version, link, offset, key, is_private=is_private
+        )
 
-def plan(settings: Settings, directory: Path) -> Plan:
-    """What a keeper with that `directory` is to start."""
+
+def plan(settings: Settings, directory: Path, script: Mapping[str, Any] | None = None) -> Plan:
+    """What a keeper with that `directory` is to start; `script` is for the fake."""
     log_path = directory / "server.log"
     if settings.log_dir is not None:
         log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{directory.name}.log"
@@ -133,24 +171,23 @@ def plan(settings: Settings, directory: Path) -> Plan:
         options = ShimmyProcessOptions(
             **common, shimmy_path=settings.path, env=dict(settings.env), cwd=Path.cwd()
         )
-        return Plan(options, None, kept_anyway)
+        return Plan(options, log_kept_anyway=kept_anyway)
     placeholder = None
     if settings.model_file is None and not settings.models_dir:
         # Served by path, it keeps the exact name under which a test may ask for it.
         named = settings.model is not None and "/" not in settings.model
         placeholder = str(directory / f"{settings.model if named else PLACEHOLDER}.gguf")
         common["model_path"] = placeholder
+    script_path = settings.fake_script if script is None else str(directory / "script.json")
+    env = {
+        **HERMETIC,
+        "HOME": str(directory),
+        SCRIPT: script_path,
+        CONTROL_TOKEN: secrets.token_hex(16),
+        **dict(settings.env),
+    }
     options = ShimmyProcessOptions(
-        **common,
-        fake_version=settings.fake_version,
-        env={**HERMETIC, "HOME": str(directory), **dict(settings.env)},
-        cwd=directory,
+        **common, fake_version=settings.fake_version, env=env, cwd=directory
     )
-    return Plan(options, placeholder, kept_anyway)
-
-
-def _server(settings: Settings, link: Link) -> ShimmyServer:
-    offset = 0 if link.launched_here else link.status().log_size
-    snapshot = link.ready()
-    url = f"http://{authority(snapshot.host, snapshot.port)}"
-    return ShimmyServer(settings, url, snapshot.version, link, offset)
+    written = None if script is None else (str(script_path), json.dumps(script))
+    return Plan(options, placeholder, written, kept_anyway)

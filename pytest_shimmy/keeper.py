@@ -32,7 +32,7 @@ from .anchor import LOOPBACK
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError
 from .manager import ShimmyProcessManager
-from .options import ShimmyProcessOptions
+from .options import CONTROL_TOKEN, ShimmyProcessOptions
 from .protocol import Channel, Death, Farewell, Snapshot
 
 KEPT_LOGS = 20
@@ -50,6 +50,8 @@ class KeeperSpec(NamedTuple):
     """The log's path was chosen by the user."""
     placeholder: str | None
     """A model file to make up, in the directory."""
+    script: tuple[str, str] | None
+    """A file to write, in the directory: its path and its text."""
     token: str
     launcher: tuple[str, int]
     anchor: tuple[str, int] | None
@@ -104,7 +106,7 @@ class Keeper:
 
     def _keep(self) -> None:
         listener = self._listen()
-        self._make_placeholder()
+        self._make_files()
         self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
         self._wake.setblocking(False)
         self._waker.setblocking(False)
@@ -216,6 +218,7 @@ class Keeper:
             deaths=tuple(Death(crash.pid, str(crash.exit), crash.log_offset) for crash in crashes),
             log_path=str(self._options.log_path),
             log_size=manager.log_size(),
+            control=self._options.env.get(CONTROL_TOKEN),
         )
 
     def _say_goodbye(self, kept_log: Path | None) -> None:
@@ -257,9 +260,12 @@ class Keeper:
 
     # Files
 
-    def _make_placeholder(self) -> None:
+    def _make_files(self) -> None:
         if self._spec.placeholder is not None:
             Path(self._spec.placeholder).write_bytes(PLACEHOLDER)
+        if self._spec.script is not None:
+            path, text = self._spec.script
+            Path(path).write_text(text, encoding="utf-8")
 
     def _announce(self, port: int) -> None:
         path = RendezvousFile.path(self._directory)

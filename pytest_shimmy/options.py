@@ -12,6 +12,11 @@ from .defaults import ShimmyProcessDefaults
 
 StrPath = str | os.PathLike[str]
 
+CONTROL_TOKEN = "FAKE_SHIMMY_CONTROL"
+"""The variable that gives the fake a remote control, and the token that it asks for."""
+SCRIPT = "FAKE_SHIMMY_SCRIPT"
+"""The variable that names the fake's base script."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShimmyProcessOptions:
@@ -39,7 +44,7 @@ class ShimmyProcessOptions:
     """The backend to ask for; what a release cannot be told is an error."""
     health_timeout: float | None = None
     """From spawn to healthy. None: 30 s for the fake, 120 s for a real executable."""
-    env: Mapping[str, str | None] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     """Further environment, on top of this process's own; None removes a variable."""
     max_restarts: int = ShimmyProcessDefaults.max_restarts
     """Automatic restarts after unexpected exits; 0 means none."""

@@ -18,9 +18,11 @@ from .state import (
     failures_reported,
     finish,
     settings_of,
+    skip_test,
 )
 
 if TYPE_CHECKING:
+    from .fake import FakeShimmy
     from .server import ShimmyServer
 
 MARKERS = (
@@ -123,8 +125,19 @@ def _apply_markers(item: pytest.Item) -> None:
 def _skip(reason: str, must_run: bool) -> NoReturn:
     if must_run:
         pytest.fail(f"{reason} (required by --shimmy-require)", pytrace=False)
-    # So that the summary names the test's line and not this one.
-    raise pytest.skip.Exception(reason, _use_item_location=True)
+    skip_test(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    result = yield
+    # Only here, so that a test that failed by itself is not failed again; its report has the same.
+    for fake in _fakes_in_use(item):
+        with failures_reported():
+            leftovers = fake.leftovers()
+        if leftovers:
+            pytest.fail("\n".join(["the test was strict, and:", *leftovers]), pytrace=False)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -135,9 +148,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         # xdist carries plain attributes of a report to the controller.
         setattr(report, REPORT_MODE, servers[0].mode)
     if report.failed:
+        for fake in _fakes_in_use(item):
+            _tell(report, fake)
         for server in servers:
             _explain(report, server)
     return report
+
+
+def _tell(report: pytest.TestReport, fake: FakeShimmy) -> None:
+    from .errors import ShimmyError
+
+    try:
+        lines = fake.report()
+    except ShimmyError as error:
+        lines = [str(error)]
+    where = "" if fake.api_key else f" ({fake.server_url})"
+    report.sections.append((f"shimmy fake{where}", "\n".join(lines)))
 
 
 def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
@@ -154,6 +180,12 @@ def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
         report.sections.append(("shimmy server", deaths_section(deaths)))
     if log:
         report.sections.append((f"shimmy server log ({server.url})", log_section(log)))
+
+
+def _fakes_in_use(item: pytest.Item) -> list[FakeShimmy]:
+    """The remote controls that the running test has."""
+    harness = item.config.stash.get(HARNESS, None)
+    return [] if harness is None else list(harness.fakes)
 
 
 def _servers_in_use(item: pytest.Item) -> list[ShimmyServer]:

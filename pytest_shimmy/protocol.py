@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 MAX_LINE = 1 << 20
@@ -41,6 +41,8 @@ class Snapshot:
     log_path: str
     log_size: int
     """Includes everything that the server had written when the question arrived."""
+    control: str | None = field(default=None, repr=False)
+    """The token for the fake's remote control; never shown to anybody."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

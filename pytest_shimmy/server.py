@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from .dialect import API_KEY
+from .dialect import API_KEY, HARNESS_KEY
 from .errors import ShimmyError, ShimmyErrorCode
 from .health import is_loopback, is_shimmy
 from .protocol import Death, Farewell, Snapshot
@@ -21,6 +21,8 @@ from .sharing import Link
 if TYPE_CHECKING:
     import openai
     import requests
+
+    from .fake import FakeShimmy
 
 PHANTOM_MODEL = "phi3-lora"
 """1.x lists it even where ``SHIMMY_BASE_GGUF`` is unset and no such file is there (on 1.8.1)."""
@@ -47,7 +49,15 @@ class ShimmyServer:
     """
 
     def __init__(
-        self, settings: Settings, url: str, version: str, link: Link | None, log_offset: int = 0
+        self,
+        settings: Settings,
+        url: str,
+        version: str,
+        link: Link | None,
+        log_offset: int = 0,
+        api_key: str = API_KEY,
+        *,
+        is_private: bool = False,
     ) -> None:
         self.settings = settings
         self.url = url
@@ -56,6 +66,9 @@ class ShimmyServer:
         """What OpenAI clients call their base URL."""
         self.version = version
         """shimmy's, as it says in ``/health``."""
+        self.api_key = api_key
+        """What our clients and `shimmy_env` use. shimmy takes any; the fake tells test processes
+        apart by it."""
         parts = urlsplit(url)
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -63,6 +76,8 @@ class ShimmyServer:
         self._offset = log_offset
         self._deaths_seen = 0
         self._model: str | None = None
+        self._is_private = is_private
+        self._fake: FakeShimmy | None = None
 
     def __repr__(self) -> str:
         return f"<ShimmyServer {self.mode} {self.version} at {self.url}>"
@@ -118,17 +133,47 @@ class ShimmyServer:
         body: dict[str, Any] = self._get("/health").json()
         return body
 
+    @property
+    def fake(self) -> FakeShimmy:
+        """The remote control of a fake that one test has for itself: of all its traffic, whatever
+        the API key. Raises `ShimmyError` (``CONTROL_FAILED``) for any other server.
+        """
+        if self._fake is None:
+            if not self._is_private:
+                raise ShimmyError(
+                    ShimmyErrorCode.CONTROL_FAILED,
+                    f"{self!r} serves other tests too: script its answers to this test with the "
+                    "fixture shimmy_fake, or start one with make_shimmy_server().",
+                )
+            self._fake = self.remote_control("")
+        return self._fake
+
     def openai_client(self, **kwargs: Any) -> openai.OpenAI:
         """A new client; see `pytest_shimmy.client.openai_client`. The caller closes it."""
+        kwargs = {"api_key": self.api_key, **kwargs}
         client: openai.OpenAI = _clients().openai_client(self.base_url, **kwargs)
         return client
 
     def async_openai_client(self, **kwargs: Any) -> openai.AsyncOpenAI:
         """A new client; see `pytest_shimmy.client.async_openai_client`. The caller closes it."""
+        kwargs = {"api_key": self.api_key, **kwargs}
         client: openai.AsyncOpenAI = _clients().async_openai_client(self.base_url, **kwargs)
         return client
 
     # For the plugin
+
+    def remote_control(self, key: str) -> FakeShimmy:
+        """The control of the requests with `key`; nothing is opened yet. Raises `ShimmyError`."""
+        token = None if self._link is None else self._link.status().control
+        if self.mode != "fake" or token is None:
+            raise ShimmyError(
+                ShimmyErrorCode.CONTROL_FAILED,
+                f"{self!r} is not the bundled fake, and cannot be told what to answer.\n"
+                "Run the test with --shimmy-fake, or mark it with shimmy_fake.",
+            )
+        from .fake import FakeShimmy
+
+        return FakeShimmy(self.url, token, key=key, seed=self.settings.seed)
 
     def begin_test(self) -> None:
         """Wait for a restart that is under way, and note where this test's log begins."""
@@ -155,7 +200,8 @@ class ShimmyServer:
         return [] if self._link is None else self._link.leave(timeout)
 
     def _get(self, path: str) -> requests.Response:
-        return _get(self.url + path)
+        headers = {"authorization": f"Bearer {HARNESS_KEY}"} if self.mode == "fake" else None
+        return _get(self.url + path, headers)
 
 
 def attach(settings: Settings) -> ShimmyServer:
@@ -211,19 +257,19 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
     no_proxy = ",".join(filter(None, (from_proxy, server.host)))
     return {
         "OPENAI_BASE_URL": server.base_url,
-        "OPENAI_API_KEY": API_KEY,
+        "OPENAI_API_KEY": server.api_key,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }
 
 
-def _get(url: str) -> requests.Response:
+def _get(url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
     import requests
 
     with requests.Session() as session:
         session.trust_env = not is_loopback(url)
         try:
-            answer = session.get(url, timeout=REQUEST_TIMEOUT)
+            answer = session.get(url, headers=headers, timeout=REQUEST_TIMEOUT)
         except requests.RequestException as error:
             raise ShimmyError(
                 ShimmyErrorCode.HEALTHCHECK_FAILED,

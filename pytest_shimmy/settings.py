@@ -33,6 +33,10 @@ class Settings(NamedTuple):
     """Use the bundled fake even where ini or environment say otherwise."""
     fake_version: str | None = None
     """Release that the fake imitates; None: the newest that it imitates."""
+    fake_script: str | None = None
+    """Script file that the fake follows; None: it answers as the real one does."""
+    seed: int | None = None
+    """What the fake's chance and jitter grow from; None: another number for every test."""
     url: str | None = None
     """Server to attach to, without ``/v1``."""
     model: str | None = None

@@ -49,6 +49,8 @@ class Plan(NamedTuple):
     options: ShimmyProcessOptions
     placeholder: str | None = None
     """Path of a model file to make up."""
+    script: tuple[str, str] | None = None
+    """Path and text of a script file to write."""
     log_kept_anyway: bool = False
     """The log is where the user wants it: neither moved nor removed."""
 
@@ -222,6 +224,7 @@ def launch(run: Run, directory: Path, plan: Plan) -> Link:
             logs=str(runtime_dir() / "logs"),
             log_kept_anyway=plan.log_kept_anyway,
             placeholder=plan.placeholder,
+            script=plan.script,
             token=token,
             launcher=(host, port),
             anchor=run.anchor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -66,6 +66,12 @@ def failures_reported() -> Iterator[None]:
     else:
         return
     pytest.fail(message, pytrace=False)
+
+
+def skip_test(reason: str) -> NoReturn:
+    """Skip the test that is running."""
+    # So that the summary names the test's line and not ours.
+    raise pytest.skip.Exception(reason, _use_item_location=True)
 
 
 def finish(config: pytest.Config) -> None:

@@ -158,6 +158,17 @@ def _fake_version(value: str) -> str:
     return _choice(*RELEASES)(value)
 
 
+def _fake_script(value: str) -> str:
+    from fake_shimmy.script import files
+
+    path = Path(_text(value)).expanduser().absolute()
+    try:
+        files.load(str(path))
+    except ValueError as error:
+        raise ValueError(f"a script that the fake can follow ({error})") from None
+    return str(path)
+
+
 def _gpu(value: str) -> str:
     from .dialect import GPU_MODES
 
@@ -212,6 +223,20 @@ TABLE: tuple[Setting, ...] = (
         "shimmy release that the bundled fake imitates (default: the newest it knows)",
         _fake_version,
         metavar="RELEASE",
+    ),
+    Setting(
+        "fake_script",
+        "script file (JSON or TOML) that the bundled fake follows where a test says nothing else",
+        _fake_script,
+        metavar="FILE",
+        is_path=bool,
+    ),
+    Setting(
+        "seed",
+        "what chance and jitter in the fake's scripts grow from (default: another number for "
+        "every test; a failing test's report says which)",
+        _count,
+        metavar="N",
     ),
     Setting(
         "url",

@@ -9,24 +9,104 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
+
+from pytest_shimmy.fake import FakeShimmy, Rule
+from pytest_shimmy.journal import RecordedRequest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+NAMED_BLOCK = re.compile(r"(?:^`([\w.]+)`:\n\n)?^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+ROWS = "<!-- each row is run in place of the first -->\n"
+TABLE = re.compile(
+    rf"^```python\n((?:(?!^```).)*)^```\n\n{ROWS}((?:\|[^\n]*\n)+)", re.DOTALL | re.MULTILINE
+)
 
-def snippets(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+class Snippets(NamedTuple):
+    """Code of a page that finds the same files beside itself."""
+
+    files: dict[str, str]
+    codes: list[str]
 
 
-def cases(kind: str) -> list[object]:
-    found = []
-    for page in PAGES:
-        for number, snippet in enumerate(snippets(page), 1):
-            if ("def test_" in snippet) == (kind == "test"):
-                found.append(pytest.param(snippet, id=f"{page.name}-{number}"))
+def snippets(page: Path) -> list[Snippets]:
+    """The page's Python code; a block under a line that is a file's name is that file from there
+    on."""
+    found = [Snippets({}, [])]
+    for name, language, text in NAMED_BLOCK.findall(page.read_text()):
+        if name:
+            found.append(Snippets({**found[-1].files, name: text}, []))
+        elif language == "python":
+            found[-1].codes.append(text)
     return found
+
+
+def suites(page: Path) -> list[Snippets]:
+    """The same of what is a test, without what is none."""
+    tests = [
+        Snippets(files, [code for code in codes if "def test_" in code])
+        for files, codes in snippets(page)
+    ]
+    return [each for each in tests if each.codes]
+
+
+def rows(page: Path) -> list[str]:
+    """A test for each row of the tables that follow a test. What the table's first row says, save
+    its last column, is in that test; the other rows say something else in its place."""
+    tests, text = [], page.read_text()
+    tables = TABLE.findall(text)
+    assert len(tables) == text.count(ROWS), "such a table follows a test"
+    for code, table in tables:
+        _, _, first, *others = [
+            [cell.strip(" `") for cell in row.split("|")[1:-2]] for row in table.splitlines()
+        ]
+        for cells in others:
+            test = code.replace("pytest.raises(", "exactly(")
+            for shown, instead in zip(first, cells, strict=True):
+                assert code.count(shown) == 1, shown
+                test = test.replace(shown, instead)
+            tests.append(test + EXACTLY)
+    return tests
+
+
+EXACTLY = """
+
+import contextlib
+
+
+@contextlib.contextmanager
+def exactly(kind):
+    import pytest
+
+    with pytest.raises(kind) as raised:
+        yield
+    assert raised.type is kind
+"""
+
+
+@pytest.fixture
+def run_tests(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Snippets], None]:
+    """Run tests on the bundled fake, and see all of them pass."""
+    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
+
+    def run_tests(tests: Snippets) -> None:
+        for name, text in tests.files.items():
+            (pytester.path / name).write_text(text)
+        pytester.makepyfile(
+            **{f"test_{number}": code for number, code in enumerate(tests.codes, 1)}
+        )
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+        code = "".join(tests.codes)
+        xfailed = code.count("mark.xfail(")
+        result.assert_outcomes(passed=code.count("def test_") - xfailed, xfailed=xfailed)
+
+    return run_tests
 
 
 @pytest.fixture
@@ -39,21 +119,40 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("snippet", cases("test"))
+@pytest.mark.parametrize(
+    "tests",
+    [
+        pytest.param(tests, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, tests in enumerate(suites(page), 1)
+    ],
+)
 def test_example_tests_pass_on_the_bundled_fake(
-    pytester: pytest.Pytester, snippet: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tests: Snippets, run_tests: Callable[[Snippets], None]
 ) -> None:
-    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
-    pytester.makepyfile(snippet)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=snippet.count("def test_"))
+    run_tests(tests)
 
 
-@pytest.mark.parametrize("snippet", cases("program"))
-def test_example_programs_run(snippet: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if rows(page)], ids=lambda page: page.name)
+def test_each_row_of_a_table_of_recipes_does_what_it_says(
+    page: Path, run_tests: Callable[[Snippets], None]
+) -> None:
+    run_tests(Snippets(suites(page)[0].files, rows(page)))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(code, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, code in enumerate((code for each in snippets(page) for code in each.codes), 1)
+        if "def test_" not in code
+    ],
+)
+def test_example_programs_run(program: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-"],
-        input=snippet,
+        input=program,
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -64,8 +163,13 @@ def test_example_programs_run(snippet: str, tmp_path: Path) -> None:
 
 
 def test_generated_tables_are_those_of_the_code(generator: ModuleType) -> None:
-    page = generator.PAGE.read_text()
-    assert page == generator.generate(page), "run: python docs/generate.py"
+    for path in generator.PAGES:
+        page = path.read_text()
+        assert page == generator.generate(page), "run: python docs/generate.py"
+
+
+def test_the_shipped_schema_is_that_of_the_reader(generator: ModuleType) -> None:
+    assert generator.SCHEMA.read_text() == generator.schema(), "run: python docs/generate.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -73,6 +177,21 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    ("owner", "ours"),
+    [
+        (FakeShimmy, {"close", "journal", "leftovers", "report"}),
+        (Rule, set()),
+        (RecordedRequest, {"facts", "from_json"}),
+    ],
+)
+def test_the_cookbook_names_all_that_a_test_can_use(owner: type, ours: set[str]) -> None:
+    _, _, summary = (ROOT / "docs" / "cookbook.md").read_text().partition("## All of it")
+    names = {*dir(owner), *getattr(owner, "__dataclass_fields__", ())}
+    told = {name for name in names if f"`{name}" in summary}
+    assert {name for name in names - told if not name.startswith("_")} == ours
 
 
 def test_the_readme_fits_a_screen_and_ci_runs_its_test_command() -> None:

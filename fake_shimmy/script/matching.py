@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fake_shimmy.script.rules import Matcher, When
+    from fake_shimmy.script.conditions import Matcher, When
 
 MISSING: Any = ...
 """A value that is not there."""
@@ -108,7 +108,7 @@ def differences(when: When, request: Request) -> list[Difference]:
     """In what ``request`` is not what ``when`` wants; nothing where it matches."""
     found: list[Difference] = []
     if when.endpoint is not None:
-        from fake_shimmy.script.rules import ENDPOINTS
+        from fake_shimmy.script.conditions import ENDPOINTS
 
         path = ENDPOINTS[when.endpoint]
         if request.path != path:
@@ -163,7 +163,8 @@ def at_path(document: Any, path: str) -> Any:
             digits = part[1:-1]
             if not digits.removeprefix("-").isdecimal() or not isinstance(value, list):
                 return MISSING
-            index = int(digits)
+            # No list is longer than nine digits say, and Python converts only so many.
+            index = int(digits) if len(digits) < 10 else len(value)
             if not -len(value) <= index < len(value):
                 return MISSING
             value = value[index]
@@ -175,5 +176,8 @@ def at_path(document: Any, path: str) -> Any:
 
 
 def _show(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "nested too deeply to show"
     return text if len(text) <= 200 else f"{text[:197]}…"

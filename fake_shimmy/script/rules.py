@@ -7,7 +7,12 @@ Strategy: one class per noun, each a table of its members; :func:`read` makes a 
 from __future__ import annotations
 
 from fake_shimmy.script import shapes
+from fake_shimmy.script.conditions import ENDPOINTS, Matcher, When
+from fake_shimmy.script.faults import ACTIONS, GARBLES, INSIDES, PLACES, Fault, Position
+from fake_shimmy.script.life import Exit, Life, Refusal
 from fake_shimmy.script.shapes import (
+    COUNT,
+    SECONDS,
     Anything,
     Either,
     Field,
@@ -23,22 +28,33 @@ from fake_shimmy.script.shapes import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from re import Pattern
     from typing import Any, ClassVar
 
-_DAY = 86_400
-SECONDS = Number(0, _DAY)
-COUNT = Number(1, 10**9, is_float=False)
-INDEX = Number(0, 10**9, is_float=False)
-
-ENDPOINTS = {
-    "chat": "/v1/chat/completions",
-    "completions": "/v1/completions",
-    "messages": "/v1/messages",
-    "generate": "/api/generate",
-    "websocket": "/ws/generate",
-}
-"""The endpoints that generate, by the names that a matcher may use."""
+__all__ = [
+    "ACTIONS",
+    "ENDPOINTS",
+    "GARBLES",
+    "INSIDES",
+    "PLACES",
+    "REAL_FAILURES",
+    "Answer",
+    "Exit",
+    "Failure",
+    "Fault",
+    "Latency",
+    "Life",
+    "Matcher",
+    "Node",
+    "Position",
+    "Refusal",
+    "Rule",
+    "Script",
+    "When",
+    "read",
+    "read_rule",
+    "read_when",
+    "schema",
+]
 
 REAL_FAILURES = (
     "model_not_found",
@@ -50,116 +66,6 @@ REAL_FAILURES = (
     "too_large",
 )
 """Failures that the real one has: told by each endpoint in its own way, as the release does it."""
-
-ACTIONS = ("reset", "close", "half_close", "end", "stall", "hang", "exit", "garble")
-"""What a fault can do.
-
-``reset`` tears the connection down (RST), ``close`` ends it in order in the middle of the answer
-(FIN), ``half_close`` ends the server's half and keeps the other open, ``end`` completes the HTTP
-answer as if nothing were missing, ``stall`` waits and goes on, ``hang`` never goes on, ``exit``
-ends the process, ``garble`` changes bytes.
-"""
-
-GARBLES = (
-    "malformed_event",
-    "truncated_json",
-    "truncated_event",
-    "invalid_utf8",
-    "content_type",
-    "duplicate_done",
-    "missing_done",
-)
-"""How a fault can change bytes.
-
-``malformed_event``: the event at the position has no ``data:``. ``truncated_json``: its JSON ends
-too early, its framing is right. ``truncated_event``: the body ends in order before that event's
-last line end. ``invalid_utf8``: a byte of its text is 0xFF. ``content_type``: the answer's head
-says ``text/html``. ``duplicate_done``, ``missing_done``: two end markers, or none.
-"""
-
-PLACES = ("start", "headers", "body", "end")
-"""Positions with a name: before the first byte, in the middle of the head, after the head, and
-after the last token, before what closes the answer."""
-
-INSIDES = ("character", "json", "newlines", "event")
-"""Where in an event a position can be: after the first byte of its first character that has
-several, in the middle of its payload, between its last two line ends, in the middle of its bytes.
-"""
-
-
-class Matcher(Node):
-    """What a text or value must be; of several conditions all must hold."""
-
-    contains: str | None
-    matches: Pattern[str] | None
-    equals: Any
-    is_equality: bool
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "contains": Field(Text(), None, "a part of the text, upper and lower case as they are"),
-        "matches": Field(
-            Made(Text(), lambda pattern: _pattern(pattern)),
-            None,
-            "a regular expression (Python's) that is found in the text",
-        ),
-        "equals": Field(Anything(), ..., "the whole value"),
-    }
-
-    def check(self) -> None:
-        if self.contains is None and self.matches is None and self.equals is ...:
-            raise ValueError("a matcher says one of: contains, matches, equals")
-
-
-def _pattern(text: str) -> Pattern[str]:
-    import re
-
-    try:
-        return re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{shapes.show(text)} is not a regular expression: {error}") from None
-
-
-def _contains(value: Any) -> Matcher:
-    return value if isinstance(value, Matcher) else Matcher(contains=value)
-
-
-def _equals(value: Any) -> Matcher:
-    return value if isinstance(value, Matcher) else Matcher(equals=value)
-
-
-_TEXT_MATCHER = Made(Either((str,), Text(), shapes.of(Matcher)), _contains)
-_NAME_MATCHER = Made(Either((str,), Text(), shapes.of(Matcher)), _equals)
-_VALUE_MATCHER = Made(
-    Either((dict,), shapes.of(Matcher), Anything()),
-    _equals,
-)
-
-
-class When(Node):
-    """Which requests a rule is for; of several conditions all must hold, none is all requests."""
-
-    user: Matcher | None
-    system: Matcher | None
-    model: Matcher | None
-    endpoint: str | None
-    path: Matcher | None
-    headers: dict[str, Matcher]
-    json: dict[str, Matcher]
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "user": Field(
-            _TEXT_MATCHER, None, "the last user message, or the prompt; a string: a part of it"
-        ),
-        "system": Field(_TEXT_MATCHER, None, "the system message; a string: a part of it"),
-        "model": Field(_NAME_MATCHER, None, "the model's name; a string: the whole name"),
-        "endpoint": Field(OneOf(ENDPOINTS), None, "the endpoint, by name"),
-        "path": Field(_NAME_MATCHER, None, "the path; a string: the whole path"),
-        "headers": Field(Table(_TEXT_MATCHER), {}, "headers by name; a string: a part of it"),
-        "json": Field(
-            Table(_VALUE_MATCHER),
-            {},
-            "values of the body by path, such as messages[0].role or temperature; "
-            "anything but an object: the whole value",
-        ),
-    }
 
 
 class Latency(Node):
@@ -185,70 +91,15 @@ class Latency(Node):
             self.per_token = 1 / self.tokens_per_second
 
 
-class Position(Node):
-    """A place in an answer. One of ``place``, ``tokens``, ``bytes``."""
-
-    place: str | None
-    tokens: int | None
-    inside: str | None
-    bytes: int | None
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "place": Field(OneOf(PLACES), None, "a place with a name"),
-        "tokens": Field(INDEX, None, "after so many tokens"),
-        "inside": Field(OneOf(INSIDES), None, "with tokens: inside the event that follows"),
-        "bytes": Field(INDEX, None, "after so many bytes of the answer, head included"),
-    }
-
-    def check(self) -> None:
-        given = [self.place, self.tokens, self.bytes]
-        if sum(each is not None for each in given) != 1:
-            raise ValueError("a position says one of: place, tokens, bytes")
-        if self.inside is not None and self.tokens is None:
-            raise ValueError("inside goes with tokens")
+def _header_value(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{shapes.show(text)} is not a header's value")
+    return text
 
 
-_POSITION = Made(
-    Either((str,), OneOf(PLACES), shapes.of(Position)),
-    lambda value: Position(place=value) if isinstance(value, str) else value,
-)
-
-
-class Fault(Node):
-    """Something that goes wrong at one place of an answer."""
-
-    do: str
-    at: Position
-    seconds: float
-    how: str | None
-    status: int
-    signal: str | None
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "do": Field(OneOf(ACTIONS), "", "what happens"),
-        "at": Field(_POSITION, None, "where; the default is before the first byte"),
-        "seconds": Field(SECONDS, 0.0, "stall: for how long"),
-        "how": Field(OneOf(GARBLES), None, "garble: what is changed"),
-        "status": Field(Number(0, 255, is_float=False), 1, "exit: the exit status"),
-        "signal": Field(
-            Made(Text(), lambda name: _signal(name)), None, "exit: die by this signal instead"
-        ),
-    }
-
-    def check(self) -> None:
-        if not self.do:
-            raise ValueError(f"a fault says what to do: one of {', '.join(ACTIONS)}")
-        if (self.how is not None) != (self.do == "garble"):
-            raise ValueError(f"how goes with garble: one of {', '.join(GARBLES)}")
-        if self.at is None:
-            tokens = 0 if self.do == "garble" else None
-            self.at = Position(tokens=0) if tokens is not None else Position(place="start")
-
-
-def _signal(name: str) -> str:
-    import signal
-
-    if name not in signal.Signals.__members__:
-        raise ValueError(f"{shapes.show(name)} is not the name of a signal, such as SIGKILL")
-    return name
+def _header_name(name: str) -> None:
+    if not name.isascii() or not name.replace("-", "a").replace("_", "a").isalnum():
+        raise ValueError(f"{shapes.show(name)} is not a header's name")
 
 
 class Failure(Node):
@@ -262,25 +113,12 @@ class Failure(Node):
         "body": Field(
             Anything(), "", "a string is sent as it is, anything else as JSON; default: empty"
         ),
-        "headers": Field(
-            Table(Made(Text(), lambda text: _header_value(text))), {}, "further headers"
-        ),
+        "headers": Field(Table(Made(Text(), _header_value)), {}, "further headers"),
     }
 
     def check(self) -> None:
         for name in self.headers:
             _header_name(name)
-
-
-def _header_value(text: str) -> str:
-    if not text.isascii() or not text.isprintable():
-        raise ValueError(f"{shapes.show(text)} is not a header's value")
-    return text
-
-
-def _header_name(name: str) -> None:
-    if not name.isascii() or not name.replace("-", "a").replace("_", "a").isalnum():
-        raise ValueError(f"{shapes.show(name)} is not a header's name")
 
 
 _FAILURE = Made(
@@ -302,6 +140,7 @@ class Answer(Node):
     fail: str | Failure | None
     latency: Latency | None
     faults: list[Fault]
+    SCHEMA: ClassVar[dict[str, Any]] = {"not": {"required": ["reply", "fail"]}}
     FIELDS: ClassVar[dict[str, Field]] = {
         "reply": Field(_TOKENS, None, "the text, or the list of its tokens"),
         "fail": Field(
@@ -331,6 +170,7 @@ class Rule(Node):
     seconds: float | None
     chance: float
     answers: list[Answer]
+    SCHEMA = Answer.SCHEMA
     FIELDS: ClassVar[dict[str, Field]] = {
         "name": Field(Text(), "", "how reports call it"),
         "when": Field(shapes.of(When), None, "which requests it is for; default: all"),
@@ -357,77 +197,6 @@ class Rule(Node):
             self.answers = [Answer(**given)]
         if self.when is None:
             self.when = When()
-
-
-class Exit(Node):
-    """When and how the process dies by itself."""
-
-    after_requests: int | None
-    after_seconds: float | None
-    status: int
-    signal: str | None
-    out_of_memory: bool
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "after_requests": Field(
-            INDEX, None, "when so many requests, health checks not counted, were answered"
-        ),
-        "after_seconds": Field(SECONDS, None, "so many seconds after it began to listen"),
-        "status": Field(Number(0, 255, is_float=False), 1, "the exit status"),
-        "signal": Field(Made(Text(), _signal), None, "die by this signal instead"),
-        "out_of_memory": Field(
-            Flag(), False, "die as a Rust program does that gets no memory: its words, then SIGABRT"
-        ),
-    }
-
-    def check(self) -> None:
-        if (self.after_requests is None) == (self.after_seconds is None):
-            raise ValueError("exit says one of: after_requests, after_seconds")
-
-
-class Refusal(Node):
-    """A start that fails."""
-
-    status: int
-    stderr: str
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "status": Field(Number(0, 255, is_float=False), 1, "the exit status"),
-        "stderr": Field(Text(), "Error: refused to start, as scripted", "its last words"),
-    }
-
-
-_HEALTH = Either((str,), OneOf(("never", "garbage", "silent")), Items(Flag(), 1))
-
-
-class Life(Node):
-    """Faults for the whole life of a process."""
-
-    refuse: Refusal | None
-    start_delay: float
-    healthy_after: float
-    health: str | list[bool] | None
-    exit: Exit | None
-    deaf: bool
-    log_flood: int
-    list: str | None
-    FIELDS: ClassVar[dict[str, Field]] = {
-        "refuse": Field(shapes.of(Refusal), None, "serve exits instead of listening"),
-        "start_delay": Field(SECONDS, 0.0, "seconds before serve listens"),
-        "healthy_after": Field(
-            SECONDS, 0.0, "for so many seconds after it listens, /health answers 503"
-        ),
-        "health": Field(
-            _HEALTH,
-            None,
-            "never: /health always answers 503; garbage: with nonsense; silent: with nothing; "
-            "a list of true and false: in this order, again and again",
-        ),
-        "exit": Field(shapes.of(Exit), None, "the process dies by itself"),
-        "deaf": Field(Flag(), False, "SIGTERM is ignored"),
-        "log_flood": Field(
-            Number(0, 10**9, is_float=False), 0, "bytes per second written to standard output"
-        ),
-        "list": Field(OneOf(("garbage", "hang")), None, "what becomes of the list command"),
-    }
 
 
 class Script(Node):

@@ -62,6 +62,7 @@ class Text(Shape):
     def read(self, value: object, path: Path) -> str:
         if not isinstance(value, str):
             raise self.refused(value, path)
+        _check_text(value, path)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -92,6 +93,12 @@ class Number(Shape):
     def schema(self) -> dict[str, Any]:
         kind = "number" if self.is_float else "integer"
         return {"type": kind, "minimum": self.least, "maximum": self.most}
+
+
+SECONDS = Number(0, 86_400)
+COUNT = Number(1, 10**9, is_float=False)
+INDEX = Number(0, 10**9, is_float=False)
+EXIT_STATUS = Number(0, 255, is_float=False)
 
 
 class Flag(Shape):
@@ -129,9 +136,20 @@ class Anything(Shape):
 
     name = "a JSON value"
 
+    def __init__(self, depth: int = 100) -> None:
+        self.depth = depth
+        """How deeply it may be nested."""
+
     def read(self, value: object, path: Path) -> Any:
-        if not isinstance(value, str | int | float | bool | list | dict | None):
+        if isinstance(value, list | dict):
+            if not self.depth:
+                raise ScriptError(path, "it is nested too deeply")
+            inner = Anything(self.depth - 1)
+            return (Items(inner) if isinstance(value, list) else Table(inner)).read(value, path)
+        if not isinstance(value, str | int | float | bool | None):
             raise self.refused(value, path)
+        if isinstance(value, str):
+            _check_text(value, path)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -233,6 +251,8 @@ class Node:
     """An object of a script, with the members that ``FIELDS`` names."""
 
     FIELDS: ClassVar[Mapping[str, Field]] = {}
+    SCHEMA: ClassVar[Mapping[str, Any]] = {}
+    """What JSON Schema can say of the contradictions that :meth:`check` refuses."""
 
     def __init__(self, **values: object) -> None:
         for name, field in self.FIELDS.items():
@@ -248,17 +268,17 @@ class Nodes(Shape):
 
     name = "an object"
 
-    def __init__(self, node: Callable[..., Node], fields: Mapping[str, Field]) -> None:
+    def __init__(self, node: type[Node]) -> None:
         self.node = node
-        self.fields = fields
 
     def read(self, value: object, path: Path) -> Any:
+        fields = self.node.FIELDS
         values: dict[str, object] = {}
         for name, member in _members(self, value, path).items():
-            if name not in self.fields:
-                known = ", ".join(self.fields)
+            if name not in fields:
+                known = ", ".join(fields)
                 raise ScriptError((*path, name), f"there is no such member; there are: {known}")
-            values[name] = self.fields[name].shape.read(member, (*path, name))
+            values[name] = fields[name].shape.read(member, (*path, name))
         try:
             return self.node(**values)
         except ScriptError:
@@ -269,14 +289,15 @@ class Nodes(Shape):
     def schema(self) -> dict[str, Any]:
         members = {
             name: {"description": field.help, **field.shape.schema()}
-            for name, field in self.fields.items()
+            for name, field in self.node.FIELDS.items()
         }
-        return {"type": "object", "properties": members, "additionalProperties": False}
+        schema = {"type": "object", "properties": members, "additionalProperties": False}
+        return {**schema, **self.node.SCHEMA}
 
 
 def of(node: type[Node]) -> Nodes:
     """The shape of a node class."""
-    return Nodes(node, node.FIELDS)
+    return Nodes(node)
 
 
 def _members(shape: Shape, value: object, path: Path) -> dict[str, Any]:
@@ -285,7 +306,15 @@ def _members(shape: Shape, value: object, path: Path) -> dict[str, Any]:
     for name in value:
         if not isinstance(name, str):
             raise ScriptError(path, f"{show(name)} is not a name")
+        _check_text(name, path)
     return value
+
+
+def _check_text(text: str, path: Path) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ScriptError(path, f"{show(text)} has half a character (a lone surrogate)") from None
 
 
 def show(value: object) -> str:

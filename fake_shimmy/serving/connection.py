@@ -37,6 +37,7 @@ from fake_shimmy.wire.steps import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import NoReturn
 
     from fake_shimmy.api.routes import BodyHandler
     from fake_shimmy.serving.server import Server
@@ -77,6 +78,7 @@ class Connection:
         "_steps",
         "_unread_body",
         "_upgraded",
+        "_wait",
         "closed",
         "left",
         "mask",
@@ -112,6 +114,8 @@ class Connection:
         """The answer began before the request's body was complete."""
         self._ended = False
         """Close once everything is sent."""
+        self._wait = 0
+        """Number of the last wait: what would end an older one comes too late."""
 
     def on_event(self, mask: int) -> None:
         """The socket can be read or written."""
@@ -193,16 +197,20 @@ class Connection:
         if self.left is not None:
             self.left()
 
-    def wake_up(self) -> None:
-        """Go on, if it waits."""
-        if self.waiting and not self.closed:
+    def wake_up(self, wait: int) -> None:
+        """Go on, if that is the wait that goes on."""
+        if self.waiting and wait == self._wait and not self.closed:
             self.waiting = False
             self._server.enqueue(self)
 
     def is_local(self) -> bool:
         """Whether the client is on this machine."""
-        host = self.sock.getpeername()[0]
-        return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+        try:
+            host: str = self.sock.getpeername()[0]
+        except OSError:
+            # It has left.
+            return False
+        return host == "::1" or host.removeprefix("::ffff:").startswith("127.")
 
     def _on_end(self) -> None:
         head = self._head
@@ -282,22 +290,21 @@ class Connection:
     def _play_special(self, step: Step, pieces: list[bytes]) -> bool:
         """Play a step that is not bytes; whether the turn ends here."""
         if isinstance(step, Pause):
-            self.waiting = True
-            self._server.wake(time.monotonic() + step.seconds, self)
+            self._server.wake(time.monotonic() + step.seconds, self, self._begin_wait())
             return True
         if isinstance(step, Hang):
-            self.waiting = True
+            self._begin_wait()
             self._want(self.mask | _READ)
             return True
         if isinstance(step, Work):
-            self.waiting = True
+            self._begin_wait()
             self._server.work(self, step.work)
             return True
         if isinstance(step, Wait):
-            self.waiting = True
-            step.subscribe(self.wake_up)
+            wait = self._begin_wait()
+            step.subscribe(lambda: self.wake_up(wait))
             if step.seconds is not None:
-                self._server.wake(time.monotonic() + step.seconds, self)
+                self._server.wake(time.monotonic() + step.seconds, self, wait)
             return True
         if isinstance(step, Refuse):
             self._server.refuse(step.seconds)
@@ -310,21 +317,19 @@ class Connection:
         if pieces:
             self._send(b"".join(pieces))
             pieces.clear()
+        if self._out and self._steps is not None:
+            self._steps = chain((step,), self._steps)
+            return True
         if isinstance(step, Sent):
-            if self._out and self._steps is not None:
-                self._steps = chain((step,), self._steps)
-                return True
             step.tell()
             return False
         if isinstance(step, HalfClose):
-            self.waiting = True
+            self._begin_wait()
             self.sock.shutdown(socket.SHUT_WR)
             self._want(self.mask | _READ)
             return True
         if isinstance(step, Exit):
-            if step.status < 0:
-                os.kill(os.getpid(), -step.status)
-            os._exit(step.status)
+            _die(step.status)
         if isinstance(step, Reset):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             self.close()
@@ -332,6 +337,11 @@ class Connection:
             self._steps = None
             self._ended = True
         return True
+
+    def _begin_wait(self) -> int:
+        self.waiting = True
+        self._wait += 1
+        return self._wait
 
     def _send(self, data: bytes) -> None:
         if self._out:
@@ -392,3 +402,14 @@ class Connection:
         else:
             selector.modify(self.sock, mask, self)
         self.mask = mask
+
+
+def _die(status: int) -> NoReturn:
+    if status < 0:
+        import signal
+
+        # Python ignores some signals, and some cannot be given back their meaning.
+        with suppress(OSError, ValueError):
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)

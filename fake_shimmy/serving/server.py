@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ACCEPT_RETRY = 1.0
 """Seconds without accepting after the system refused a descriptor."""
 
+LONGEST_SLEEP = 3600.0
+"""Seconds; systems refuse to sleep for some millions of them."""
+
 
 class Server:
     """Serves ``app`` on a listening socket until a signal ends the process."""
@@ -37,12 +40,13 @@ class Server:
         self._listener = listener
         self._listener_family = listener.family
         self._ready: deque[Connection] = deque()
-        self._timers: list[tuple[float, int, Connection | None]] = []
+        self._timers: list[tuple[float, int, Connection | None, int]] = []
         self._timer_count = 0
         self._worker: Worker | None = None
         self._count = 0
         self._address: tuple[object, ...] | None = None
         """Of the closed listener, while connections are refused."""
+        self._refused_until = 0.0
         listener.setblocking(False)
         self.selector.register(listener, selectors.EVENT_READ, None)
 
@@ -57,7 +61,7 @@ class Server:
             if ready:
                 timeout = 0
             elif timers:
-                timeout = max(0.0, timers[0][0] - monotonic())
+                timeout = min(max(0.0, timers[0][0] - monotonic()), LONGEST_SLEEP)
             for key, mask in select(timeout):
                 connection: Connection | None = key.data
                 if connection is None:
@@ -78,10 +82,11 @@ class Server:
             connection.queued = True
             self._ready.append(connection)
 
-    def wake(self, when: float, connection: Connection | None) -> None:
-        """Give ``connection`` (or accepting) a turn at ``when`` of the monotonic clock."""
+    def wake(self, when: float, connection: Connection | None, wait: int = 0) -> None:
+        """End that ``wait`` of ``connection`` (or look whether to accept) at ``when`` of the
+        monotonic clock."""
         self._timer_count += 1
-        heappush(self._timers, (when, self._timer_count, connection))
+        heappush(self._timers, (when, self._timer_count, connection, wait))
 
     def work(self, connection: Connection, work: Callable[[], Steps]) -> None:
         """Do ``work`` aside; ``connection`` resumes with what it gives."""
@@ -94,22 +99,28 @@ class Server:
 
     def refuse(self, seconds: float) -> None:
         """Refuse connections for ``seconds``; for 0, take them again."""
-        if not seconds:
-            self._listen_again()
-        elif self._address is None:
+        self._refused_until = time.monotonic() + seconds
+        if seconds and self._address is None:
             self._address = self._listener.getsockname()
-            self.selector.unregister(self._listener)
+            if self._listener.fileno() in self.selector.get_map():
+                self.selector.unregister(self._listener)
             self._listener.close()
         if seconds:
-            self.wake(time.monotonic() + seconds, None)
+            self.wake(self._refused_until, None)
+        else:
+            self._accept_again()
 
-    def _listen_again(self) -> None:
-        if self._address is None:
-            return
+    def _listen_again(self, address: tuple[object, ...]) -> None:
         listener = socket.socket(self._listener_family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(self._address)
-        listener.listen(1024)
+        try:
+            listener.bind(address)
+            listener.listen(1024)
+        except OSError:
+            # Somebody else has the port by now.
+            listener.close()
+            self.wake(time.monotonic() + ACCEPT_RETRY, None)
+            return
         listener.setblocking(False)
         self._address, self._listener = None, listener
         self.selector.register(listener, selectors.EVENT_READ, None)
@@ -139,6 +150,9 @@ class Server:
             connection.close()
 
     def _accept(self) -> None:
+        if self._address is not None:
+            # Refused since the selector was asked.
+            return
         # A few at a time, so that a flood of connects leaves room for the others.
         for _ in range(64):
             try:
@@ -157,16 +171,17 @@ class Server:
 
     def _accept_again(self) -> None:
         if self._address is not None:
-            self._listen_again()
+            # An earlier refusal's end is not this one's.
+            if time.monotonic() >= self._refused_until:
+                self._listen_again(self._address)
         elif self._listener.fileno() not in self.selector.get_map():
             self.selector.register(self._listener, selectors.EVENT_READ, None)
 
     def _fire_timers(self, now: float) -> None:
         timers = self._timers
         while timers and timers[0][0] <= now:
-            connection = heappop(timers)[2]
+            _, _, connection, wait = heappop(timers)
             if connection is None:
                 self._accept_again()
-            elif not connection.closed:
-                connection.waiting = False
-                self.enqueue(connection)
+            else:
+                connection.wake_up(wait)

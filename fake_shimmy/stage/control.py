@@ -71,7 +71,7 @@ def _add(director: Director, message: Message) -> Iterator[Step | Message]:
 
 def _remove(director: Director, message: Message) -> Iterator[Step | Message]:
     session, ident = _session(director, message), message.get("id")
-    if not isinstance(ident, int) or not session.remove(ident):
+    if type(ident) is not int or not session.remove(ident):
         raise RefusedError(f"there is no rule {ident!r} to remove")
     return iter(({"ok": True},))
 
@@ -117,10 +117,8 @@ def _waited(
     yield Pause(0)
     while True:
         found = sum(
-            record.id > after
-            and not (is_finished and record.ended is None)
-            and not differences(when, record.request)
-            for record in session.journal.records
+            not (is_finished and record.ended is None) and not differences(when, record.request)
+            for record in session.journal.after(after)
         )
         left = deadline - time.monotonic()
         if found >= count or left <= 0:
@@ -135,7 +133,7 @@ def _close(director: Director, message: Message) -> Iterator[Step | Message]:
 
 
 def _refuse(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
-    seconds = _number(message, "seconds", LONGEST_WAIT)
+    seconds = min(_number(message, "seconds", LONGEST_WAIT), LONGEST_WAIT)
     return iter((Refuse(seconds), {"ok": True}))
 
 
@@ -158,7 +156,7 @@ _OPERATIONS: dict[str, Callable[[Director, Message], Iterator[Step | Message]]] 
 
 def _state(director: Director, session: Session, after: float) -> Message:
     return {
-        "records": [record.document() for record in session.journal.records if record.id > after],
+        "records": [record.document() for record in session.journal.after(after)],
         "dropped": session.journal.dropped,
         "stray": list(director.strays),
         "stray_count": director.stray_count,

@@ -36,11 +36,19 @@ class Piece:
         self.offset = offset
         self.tokens = tokens
 
+    @property
+    def head_end(self) -> int:
+        """Where the answer's head ends; 0 in a piece that has none."""
+        if self.offset or self.framing == FRAMES:
+            return 0
+        end = self.data.find(b"\r\n\r\n")
+        return 0 if end < 0 else end + 4
+
     def payload(self) -> tuple[int, int]:
         """Where the event's or body's own bytes begin and end."""
         data = self.data
         if self.kind == WHOLE:
-            return _end_of_head(data), len(data)
+            return self.head_end, len(data)
         if self.framing == FRAMES:
             return (2 if data[1] < 126 else 4 if data[1] == 126 else 10), len(data)
         end = data.rfind(b"\n\n")
@@ -49,37 +57,35 @@ class Piece:
 
 def place(at: Position, piece: Piece) -> int | None:
     """How many bytes of ``piece`` come before the position; nothing where it is elsewhere."""
-    size = len(piece.data)
     if at.bytes is not None:
         here = at.bytes - piece.offset
-        return here if 0 <= here < size else None
-    if at.place == "end":
-        if piece.kind == CLOSING:
-            return 0
-        return size - 1 if piece.kind == WHOLE else None
+        return here if 0 <= here < len(piece.data) else None
     if at.place is not None:
-        if piece.offset:
-            return None
-        end = _end_of_head(piece.data)
-        return {"start": 0, "headers": end // 2, "body": end}[at.place]
+        return _named(at.place, piece)
+    wanted = at.tokens or 0
     if at.inside is not None:
-        return _inside(at, piece)
+        # A token without such a character leaves it to the next one that has it.
+        is_late = at.inside == "character" and piece.tokens > wanted
+        is_there = piece.kind == TOKEN and (piece.tokens == wanted or is_late)
+        return _within(at.inside, piece) if is_there or piece.kind == WHOLE else None
     if piece.kind == WHOLE:
         begin, end = piece.payload()
-        return (begin + end) // 2 if at.tokens else begin
-    is_there = piece.kind in (TOKEN, CLOSING) and piece.tokens == at.tokens
-    return 0 if is_there else None
+        return (begin + end) // 2 if wanted else begin
+    return 0 if piece.kind in (TOKEN, CLOSING) and piece.tokens == wanted else None
 
 
-def _inside(at: Position, piece: Piece) -> int | None:
-    if piece.kind not in (TOKEN, WHOLE) or piece.tokens < (at.tokens or 0):
-        return None if piece.kind != WHOLE else _within(at.inside, piece)
-    if at.inside != "character" and piece.tokens > (at.tokens or 0):
+def _named(name: str, piece: Piece) -> int | None:
+    if name == "end":
+        if piece.kind == WHOLE:
+            return len(piece.data) - 1
+        return 0 if piece.kind == CLOSING else None
+    if piece.offset:
         return None
-    return _within(at.inside, piece)
+    end = piece.head_end
+    return {"start": 0, "headers": end // 2, "body": end}[name]
 
 
-def _within(inside: str | None, piece: Piece) -> int | None:
+def _within(inside: str, piece: Piece) -> int | None:
     begin, end = piece.payload()
     if inside == "event":
         return (begin + end) // 2 if piece.kind == WHOLE else len(piece.data) // 2
@@ -87,47 +93,83 @@ def _within(inside: str | None, piece: Piece) -> int | None:
         return (begin + end) // 2
     if inside == "newlines":
         return end + 1 if piece.data[end : end + 2] == b"\n\n" else len(piece.data) - 1
-    # A token without such a character leaves it to the next one that has it.
     return next((at + 1 for at in range(begin, end) if piece.data[at] >= 0xC0), None)
+
+
+def place_of_end(fault: Fault, piece: Piece) -> int | None:
+    """Where in ``piece`` the answer ends in order because of the fault; nothing where it goes on.
+    A truncated event is such an end."""
+    if fault.do == "end":
+        return place(fault.at, piece)
+    if fault.how != "truncated_event" or not _is_hit(fault, piece):
+        return None
+    is_event = piece.kind == TOKEN and piece.framing != FRAMES
+    return _within("newlines" if is_event else "json", piece)
+
+
+def ended(piece: Piece, at: int) -> tuple[bytes, bool]:
+    """The piece, such that the answer ends in order after its first ``at`` bytes, and whether
+    the connection has to be closed for that."""
+    data, begin = piece.data, piece.head_end
+    if at < max(begin, not piece.offset):
+        return data[:at], True
+    if piece.framing == CHUNKS:
+        return data[:begin] + _first_bytes(data[begin:], at - begin) + b"0\r\n\r\n", False
+    if piece.kind == WHOLE and piece.framing == BODY:
+        return _with_payload(piece, data[begin:at]), False
+    if piece.framing == FRAMES:
+        begin = piece.payload()[0]
+        return _with_payload(piece, data[begin:at]) if at > begin else b"", True
+    return data[:at], True
+
+
+def _first_bytes(chunks: bytes, at: int) -> bytes:
+    """What the first ``at`` bytes of ``chunks`` hold, in whole chunks."""
+    kept, position = b"", 0
+    while position < at:
+        begin = chunks.find(b"\r\n", position) + 2
+        end = begin + int(chunks[position : begin - 2], 16)
+        if at <= begin or begin == end:
+            break
+        kept += sse.frame(chunks[begin : min(at, end)], chunked=True)
+        position = end + 2
+    return kept
 
 
 def garbled(fault: Fault, piece: Piece) -> bytes | None:
     """``piece`` with the fault's damage; nothing where it does not belong there."""
-    how, at = fault.how, fault.at
+    how = fault.how
     if how == "content_type":
-        return None if piece.offset else _other_type(piece.data)
+        return _other_type(piece)
     if how in ("duplicate_done", "missing_done"):
         return _other_end(piece, 2 if how == "duplicate_done" else 0)
-    wanted = at.tokens or 0
-    if piece.kind not in (TOKEN, WHOLE) or (piece.kind == TOKEN and piece.tokens < wanted):
+    if how == "truncated_event" or not _is_hit(fault, piece):
         return None
     if how == "invalid_utf8":
         return _not_utf8(piece)
-    if piece.kind == TOKEN and piece.tokens > wanted:
-        return None
     if piece.kind == WHOLE or piece.framing == FRAMES:
-        return _shorter(piece)
+        begin, end = piece.payload()
+        return _with_payload(piece, _half(piece.data[begin:end]))
     event = _event(piece)
     if how == "malformed_event":
-        damaged = event.replace(b"data: ", b"dat ", 1)
-    elif how == "truncated_json":
-        damaged = event[: max(6, len(event) // 2)] + b"\n\n"
+        damaged = b"dat " + event.removeprefix(b"data: ").replace(b"\ndata: ", b"\ndat ")
     else:
-        damaged = event[:-1]
+        damaged = b"data: " + _half(event[6:-2]) + b"\n\n"
     return sse.frame(damaged, piece.framing == CHUNKS)
 
 
-def ended(piece: Piece, at: int) -> bytes:
-    """The piece's first ``at`` bytes, such that the body can end in order after them."""
-    if piece.framing != CHUNKS or not at or piece.kind == OPENING:
-        return piece.data[:at]
-    begin = piece.data.find(b"\r\n") + 2
-    return sse.frame(piece.data[begin:at], chunked=True) if at > begin else b""
+def _is_hit(fault: Fault, piece: Piece) -> bool:
+    """Whether it is this piece whose bytes are to be damaged."""
+    wanted = fault.at.tokens or 0
+    if piece.kind != TOKEN:
+        return piece.kind == WHOLE
+    # A token without text leaves it to the next one that has some.
+    return piece.tokens == wanted or (fault.how == "invalid_utf8" and piece.tokens > wanted)
 
 
-def _end_of_head(data: bytes) -> int:
-    end = data.find(b"\r\n\r\n")
-    return 0 if end < 0 else end + 4
+def _half(payload: bytes) -> bytes:
+    """The first half, such that characters stay whole."""
+    return payload[: len(payload) // 2].decode("utf-8", "ignore").encode()
 
 
 def _event(piece: Piece) -> bytes:
@@ -136,22 +178,23 @@ def _event(piece: Piece) -> bytes:
     return piece.data[piece.data.find(b"\r\n") + 2 : -2]
 
 
-def _other_type(data: bytes) -> bytes:
+def _other_type(piece: Piece) -> bytes | None:
     name = b"\r\ncontent-type: "
-    begin = data.find(name)
+    data = piece.data
+    begin = data.find(name, 0, piece.head_end)
     if begin < 0:
-        return data
+        return None
     begin += len(name)
     return data[:begin] + b"text/html" + data[data.find(b"\r\n", begin) :]
 
 
 def _other_end(piece: Piece, times: int) -> bytes | None:
-    if piece.framing == FRAMES:
-        return piece.data * times if piece.data.endswith(b'{"done":true}') else None
-    marker = sse.frame(_DONE, piece.framing == CHUNKS)
-    if piece.kind != CLOSING or marker not in piece.data:
+    if piece.kind != CLOSING:
         return None
-    return piece.data.replace(marker, marker * times)
+    if piece.framing == FRAMES:
+        return piece.data * times
+    marker = sse.frame(_DONE, piece.framing == CHUNKS)
+    return piece.data.replace(marker, marker * times) if marker in piece.data else None
 
 
 def _not_utf8(piece: Piece) -> bytes | None:
@@ -161,19 +204,21 @@ def _not_utf8(piece: Piece) -> bytes | None:
         found = data.find(text, begin, end)
         if found >= 0:
             begin = found + len(text)
-            if data[begin : begin + 1] == b'"':
-                return None
             break
-    return None if begin >= end else data[:begin] + b"\xff" + data[begin + 1 :]
+    first = data[begin : begin + 1]
+    if begin >= end or first in (b'"', b"\n"):
+        return None
+    # Half of an escape sequence would be broken JSON as well.
+    size = 2 if first == b"\\" else 1
+    return data[:begin] + b"\xff" * size + data[begin + size :]
 
 
-def _shorter(piece: Piece) -> bytes:
-    """Half of the payload, in a frame or head that says so."""
-    begin, end = piece.payload()
-    half = piece.data[begin : (begin + end) // 2]
-    if piece.kind != WHOLE:
+def _with_payload(piece: Piece, payload: bytes) -> bytes:
+    """Another payload, in a frame or after a head that says its size."""
+    if piece.framing == FRAMES:
         from fake_shimmy.wire.websocket import frame
 
-        return frame(half)
-    old, new = b"content-length: %d\r\n" % (end - begin), b"content-length: %d\r\n" % len(half)
-    return piece.data[:begin].replace(old, new) + half
+        return frame(payload)
+    begin, end = piece.payload()
+    old, new = b"content-length: %d\r\n" % (end - begin), b"content-length: %d\r\n" % len(payload)
+    return piece.data[:begin].replace(old, new) + payload

@@ -46,6 +46,10 @@ MAX_SESSIONS = 1024
 STRAYS = 20
 """How many requests without a session of their own are remembered."""
 
+KNOWN_HEADS = 64
+USUAL_HEADERS = 2048
+"""Bytes of a head that may be kept."""
+
 _PATHS = frozenset(ENDPOINTS.values())
 
 
@@ -58,7 +62,9 @@ class Director:
         self.sessions = {ANONYMOUS: Session(base, base)}
         self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
         self.stray_count = 0
-        self._token = None if token is None else token.encode()
+        # Heads that are alike are one object.
+        self._headers: dict[Head, list[tuple[str, str]]] = {}
+        self._token = token.encode() if token else None
         self._lifetime = lifetime
 
     def respond(
@@ -92,7 +98,9 @@ class Director:
 
     def open(self, key: str, script: Script) -> Session:
         """A fresh session for ``key``."""
-        session = self.sessions[key] = Session(self.base, script)
+        session = Session(self.base, script)
+        self.sessions.pop(key, None)
+        self.sessions[key] = session
         while len(self.sessions) > MAX_SESSIONS:
             oldest = next(name for name in self.sessions if name != ANONYMOUS)
             del self.sessions[oldest]
@@ -107,9 +115,15 @@ class Director:
 
     def request(self, head: Head, body: bytes) -> Request:
         """The facts of a request."""
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
-        ]
+        headers = self._headers.get(head)
+        if headers is None:
+            headers = [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+            ]
+            if sum(len(name) + len(value) for name, value in headers) <= USUAL_HEADERS:
+                if len(self._headers) >= KNOWN_HEADS:
+                    self._headers.clear()
+                self._headers[head] = headers
         return Request(head.method.decode("latin-1"), head.path.decode("latin-1"), headers, body)
 
     def is_generation(self, request: Request) -> bool:

@@ -19,12 +19,11 @@ from fake_shimmy.wire.steps import Cut, Pause, Sent, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from fake_shimmy.api.app import App
     from fake_shimmy.api.routes import BodyHandler
     from fake_shimmy.models.engine import Engine
-    from fake_shimmy.script.matching import Request
     from fake_shimmy.script.rules import Answer, Failure
     from fake_shimmy.stage.director import Client, Director
     from fake_shimmy.stage.session import Session
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from fake_shimmy.wire.steps import Step, Steps
 
 WEBSOCKET = "/ws/generate"
+SWITCHED = 101
+"""The status of a WebSocket."""
 
 
 class Exchange:
@@ -65,12 +66,22 @@ class Exchange:
 
     def answer(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
         """The steps that answer ``body``, as scripted."""
-        request = self._director.request(head, body)
-        record = self._begin(request)
+        try:
+            return self._answered(app, handler, head, body)
+        except Exception:
+            # What the real one does not survive either.
+            self.end("cut")
+            raise
+
+    def _answered(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
+        record = self._begin(body)
+        request = record.request
+        if not self.speaks_http:
+            record.status = SWITCHED
         choice = self.session.choose(request)
         if choice is None:
             if self.session.strict and self._director.is_generation(request):
-                return self.observed(self._refused(app, request))
+                return self.observed(self._refused(app, record))
             return self.observed(handler(app, head, body))
         record.rule, record.rule_name = choice.state.id, choice.state.name
         record.answer = choice.index
@@ -87,8 +98,7 @@ class Exchange:
         if self._answer is not None and self._answer.latency is not None:
             latency = self._answer.latency
         self.is_timed = bool(latency.first_token or latency.per_token or latency.jitter)
-        record = self._begin(self._director.request(self.head, b""))
-        self._client.left = self._left
+        record = self._begin(b"")
         if isinstance(steps, tuple):
             first = steps[0] if steps else b""
             if isinstance(first, Work):
@@ -96,19 +106,22 @@ class Exchange:
                 return (Work(lambda: self.observed(work())),)
             is_plain = self._answer is None and not self.is_timed and not self._loaded_at
             if is_plain and not self.session.serialise and isinstance(first, bytes):
-                record.status = status_of(first)
+                record.status = record.status or status_of(first)
                 record.tokens, record.bytes = self.total, len(first)
                 return (*steps, Sent(self._complete))
         faults = [] if self._answer is None else self._answer.faults
         return Player(self, record, latency, faults, self._use).play(steps)
 
-    def turn(self) -> Iterator[Step]:
-        """The steps until this request's model may answer."""
+    def turn(self, record: Record) -> Generator[Step, None, float]:
+        """The steps until this request's model may answer; how long after the request it may."""
+        seconds = 0.0
         wait = self._loaded_at - time.monotonic()
         if wait > 0:
+            seconds = self._loaded_at - record.begun
             yield Pause(wait)
-        if self.session.serialise and self._generates:
-            yield from self.session.take_turn(self)
+        if self.session.serialise and self._generates and (yield from self.session.take_turn(self)):
+            seconds = time.monotonic() - record.begun
+        return seconds
 
     def end(self, how: str) -> None:
         """The answer is over."""
@@ -118,7 +131,7 @@ class Exchange:
         self._client.left = None
         record.end(how)
         self.session.end_turn(self)
-        self.session.journal.changed()
+        self.session.end(record)
         self._director.answered(record)
 
     @property
@@ -134,10 +147,16 @@ class Exchange:
             return damage.BODY
         return damage.LINES if self.head.is_1_0 else damage.CHUNKS
 
-    def _begin(self, request: Request) -> Record:
+    def _begin(self, body: bytes) -> Record:
+        """The record, which begins with the first call."""
         if self.record is None:
+            request = self._director.request(self.head, body)
             self.record = Record(request, self._client.number)
-            self.session.record(self.record)
+            self.session.begin(self.record)
+            self._client.left = self._left
+            if self._client.closed:
+                # A long body was being read aside.
+                self._left()
         return self.record
 
     def _left(self) -> None:
@@ -146,10 +165,9 @@ class Exchange:
     def _complete(self) -> None:
         self.end("complete")
 
-    def _refused(self, app: App, request: Request) -> Steps:
-        record = self._begin(request)
+    def _refused(self, app: App, record: Record) -> Steps:
         record.unmatched = True
-        record.nearest = self.session.nearest(request)
+        record.nearest = self.session.nearest(record.request)
         text = f"no rule of the script matches this request; nearest: {record.nearest}"
         error = {"code": "no_rule_matches", "message": text, "type": "invalid_request_error"}
         body = json.dumps({"error": error}, ensure_ascii=False).encode()

@@ -7,6 +7,7 @@ waits for a record is called whenever one begins or ends.
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ MAX_RECORDS = 1000
 """Records of one journal; older ones are dropped."""
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Bytes of bodies in one journal; older records are dropped."""
+"""Bytes of heads, bodies and times in one journal; older records are dropped."""
 
 MAX_TIMES = 4096
 """Tokens of one answer whose times are kept."""
@@ -48,6 +49,7 @@ class Record:
         "time",
         "tokens",
         "unmatched",
+        "weight",
     )
 
     def __init__(self, request: Request, connection: int) -> None:
@@ -65,12 +67,16 @@ class Record:
         self.status: int | None = None
         self.tokens = 0
         self.bytes = 0
-        self.schedule: list[float] = []
-        self.measured: list[float] = []
+        self.schedule = array("d")
+        self.measured = array("d")
         self.duration: float | None = None
         self.ended: str | None = None
         """``complete``, ``client_left``, ``cut``; nothing while the answer is on its way."""
         self.faults: list[str] = []
+        self.weight = len(request.body) + sum(
+            len(name) + len(value) for name, value in request.headers
+        )
+        """Bytes that count against the journal's limit."""
 
     def end(self, how: str) -> None:
         """The answer is over; only the first end counts."""
@@ -98,8 +104,8 @@ class Record:
             "status": self.status,
             "tokens": self.tokens,
             "bytes": self.bytes,
-            "schedule": self.schedule,
-            "measured": self.measured,
+            "schedule": list(self.schedule),
+            "measured": list(self.measured),
             "duration": self.duration,
             "ended": self.ended,
             "faults": self.faults,
@@ -121,16 +127,28 @@ class Journal:
         self._count += 1
         record.id = self._count
         self.records.append(record)
-        self._bytes += len(record.request.body)
-        while len(self.records) > MAX_RECORDS or (
-            self._bytes > MAX_BYTES and len(self.records) > 1
-        ):
-            self._bytes -= len(self.records.popleft().request.body)
-            self.dropped += 1
-        self.changed()
+        self._bytes += record.weight
+        self._changed()
 
-    def changed(self) -> None:
-        """Call those who wait."""
+    def ended(self, record: Record) -> None:
+        """``record`` grows no more."""
+        times = 8 * (len(record.schedule) + len(record.measured))
+        record.weight += times
+        if record.id > self.dropped:
+            self._bytes += times
+        self._changed()
+
+    def after(self, ident: float) -> list[Record]:
+        """The records with higher numbers."""
+        # A copy: long requests are written down by another thread.
+        return [record for record in tuple(self.records) if record.id > ident]
+
+    def _changed(self) -> None:
+        """Drop what is too much, and call those who wait."""
+        records = self.records
+        while len(records) > MAX_RECORDS or (self._bytes > MAX_BYTES and len(records) > 1):
+            self._bytes -= records.popleft().weight
+            self.dropped += 1
         listeners, self._listeners = self._listeners, []
         for call in listeners:
             call()

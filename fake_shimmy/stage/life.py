@@ -3,7 +3,7 @@
 Strategy: one method for each moment of a life; what is due there happens there, and may end the
 process. Death after a while comes by an alarm, so it is on time whatever the server waits for;
 the log is flooded from a thread, so a reader who does not keep up stops the flood and not the
-answers. The words of a process without memory are those of 2.5.0 CPU-only.
+answers. The words of a process without memory are those of 2.5.0, both builds, and 1.8.1.
 """
 
 from __future__ import annotations

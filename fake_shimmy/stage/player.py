@@ -26,16 +26,13 @@ from fake_shimmy.wire.steps import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from random import Random
 
     from fake_shimmy.script.rules import Fault, Latency, Position
     from fake_shimmy.stage.exchange import Exchange
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.wire.steps import Step, Steps
-
-
-_ENDS: dict[str, Step] = {"reset": Reset(), "close": Cut(), "half_close": HalfClose()}
 
 
 def status_of(answer: bytes) -> int | None:
@@ -58,13 +55,20 @@ class Player:
         self._random: Random | None = None
         self._due = 0.0
         self._has_begun = False
-        self._ends_early = False
 
     def play(self, steps: Steps) -> Iterator[Step]:
         """``steps`` as the client is to get them."""
+        try:
+            yield from self._play(steps)
+        except Exception:
+            # What the real one does not survive either.
+            self._exchange.end("cut")
+            raise
+
+    def _play(self, steps: Steps) -> Iterator[Step]:
         exchange, record = self._exchange, self._record
         is_whole = isinstance(steps, tuple)
-        yield from exchange.turn()
+        self._due = yield from exchange.turn(record)
         kind = damage.OPENING
         if is_whole:
             kind = damage.WHOLE
@@ -72,22 +76,40 @@ class Player:
         framing = exchange.framing(is_whole)
         for step in steps:
             if isinstance(step, bytes):
-                yield from self._pass(Piece(step, kind, framing, record.bytes, record.tokens))
-                if record.ended is not None:
-                    return
+                if record.status is None:
+                    record.status = status_of(step)
+                if self._faults:
+                    piece = Piece(step, kind, framing, record.bytes, record.tokens)
+                    if (yield from self._pass(piece)):
+                        return
+                else:
+                    yield self._counted(step, kind)
                 if kind == damage.TOKEN:
-                    record.tokens += 1
                     kind = damage.OPENING
             elif step is TOKEN:
                 kind = damage.TOKEN
                 yield from self._wait_for_tokens(1)
             elif step is END:
                 kind = damage.CLOSING
+            elif isinstance(step, Cut):
+                # Either all was said, or the real one gives up here.
+                how = "complete" if kind == damage.CLOSING else "cut"
+                yield self._note_of_end(how)
+                yield step
+                return
             else:
                 yield step
-        if is_whole:
-            record.tokens = exchange.total
-        yield Sent(lambda: exchange.end("complete"))
+        yield self._note_of_end("complete")
+
+    def _counted(self, data: bytes, kind: str) -> bytes:
+        """``data``, which completes a piece of that kind."""
+        record = self._record
+        record.bytes += len(data)
+        if kind == damage.TOKEN:
+            record.tokens += 1
+        elif kind == damage.WHOLE:
+            record.tokens = self._exchange.total
+        return data
 
     def _wait_for_tokens(self, count: int) -> Iterator[Step]:
         """The steps until the next ``count`` tokens are due."""
@@ -103,9 +125,9 @@ class Player:
             wait = self._due - (time.monotonic() - record.begun)
             if wait > 0:
                 yield Pause(wait)
-        for _ in range(count):
-            if len(record.measured) < len(record.schedule):
-                record.measured.append(time.monotonic() - record.begun)
+        now = time.monotonic() - record.begun
+        for _ in range(min(count, MAX_TIMES - len(record.measured))):
+            record.measured.append(now)
 
     def _interval(self, seconds: float) -> float:
         jitter = self._latency.jitter
@@ -115,69 +137,83 @@ class Player:
             self._random = self._exchange.session.random("jitter", self._use)
         return max(0.0, seconds + self._random.uniform(-jitter, jitter))
 
-    def _pass(self, piece: Piece) -> Iterator[Step]:
-        """``piece`` with its faults."""
+    def _pass(self, piece: Piece) -> Generator[Step, None, bool]:
+        """``piece`` with its faults; whether they ended the answer."""
         record = self._record
-        if record.status is None:
-            record.status = status_of(piece.data)
-        if not self._faults:
-            record.bytes += len(piece.data)
-            yield piece.data
-            return
         self._garble(piece)
+        ending, is_closing = self._end_early(piece)
         sent = 0
-        found = ((damage.place(fault.at, piece), fault) for fault in self._faults)
-        here = [(at, fault) for at, fault in found if at is not None and fault.do != "garble"]
-        for at, fault in sorted(here, key=lambda pair: pair[0]):
+        for at, fault in self._due_in(piece):
             self._faults.remove(fault)
             record.faults.append(_told(fault))
-            is_end = fault.do == "end" and not sent
-            data = damage.ended(piece, at) if is_end else piece.data[sent:at]
-            if data:
-                record.bytes += len(data)
-                yield data
-            sent = at
-            yield from self._act(fault, piece)
-            if record.ended is not None:
-                return
-        record.bytes += len(piece.data) - sent
-        if piece.data[sent:]:
-            yield piece.data[sent:]
-        if self._ends_early:
-            yield from self._end(piece)
+            if at > sent:
+                record.bytes += at - sent
+                yield piece.data[sent:at]
+                sent = at
+            if fault.do == "stall":
+                yield Pause(fault.seconds)
+            elif fault.do == "hang":
+                # The end of this is the client's.
+                yield Hang()
+            else:
+                yield self._note_of_end("cut")
+                yield _step_of(fault)
+                return True
+        rest = piece.data[sent:]
+        if ending is None:
+            yield self._counted(rest, piece.kind)
+            return False
+        record.faults.append(_told(ending))
+        record.bytes += len(rest)
+        if rest:
+            yield rest
+        yield self._note_of_end("cut")
+        if is_closing:
+            yield Cut()
+        return True
+
+    def _note_of_end(self, how: str) -> Step:
+        return Sent(lambda: self._exchange.end(how))
 
     def _garble(self, piece: Piece) -> None:
-        for fault in list(self._faults):
-            damaged = damage.garbled(fault, piece) if fault.do == "garble" else None
+        for fault in [fault for fault in self._faults if fault.do == "garble"]:
+            damaged = damage.garbled(fault, piece)
             if damaged is not None:
                 self._faults.remove(fault)
                 self._record.faults.append(_told(fault))
                 piece.data = damaged
-                self._ends_early = fault.how == "truncated_event"
 
-    def _act(self, fault: Fault, piece: Piece) -> Iterator[Step]:
-        """The steps of a fault whose place has come."""
-        exchange = self._exchange
-        if fault.do == "stall":
-            yield Pause(fault.seconds)
-        elif fault.do == "hang":
-            # The end of this is the client's.
-            yield Hang()
-        else:
-            exchange.end("cut")
-            if fault.do == "end":
-                yield from self._end(piece)
-            elif fault.do == "exit":
-                yield Exit(_status_of_death(fault))
-            else:
-                yield _ENDS[fault.do]
+    def _end_early(self, piece: Piece) -> tuple[Fault | None, bool]:
+        """The fault by which the answer ends in ``piece``, which then is its last one, and
+        whether the connection ends with it."""
+        found = ((damage.place_of_end(fault, piece), fault) for fault in self._faults)
+        ends = [(at, fault) for at, fault in found if at is not None]
+        if not ends:
+            return None, False
+        at, fault = min(ends, key=_where_in_piece)
+        piece.data, is_closing = damage.ended(piece, at)
+        return fault, is_closing
 
-    def _end(self, piece: Piece) -> Iterator[Step]:
-        self._exchange.end("cut")
-        if piece.framing == damage.CHUNKS and self._record.bytes:
-            yield b"0\r\n\r\n"
-        else:
-            yield Cut()
+    def _due_in(self, piece: Piece) -> list[tuple[int, Fault]]:
+        """What else happens in ``piece``, in the order of the places."""
+        found = (
+            (damage.place(fault.at, piece), fault)
+            for fault in self._faults
+            if fault.do not in ("garble", "end")
+        )
+        return sorted(((at, each) for at, each in found if at is not None), key=_where_in_piece)
+
+
+def _where_in_piece(found: tuple[int, Fault]) -> int:
+    return found[0]
+
+
+def _step_of(fault: Fault) -> Step:
+    """The step of a fault that ends an answer."""
+    if fault.do == "exit":
+        return Exit(_status_of_death(fault))
+    steps: dict[str, Step] = {"reset": Reset(), "close": Cut(), "half_close": HalfClose()}
+    return steps[fault.do]
 
 
 def _status_of_death(fault: Fault) -> int:

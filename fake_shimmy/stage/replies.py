@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fake_shimmy.stage.exchange import Exchange
     from fake_shimmy.wire.steps import Step
 
+_WEBSOCKET_END = "[DONE]"
+"""The token that is not sent there, and ends the answer."""
+
 
 class StagedEngine(Engine):
     """``engine`` as the script of one exchange wants it."""
@@ -46,7 +49,7 @@ class _StagedModel(LoadedModel):
         tokens = self._scripted(max_tokens)
         if tokens is None:
             text = self._model.generate(prompt, max_tokens, user_text)
-            exchange.total = sum(1 for _ in self._model.tokens(text))
+            exchange.total = len(self.tokens(text))
             return text
         exchange.total = len(tokens)
         return "".join(tokens)
@@ -67,6 +70,8 @@ class _StagedModel(LoadedModel):
                     yield piece
         else:
             for token in scripted:
+                if token == _WEBSOCKET_END and not self._exchange.speaks_http:
+                    break
                 yield TOKEN
                 yield token
         yield END

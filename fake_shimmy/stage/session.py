@@ -17,7 +17,7 @@ from fake_shimmy.wire.steps import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from random import Random
     from typing import Any
 
@@ -158,10 +158,15 @@ class Session:
                 best = told
         return best[1] if best else "there is no rule"
 
-    def record(self, record: Record) -> None:
+    def begin(self, record: Record) -> None:
         """Take up ``record`` in the journal."""
         with self._lock:
             self.journal.add(record)
+
+    def end(self, record: Record) -> None:
+        """The answer of ``record`` is over."""
+        with self._lock:
+            self.journal.ended(record)
 
     def random(self, *what: object) -> Random:
         """Chance for one purpose, the same whenever the seed is."""
@@ -176,11 +181,14 @@ class Session:
             return 0.0
         return self._loaded.setdefault(model, time.monotonic() + self.load_time)
 
-    def take_turn(self, who: object) -> Iterator[Step]:
-        """The steps until ``who`` may generate."""
+    def take_turn(self, who: object) -> Generator[Step, None, bool]:
+        """The steps until ``who`` may generate; whether it had to wait."""
+        has_waited = False
         while self._generating is not None and self._generating is not who:
+            has_waited = True
             yield Wait(self._queue.append)
         self._generating = who
+        return has_waited
 
     def end_turn(self, who: object) -> None:
         """``who`` generates no more."""

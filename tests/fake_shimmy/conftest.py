@@ -259,3 +259,20 @@ def drained(running: Running) -> Iterator[list[bytes]]:
     finally:
         running.process.kill()
         reader.join()
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server whose sessions are scripted by the tests."""
+    from tests.fake_shimmy.staging import staged_server
+
+    folder = tmp_path_factory.mktemp("stage")
+    fake = Shimmy([sys.executable, "-m", "fake_shimmy"], folder, "default")
+    with staged_server(fake) as found, drained(found.running):
+        yield found
+
+
+@pytest.fixture
+def session(stage: Any) -> Any:
+    """A new session of that server."""
+    return stage.session()

@@ -143,7 +143,7 @@ def exchange(data: bytes) -> None:
     reader.buffer += data
     with suppress(RefusedError, Panic):
         while (head := reader.read_head()) is not None:
-            steps, handler = app.respond(head)
+            steps, handler = app.respond(head, Client())
             if handler is not None:
                 body = reader.read_body(BODY_LIMIT)
                 if not isinstance(body, bytes):
@@ -153,6 +153,17 @@ def exchange(data: bytes) -> None:
                 return
             assert steps is not None
             _play(steps, reader.buffer)
+
+
+class Client:
+    """A client of whom nothing is known."""
+
+    number = 1
+    closed = False
+    left: Callable[[], None] | None = None
+
+    def is_local(self) -> bool:
+        return False
 
 
 def _play(steps: Any, rest: bytearray) -> None:
@@ -300,7 +311,7 @@ def trees(data: bytes) -> None:
                 AdapterEngine(_silence()).load(spec)
         app = _app_of(found)
         for path in (b"/v1/models", b"/api/tags", b"/api/models"):
-            _play(app.respond(Head(b"GET", path, False))[0], bytearray())
+            _play(app.respond(Head(b"GET", path, False), Client())[0], bytearray())
 
 
 class Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +62,9 @@ MISTAKES = [
     ("a.json", '{"latency":\n{"jitter": NaN}}', "line 2: NaN is not a number"),
     ("a.json", '{"seed": 1\n"strict": true}', "line 2: Expecting ',' delimiter"),
     ("a.json", "", "line 1: Expecting value"),
+    ("a.json", '{"seed":\n-Infinity}', "line 2: -Infinity is not a number"),
+    ("a.json", '{"seed": ' + "9" * 5000 + "}", "Exceeds the limit"),
+    ("a.json", '{"rules": [{\n"reply": "\\ud800"}]}', "line 2: rules[0].reply: '\\ud800' has half"),
     ("a.json", "[]", "line 1: [] is not an object"),
     ("a.json", b'{"seed": 1,\n"strict": "\xff"}', "line 2: it is not UTF-8"),
     ("a.json", "[" * 100_000, "it is nested too deeply"),
@@ -68,7 +72,12 @@ MISTAKES = [
     ("a.toml", "[[rules]]\n[[rules]]\n[rules.when]\nuser = 3", "line 4: rules[1].when.user: 3 is"),
     ("a.toml", "[[rules]]\nwhen.user = 3", "line 2: rules[0].when.user: 3 is not"),
     ("a.toml", "[[rules]]\nwhen = {user = 3}", "line 2: rules[0].when.user: 3 is not"),
-    ("a.toml", "[[rules]]\n[[rules.answers]]\n[[rules.answers]]\nfail = 0", "line 4: rules[0].answers"),
+    ("a.toml", "[[rules]]\n[[rules.answers]]\n[[rules.answers]]\nfail=0", "line 4: rules[0].ans"),
+    ("a.toml", "rules = [\n  {},\n  { reply = 3 },\n]", "line 3: rules[1].reply: 3 is not"),
+    ("a.toml", '[[rules]]\nname = """\nreply = 1\n"""\nreply = 3', "line 5: rules[0].reply: 3"),
+    ("a.toml", "[[rules]]\nreply = [\n'#]', # ]\n\n3]", "line 5: rules[0].reply[1]: 3 is not"),
+    ("a.toml", "[[rules]]\nname = '\\'\nreply = \"\\\"\"\nfail = 0", "line 4: rules[0].fail: 0"),
+    ("a.toml", "[[rules]]\n[rules.when.json]\n'a.b'.'=' = {}", "line 3: rules[0].when.json.a.b.=:"),
     ("a.toml", "[life]\nexit.status = 1", "line 2: life.exit: exit says one of"),
     ("a.toml", '["life"] # here\n"deaf" = 1', "line 2: life.deaf: 1 is not true or false"),
     ("a.toml", "seed = 1\nseed = 2", "line 2: Cannot overwrite a value"),
@@ -92,6 +101,18 @@ def test_a_mistake_is_told_with_file_and_line(
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ScriptFileError, match="it cannot be read: No such file"):
         files.load(str(tmp_path / "none.json"))
+
+
+EXAMPLES = re.findall(
+    r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```",
+    (Path(__file__).parents[2] / "docs" / "scripts.md").read_text(),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("name", ["script.toml", "script.json"])
+def test_the_examples_of_the_documentation_are_scripts(load: Load, name: str) -> None:
+    assert load(name, dict(EXAMPLES)[name])
 
 
 @given(st.text(), st.sampled_from(["a.json", "a.toml"]))

@@ -118,6 +118,17 @@ def test_a_body_that_says_nothing_matches_only_what_asks_for_nothing(body: bytes
     assert "and there is none" in told({"json": {"a.b[0]": 1}}, asked)[0]
 
 
+def test_a_body_nested_deeply_differs_like_any_other() -> None:
+    depth = 900
+    asked = request(b'{"a": ' + b"[" * depth + b"]" * depth + b"}")
+    assert told({"json": {"a": [[[3]]]}}, asked)[0].startswith("json a should be [[[3]]], and it")
+
+
+def test_an_index_of_any_length_is_of_nothing() -> None:
+    assert matching.at_path([1], f"[{'9' * 5000}]") is MISSING
+    assert matching.at_path([1], f"[-{'9' * 5000}]") is MISSING
+
+
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
     lambda values: st.one_of(st.lists(values), st.dictionaries(st.text(), values)),

@@ -65,6 +65,10 @@ def test_damage_is_to_the_first_token_where_nothing_else_is_said() -> None:
     assert fault.at.tokens == 0
 
 
+NESTED: list[Any] = []
+for _ in range(101):
+    NESTED = [NESTED]
+
 MISTAKES = [
     (3, "script: 3 is not an object"),
     ([], "script: [] is not an object"),
@@ -115,6 +119,13 @@ MISTAKES = [
         rule(faults=[{"do": "reset", "at": {"bytes": 1, "inside": "json"}}]),
         "rules[0].faults[0].at: inside goes with tokens",
     ),
+    (rule(reply=["\ud800"]), "rules[0].reply[0]: '\\ud800' has half a character"),
+    (rule(fail={"body": {"a": ["\ud800"]}}), "rules[0].fail.body.a[0]: '\\ud800' has half a"),
+    (rule(when={"json": {"\ud800": 1}}), "rules[0].when.json: '\\ud800' has half a character"),
+    (
+        rule(when={"json": {"a": NESTED}}),
+        "rules[0].when.json.a[0][0]",
+    ),
     ({"life": {"exit": {}}}, "life.exit: exit says one of: after_requests, after_seconds"),
     ({"life": {"health": "bad"}}, "life.health: 'bad' is not one of: never, garbage, silent"),
     ({"life": {"health": []}}, "life.health: at least 1 expected, 0 given"),
@@ -129,6 +140,26 @@ def test_a_mistake_is_told_with_its_place_and_what_is_allowed(document: Any, tex
     assert str(caught.value).startswith(text)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        rule(reply="a", fail=500),
+        rule(when={"user": {}}),
+        rule(faults=[{}]),
+        rule(faults=[{"do": "reset", "at": {}}]),
+        rule(faults=[{"do": "reset", "at": {"bytes": 1, "tokens": 1}}]),
+        rule(faults=[{"do": "reset", "at": {"bytes": 1, "inside": "json"}}]),
+        {"life": {"exit": {}}},
+        {"life": {"exit": {"after_requests": 1, "after_seconds": 1}}},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses_contradictions_too(document: Any) -> None:
+    assert not VALIDATOR.is_valid(document)
+    with pytest.raises(ScriptError):
+        rules.read(document)
+
+
 @pytest.mark.parametrize("name", REAL_FAILURES)
 def test_the_real_failures_are_known_by_name(name: str) -> None:
     assert rules.read(rule(fail=name)).rules[0].answers[0].fail == name
@@ -136,7 +167,9 @@ def test_the_real_failures_are_known_by_name(name: str) -> None:
 
 SECONDS = st.floats(0, 86_400, allow_nan=False)
 MATCHER = st.one_of(
-    st.text(), st.fixed_dictionaries({"contains": st.text()}), st.just({"matches": "a+"})
+    st.text(),
+    st.fixed_dictionaries({"contains": st.text()}),
+    st.fixed_dictionaries({"matches": st.just("a+")}),
 )
 POSITION = st.one_of(
     st.sampled_from(rules.PLACES),

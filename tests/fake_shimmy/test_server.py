@@ -23,7 +23,7 @@ class App:
     def date(self):
         return b""
 
-    def respond(self, head):
+    def respond(self, head, client):
         # A generator, as every answer that is made while it is sent.
         return (step for step in (b"one ", *eval(head.path[1:].decode()))), None
 

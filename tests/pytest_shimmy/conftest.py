@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 import socket
 import sys
@@ -15,7 +16,15 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessManager, ShimmyProcessOptions
+from pytest_shimmy import (
+    FakeShimmy,
+    ShimmyProcessDefaults,
+    ShimmyProcessManager,
+    ShimmyProcessOptions,
+)
+from pytest_shimmy.harness import HERMETIC
+from pytest_shimmy.keeper import PLACEHOLDER
+from tests.pytest_shimmy.faking import Asker, asker
 from tests.pytest_shimmy.managing import LONG, Recorder
 
 PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
@@ -142,6 +151,34 @@ def options(request: pytest.FixtureRequest, models_dir: Path) -> ShimmyProcessOp
 def shimmy(request: pytest.FixtureRequest) -> Path | None:
     """A `shimmy_path`: the bundled fake's, or the real executable's where this run has one."""
     return None if request.param == "fake" else request.getfixturevalue("real_shimmy")
+
+
+@pytest.fixture(scope="session")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URL and token of a fake with a remote control, which tests share as workers do."""
+    token = secrets.token_hex(16)
+    home = tmp_path_factory.mktemp("controlled")
+    model = home / "tiny.gguf"
+    model.write_bytes(PLACEHOLDER)
+    env = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_CONTROL": token, "FAKE_SHIMMY_SCRIPT": None}
+    with ShimmyProcessManager() as manager:
+        manager.start(ShimmyProcessOptions(model_path=model, env=env, cwd=home))
+        manager.ensure_ready(LONG)
+        yield f"http://127.0.0.1:{manager.port}", token
+
+
+@pytest.fixture
+def fake(controlled: tuple[str, str]) -> Iterator[FakeShimmy]:
+    """The control of this test's requests to that fake."""
+    url, token = controlled
+    with FakeShimmy(url, token, key=f"test-{secrets.token_hex(4)}") as fake:
+        yield fake
+
+
+@pytest.fixture
+def app(fake: FakeShimmy) -> Asker:
+    """An application that asks that fake, with the key of `fake`."""
+    return asker(fake)
 
 
 @pytest.fixture

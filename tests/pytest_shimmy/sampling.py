@@ -16,11 +16,16 @@ from pytest_shimmy.table import TABLE
 
 ROWS = {row.name: row for row in TABLE}
 
+# The smallest scripts that there are, one for each sample.
+SCRIPTS = [Path(__file__).with_name("scripts") / f"{name}.json" for name in ("one", "two", "three")]
+
 # For each row three texts, and the values that they mean.
 SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "path": [("one", "one"), ("two", "two"), ("three", "three")],
     "fake": [("1", True), ("no", False), ("On", True)],
     "fake_version": [(release, release) for release in (*RELEASES, *RELEASES, *RELEASES)[:3]],
+    "fake_script": [(str(path), str(path)) for path in SCRIPTS],
+    "seed": [("0", 0), ("7", 7), (" 12345 ", 12345)],
     "url": [(f"http://h{n}", f"http://h{n}") for n in range(3)],
     "model": [("a", "a"), ("org/b", "org/b"), ("c:7b", "c:7b")],
     "models_dir": [("/", ("/",)), ("/tmp", ("/tmp",)), (os.devnull[:4], ("/dev",))],

@@ -27,6 +27,7 @@ SNAPSHOTS = st.builds(
     deaths=st.lists(st.builds(Death, st.integers(), st.text(), st.integers())).map(tuple),
     log_path=st.text(),
     log_size=st.integers(),
+    control=st.none() | st.text(),
 )
 
 

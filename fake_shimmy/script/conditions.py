@@ -1,0 +1,107 @@
+"""Which requests a rule is for.
+
+Strategy: a condition on a text or a value is a :class:`Matcher`, for which a plain value is a short
+way to write; what fits is found out by ``matching``.
+"""
+
+from __future__ import annotations
+
+from fake_shimmy.script import shapes
+from fake_shimmy.script.shapes import (
+    Anything,
+    Either,
+    Field,
+    Made,
+    Node,
+    OneOf,
+    Table,
+    Text,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from re import Pattern
+    from typing import Any, ClassVar
+
+ENDPOINTS = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "messages": "/v1/messages",
+    "generate": "/api/generate",
+    "websocket": "/ws/generate",
+}
+"""The endpoints that generate, by the names that a matcher may use."""
+
+
+def _pattern(text: str) -> Pattern[str]:
+    import re
+
+    try:
+        return re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{shapes.show(text)} is not a regular expression: {error}") from None
+
+
+class Matcher(Node):
+    """What a text or value must be; of several conditions all must hold."""
+
+    contains: str | None
+    matches: Pattern[str] | None
+    equals: Any
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "anyOf": [{"required": [name]} for name in ("contains", "matches", "equals")]
+    }
+    FIELDS: ClassVar[dict[str, Field]] = {
+        "contains": Field(Text(), None, "a part of the text, upper and lower case as they are"),
+        "matches": Field(
+            Made(Text(), _pattern),
+            None,
+            "a regular expression (Python's) that is found in the text",
+        ),
+        "equals": Field(Anything(), ..., "the whole value"),
+    }
+
+    def check(self) -> None:
+        if self.contains is None and self.matches is None and self.equals is ...:
+            raise ValueError("a matcher says one of: contains, matches, equals")
+
+
+def _contains(value: Any) -> Matcher:
+    return value if isinstance(value, Matcher) else Matcher(contains=value)
+
+
+def _equals(value: Any) -> Matcher:
+    return value if isinstance(value, Matcher) else Matcher(equals=value)
+
+
+_TEXT_MATCHER = Made(Either((str,), Text(), shapes.of(Matcher)), _contains)
+_NAME_MATCHER = Made(Either((str,), Text(), shapes.of(Matcher)), _equals)
+_VALUE_MATCHER = Made(Either((dict,), shapes.of(Matcher), Anything()), _equals)
+
+
+class When(Node):
+    """Which requests a rule is for; of several conditions all must hold, none is all requests."""
+
+    user: Matcher | None
+    system: Matcher | None
+    model: Matcher | None
+    endpoint: str | None
+    path: Matcher | None
+    headers: dict[str, Matcher]
+    json: dict[str, Matcher]
+    FIELDS: ClassVar[dict[str, Field]] = {
+        "user": Field(
+            _TEXT_MATCHER, None, "the last user message, or the prompt; a string: a part of it"
+        ),
+        "system": Field(_TEXT_MATCHER, None, "the system message; a string: a part of it"),
+        "model": Field(_NAME_MATCHER, None, "the model's name; a string: the whole name"),
+        "endpoint": Field(OneOf(ENDPOINTS), None, "the endpoint, by name"),
+        "path": Field(_NAME_MATCHER, None, "the path; a string: the whole path"),
+        "headers": Field(Table(_TEXT_MATCHER), {}, "headers by name; a string: a part of it"),
+        "json": Field(
+            Table(_VALUE_MATCHER),
+            {},
+            "values of the body by path, such as messages[0].role or temperature; "
+            "anything but an object: the whole value",
+        ),
+    }

@@ -1,0 +1,283 @@
+"""What the fake was asked: typed records, and failures that show the nearest miss."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from fake_shimmy.script.matching import MISSING, Difference, Request, differences
+from fake_shimmy.script.rules import Matcher, When
+
+Ended = Literal["complete", "client_left", "cut"]
+
+SHOWN = 10
+"""How many requests a text lists."""
+
+LONG = 60
+"""From so many characters on, two texts are shown as a diff."""
+
+
+class Headers(Mapping[str, str]):
+    """A request's headers; names in upper or lower case, values of one name joined."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self.pairs = tuple((name, value) for name, value in pairs)
+        """As they came, names in lower case."""
+
+    def __getitem__(self, name: str) -> str:
+        values = [value for known, value in self.pairs if known == name.lower()]
+        if not values:
+            raise KeyError(name)
+        return ", ".join(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self.pairs})
+
+    def __repr__(self) -> str:
+        return f"Headers({dict(self)!r})"
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """A request, and what became of it. Times are in seconds."""
+
+    id: int
+    """Counted from 1, in the order of their coming."""
+    time: float
+    """When it was complete, as `time.time` has it."""
+    started: float
+    """The same on the server's monotonic clock, for differences between requests."""
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+    connection: int
+    """Number of the connection that it came over."""
+    rule: int | None
+    """The `Rule.id` that answered it."""
+    rule_name: str | None
+    answer: int | None
+    """Which of the rule's answers it got, counted from 0."""
+    unmatched: bool
+    """No rule matched, and strict refused it."""
+    nearest: str | None
+    """Of an unmatched one: the nearest rule and what was different."""
+    status: int | None
+    tokens_sent: int
+    bytes_sent: int
+    schedule: tuple[float, ...]
+    """When each token was to be sent, counted from the complete request."""
+    measured: tuple[float, ...]
+    """When it was."""
+    duration: float | None
+    """From the complete request to the answer's end; None while it is in flight."""
+    ended: Ended | None
+    """``cut``: a scripted fault ended the answer early. None while it is in flight."""
+    faults: tuple[str, ...]
+    """The faults that were played, in words."""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> RecordedRequest:
+        """From a record as the fake tells it."""
+        values: dict[str, Any] = dict(record)
+        for name in ("schedule", "measured", "faults"):
+            values[name] = tuple(values[name])
+        return cls(
+            headers=Headers([(name, value) for name, value in values.pop("headers")]),
+            body=values.pop("body").encode("utf-8", "surrogateescape"),
+            tokens_sent=values.pop("tokens"),
+            bytes_sent=values.pop("bytes"),
+            **values,
+        )
+
+    @property
+    def in_flight(self) -> bool:
+        """Its answer is not over."""
+        return self.ended is None
+
+    @property
+    def hung_up(self) -> bool:
+        """The client left before the answer's end; how much it had been sent by then is
+        `tokens_sent`."""
+        return self.ended == "client_left"
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None where it is none."""
+        return _or_none(self.facts.json)
+
+    @property
+    def model(self) -> Any:
+        """The model that was asked for."""
+        return _or_none(self.facts.model)
+
+    @property
+    def user(self) -> Any:
+        """The text of the last user message, else the prompt."""
+        return _or_none(self.facts.user)
+
+    @property
+    def system(self) -> Any:
+        """The text of the system message."""
+        return _or_none(self.facts.system)
+
+    @property
+    def messages(self) -> list[Any]:
+        """The messages; empty where there are none."""
+        messages = self._member("messages")
+        return messages if isinstance(messages, list) else []
+
+    @property
+    def stream(self) -> bool | None:
+        """What the body says about streaming; None where it says nothing."""
+        stream = self._member("stream")
+        return stream if isinstance(stream, bool) else None
+
+    @cached_property
+    def facts(self) -> Request:
+        """The request as rules see it."""
+        return Request(self.method, self.path, list(self.headers.pairs), self.body)
+
+    def text(self) -> str:
+        """The record in one line."""
+        asked = [f"{self.method} {self.path}"]
+        if self.model is not None:
+            asked.append(f"model {_short(self.model, 30)}")
+        if self.user is not None:
+            asked.append(_short(self.user, 50))
+        return f"{', '.join(asked)} -> {self._fate()}"
+
+    def _fate(self) -> str:
+        fate = [str(self.status) if self.status is not None else "no answer"]
+        if self.tokens_sent:
+            fate.append(count(self.tokens_sent, "token"))
+        if self.rule_name is not None:
+            fate.append(f"by {self.rule_name}")
+        fate += self.faults
+        if self.unmatched:
+            fate.append("no rule matched")
+        if self.hung_up:
+            fate.append("the client hung up")
+        if self.in_flight:
+            fate.append("still in flight")
+        return ", ".join(fate)
+
+    def _member(self, name: str) -> Any:
+        document = self.json
+        return document.get(name) if isinstance(document, dict) else None
+
+
+class Journal:
+    """What a session was asked, and what was left of its rules."""
+
+    def __init__(self, answer: Mapping[str, Any], strays: Sequence[Mapping[str, str]]) -> None:
+        self.records = [RecordedRequest.from_json(record) for record in answer["records"]]
+        self.dropped: int = answer["dropped"]
+        """Older records than the journal has room for."""
+        self.rules: list[dict[str, Any]] = answer["rules"]
+        self.seed: int = answer["seed"]
+        self.is_random: bool = answer["is_random"]
+        """The seed has mattered."""
+        self.strays = strays
+        """Requests that belong to nobody's session."""
+
+    def matching(self, when: When) -> list[RecordedRequest]:
+        """The records that are as wanted, oldest first."""
+        return [record for record in self.records if not differences(when, record.facts)]
+
+    def lines(self) -> list[str]:
+        """The newest requests, a line each."""
+        if not self.records:
+            return ["no request came"]
+        hidden = len(self.records) - SHOWN + self.dropped
+        lines = [f"({hidden} earlier ones left out)"] if hidden > 0 else []
+        newest = self.records[-SHOWN:]
+        return lines + [f"{record.id:>3}  {record.text()}" for record in newest]
+
+    def stray_lines(self, base_url: str, key: str) -> list[str]:
+        """How to route the requests that nobody owns; nothing where there are none."""
+        if not self.strays:
+            return []
+        newest = self.strays[-1]
+        shown = _masked(newest["key"])
+        return [
+            f"{count(len(self.strays), 'request')} came without this test's API key (the newest: "
+            f"{newest['method']} {newest['path']} with {shown}).",
+            f"If they are yours: send them with the API key {key!r} (shimmy_fake.api_key; the "
+            f"plugin's clients and shimmy_env do), or to {base_url} (shimmy_fake.base_url).",
+        ]
+
+
+def miss(journal: Journal, when: When, conditions: str) -> list[str]:
+    """Why no request is as wanted: what came, and the nearest of it as a diff."""
+    lines = [f"wanted: {conditions}", *_came(journal)]
+    others = [record for record in journal.records if differences(when, record.facts)]
+    if others:
+        nearest = min(reversed(others), key=lambda record: len(differences(when, record.facts)))
+        lines.append(f"the nearest is number {nearest.id}:")
+        for difference in differences(when, nearest.facts):
+            lines += [f"  {line}" for line in _told(difference, when)]
+    return lines
+
+
+def listed(found: Sequence[RecordedRequest], conditions: str) -> list[str]:
+    """The newest of the requests that are as wanted."""
+    lines = [f"{record.id:>3}  {record.text()}" for record in found[-SHOWN:]]
+    return [f"wanted: {conditions}", *lines]
+
+
+def count(number: int, noun: str) -> str:
+    """``1 token``, ``2 tokens``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _came(journal: Journal) -> list[str]:
+    total = len(journal.records) + journal.dropped
+    if not total:
+        return ["no request came"]
+    return [f"{count(total, 'request')} came:", *journal.lines()]
+
+
+def _told(difference: Difference, when: When) -> list[str]:
+    wanted, found = _wanted_text(difference, when), difference.found
+    if wanted is None or not isinstance(found, str) or len(found) + len(wanted) < LONG:
+        return [str(difference)]
+    verb = difference.wanted.partition(" ")[0]
+    diff = difflib.ndiff(wanted.splitlines() or [""], found.splitlines() or [""])
+    return [
+        f"{difference.what} should {verb} (-), and it is (+):",
+        *(f"  {line.rstrip()}" for line in diff),
+    ]
+
+
+def _wanted_text(difference: Difference, when: When) -> str | None:
+    """The text that the difference is about, whole; a regular expression has none."""
+    kind, _, name = difference.what.partition(" ")
+    tables = {"header": when.headers, "json": when.json}
+    matcher = tables[kind].get(name) if kind in tables else getattr(when, kind)
+    if not isinstance(matcher, Matcher):
+        return None
+    text = matcher.contains if difference.wanted.startswith("contain") else matcher.equals
+    return text if isinstance(text, str) and not difference.wanted.startswith("match") else None
+
+
+def _masked(key: str) -> str:
+    # A key that came here by mistake may be somebody's secret.
+    if not key:
+        return "no key"
+    return f"the key {key!r}" if len(key) <= 8 else f"the key {key[:4]!r}…"
+
+
+def _short(value: object, limit: int) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is MISSING else value
