@@ -135,7 +135,7 @@ class FakeShimmy(Session):
     def fail(
         self,
         failure: int | str = 500,
-        body: Any = "",
+        body: Any = None,
         headers: Mapping[str, str] | None = None,
         *,
         faults: Faults = (),
@@ -290,25 +290,21 @@ class FakeShimmy(Session):
         """Listen again at once, after `refuse`."""
         self._control.ask("accept")
 
-    def _single(self, method: str, outcome: Outcome, options: AnswerOptions | RuleOptions) -> Rule:
+    def _single(self, method: str, outcome: Outcome, options: Mapping[str, Any]) -> Rule:
+        rest = {name: value for name, value in options.items() if value is not None}
         document = document_of(outcome)
-        latency = {name: options[name] for name in TIMING if name in options}  # type: ignore[literal-required]
+        latency = {name: rest.pop(name) for name in TIMING if name in rest}
         if latency:
             document["latency"] = latency
-        return self._add(method, document, options)
+        return self._add(method, document, rest)
 
-    def _add(
-        self, method: str, document: dict[str, Any], options: AnswerOptions | RuleOptions
-    ) -> Rule:
-        given: dict[str, Any] = {
-            name: value for name, value in options.items() if value is not None
-        }
+    def _add(self, method: str, document: dict[str, Any], options: Mapping[str, Any]) -> Rule:
+        given = {name: value for name, value in options.items() if value is not None}
         when = given.pop("when", None)
         conditions: Any = {name: given.pop(name) for name in CONDITIONS if name in given}
         members = {name: given.pop(name) for name in RULE_MEMBERS if name in given}
-        unknown = [name for name in given if name not in TIMING]
-        if unknown:
-            raise TypeError(f"{method.rstrip('()')}() has no argument {unknown[0]!r}")
+        if given:
+            raise TypeError(f"{method} has no argument {next(iter(given))!r}")
         document = {"when": when_document(when, conditions), **document, **members}
         with named(method, inside=("faults", 0)):
             vocabulary.read_rule(document)

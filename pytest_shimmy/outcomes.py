@@ -127,15 +127,17 @@ class Fail:
     `fake_shimmy.script.rules.REAL_FAILURES`."""
 
     failure: int | str = 500
-    body: Any = ""
+    body: Any = None
+    """A text is sent as it is, anything else as JSON; None is an empty body."""
     headers: Mapping[str, str] | None = None
     faults: Sequence[Fault | Mapping[str, Any]] = ()
 
     def document(self) -> dict[str, Any]:
         """The answer in a script's words."""
         fail: Any = self.failure
-        if self.body != "" or self.headers:
-            fail = {"status": fail, "body": self.body, "headers": dict(self.headers or {})}
+        if self.body is not None or self.headers:
+            body = "" if self.body is None else self.body
+            fail = {"status": fail, "body": body, "headers": dict(self.headers or {})}
         return {"fail": fail, **_faults(self.faults)}
 
 

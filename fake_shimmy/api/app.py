@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fake_shimmy.api.routes import BodyHandler
+    from fake_shimmy.api.watching import Client, Director, Exchange, Responded
     from fake_shimmy.models.engine import Engine
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.models.scan import DiscoveredModel
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from fake_shimmy.rust.backtrace import Panic
     from fake_shimmy.rust.tracing import Tracer
     from fake_shimmy.serde.structs import RejectedError
-    from fake_shimmy.stage.director import Client, Director
-    from fake_shimmy.stage.exchange import Exchange
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
@@ -82,7 +81,7 @@ class App:
         self._date = b""
         self._has_panicked = False
 
-    def respond(self, head: Head, client: Client) -> tuple[Steps | None, BodyHandler | None]:
+    def respond(self, head: Head, client: Client) -> Responded:
         """The answer to ``head``, or the handler that needs the body first."""
         if self.director is None:
             return routes.respond(self, head)

@@ -8,7 +8,6 @@ reads only so far ahead; so no client can make the server grow.
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import time
@@ -37,7 +36,6 @@ from fake_shimmy.wire.steps import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import NoReturn
 
     from fake_shimmy.api.routes import BodyHandler
     from fake_shimmy.serving.server import Server
@@ -329,7 +327,9 @@ class Connection:
             self._want(self.mask | _READ)
             return True
         if isinstance(step, Exit):
-            _die(step.status)
+            from fake_shimmy.stage.life import end_process
+
+            end_process(step.status)
         if isinstance(step, Reset):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             self.close()
@@ -402,14 +402,3 @@ class Connection:
         else:
             selector.modify(self.sock, mask, self)
         self.mask = mask
-
-
-def _die(status: int) -> NoReturn:
-    if status < 0:
-        import signal
-
-        # Python ignores some signals, and some cannot be given back their meaning.
-        with suppress(OSError, ValueError):
-            signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
-    os._exit(status)

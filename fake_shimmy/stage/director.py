@@ -19,23 +19,12 @@ from fake_shimmy.wire.steps import Hang, Upgrade
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from fake_shimmy.api.app import App
-    from fake_shimmy.api.routes import BodyHandler
+    from fake_shimmy.api.watching import Client, Responded
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.stage.life import Lifetime
     from fake_shimmy.wire.steps import Steps
-
-    class Client(Protocol):
-        """A connection, as far as a script may know it."""
-
-        number: int
-        closed: bool
-        left: Callable[[], None] | None
-
-        def is_local(self) -> bool: ...
-
 
 CONTROL_PATH = b"/fake-shimmy/control"
 TOKEN_HEADER = b"x-fake-shimmy-control"
@@ -68,12 +57,8 @@ class Director:
         self._lifetime = lifetime
 
     def respond(
-        self,
-        app: App,
-        head: Head,
-        client: Client,
-        route: Callable[[App, Head], tuple[Steps | None, BodyHandler | None]],
-    ) -> tuple[Steps | None, BodyHandler | None]:
+        self, app: App, head: Head, client: Client, route: Callable[[App, Head], Responded]
+    ) -> Responded:
         """The answer to ``head``, or what answers its body."""
         if head.path == CONTROL_PATH and self._may_control(head, client):
             from fake_shimmy.stage import control
@@ -94,7 +79,7 @@ class Director:
         if isinstance(steps, tuple) and isinstance(steps[-1], Upgrade):
             # What counts is the message that will come.
             return steps, None
-        return exchange.observed(steps), None
+        return view.handle(lambda _app, _head, _body: steps, head, b""), None
 
     def open(self, key: str, script: Script) -> Session:
         """A fresh session for ``key``."""

@@ -12,7 +12,7 @@ import time
 
 from fake_shimmy.stage import damage
 from fake_shimmy.stage.journal import Record
-from fake_shimmy.stage.player import Player, status_of
+from fake_shimmy.stage.player import Player
 from fake_shimmy.stage.replies import StagedEngine
 from fake_shimmy.wire import answers
 from fake_shimmy.wire.steps import Cut, Pause, Sent, Work
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from fake_shimmy.api.app import App
     from fake_shimmy.api.routes import BodyHandler
+    from fake_shimmy.api.watching import Client
     from fake_shimmy.models.engine import Engine
     from fake_shimmy.script.rules import Answer, Failure
-    from fake_shimmy.stage.director import Client, Director
+    from fake_shimmy.stage.director import Director
     from fake_shimmy.stage.session import Session
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
@@ -78,9 +79,10 @@ class Exchange:
         request = record.request
         if not self.speaks_http:
             record.status = SWITCHED
-        choice = self.session.choose(request)
+        is_generation = self._director.is_generation(request)
+        choice = self.session.choose(request, is_generation)
         if choice is None:
-            if self.session.strict and self._director.is_generation(request):
+            if self.session.strict and is_generation:
                 return self.observed(self._refused(app, record))
             return self.observed(handler(app, head, body))
         record.rule, record.rule_name = choice.state.id, choice.state.name
@@ -106,8 +108,8 @@ class Exchange:
                 return (Work(lambda: self.observed(work())),)
             is_plain = self._answer is None and not self.is_timed and not self._loaded_at
             if is_plain and not self.session.serialise and isinstance(first, bytes):
-                record.status = record.status or status_of(first)
-                record.tokens, record.bytes = self.total, len(first)
+                record.sends(first)
+                record.tokens = self.total
                 return (*steps, Sent(self._complete))
         faults = [] if self._answer is None else self._answer.faults
         return Player(self, record, latency, faults, self._use).play(steps)

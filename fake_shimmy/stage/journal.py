@@ -78,6 +78,13 @@ class Record:
         )
         """Bytes that count against the journal's limit."""
 
+    def sends(self, data: bytes) -> None:
+        """``data`` is about to leave."""
+        if not self.bytes and data.startswith(b"HTTP/") and data[9:12].isdigit():
+            # A status that was cut is none.
+            self.status = int(data[9:12]) if len(data) > 12 else None
+        self.bytes += len(data)
+
     def end(self, how: str) -> None:
         """The answer is over; only the first end counts."""
         if self.ended is None:

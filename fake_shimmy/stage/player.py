@@ -35,12 +35,6 @@ if TYPE_CHECKING:
     from fake_shimmy.wire.steps import Step, Steps
 
 
-def status_of(answer: bytes) -> int | None:
-    """The status in an answer's first line."""
-    digits = answer[9:12]
-    return int(digits) if answer.startswith(b"HTTP/") and digits.isdigit() else None
-
-
 class Player:
     """One answer on its way: its clock, its position, and the faults that are to come."""
 
@@ -76,8 +70,6 @@ class Player:
         framing = exchange.framing(is_whole)
         for step in steps:
             if isinstance(step, bytes):
-                if record.status is None:
-                    record.status = status_of(step)
                 if self._faults:
                     piece = Piece(step, kind, framing, record.bytes, record.tokens)
                     if (yield from self._pass(piece)):
@@ -104,7 +96,7 @@ class Player:
     def _counted(self, data: bytes, kind: str) -> bytes:
         """``data``, which completes a piece of that kind."""
         record = self._record
-        record.bytes += len(data)
+        record.sends(data)
         if kind == damage.TOKEN:
             record.tokens += 1
         elif kind == damage.WHOLE:
@@ -147,7 +139,7 @@ class Player:
             self._faults.remove(fault)
             record.faults.append(_told(fault))
             if at > sent:
-                record.bytes += at - sent
+                record.sends(piece.data[sent:at])
                 yield piece.data[sent:at]
                 sent = at
             if fault.do == "stall":
@@ -164,7 +156,7 @@ class Player:
             yield self._counted(rest, piece.kind)
             return False
         record.faults.append(_told(ending))
-        record.bytes += len(rest)
+        record.sends(rest)
         if rest:
             yield rest
         yield self._note_of_end("cut")

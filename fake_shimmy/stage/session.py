@@ -126,11 +126,14 @@ class Session:
         for name in given & {"strict", "latency", "load_time", "serialise"}:
             setattr(self, name, getattr(script, name))
 
-    def choose(self, request: Request) -> Choice | None:
-        """The answer for ``request``, which is thereby used."""
+    def choose(self, request: Request, is_generation: bool) -> Choice | None:
+        """The answer for ``request``, which is thereby used. What asks no model is only for the
+        rules that name a path."""
         with self._lock:
             now = time.monotonic()
             for state in self.rules:
+                if not is_generation and state.rule.when.path is None:
+                    continue
                 if state.is_over(now) or differences(state.rule.when, request):
                     continue
                 if not self._happens(state):

@@ -150,6 +150,8 @@ class Transfer:
                 self._url, headers=headers, stream=True, timeout=self._timeout
             ) as answer:
                 offset, remote = self._understand(answer, offset, remote.validator)
+                if offset == 0:  # the note must never be of another file than the bytes
+                    self._drop()
                 self._note.write_text(json.dumps(remote._asdict()))
                 self._receive(answer, offset, remote)
         except requests.exceptions.SSLError as error:
@@ -219,6 +221,7 @@ class Transfer:
             if first != offset or other_file:
                 self._drop()
                 raise _TryAgainError("the server sent a piece of another file or place", 0)
+            validator = validator or known
         else:
             offset = 0
         return offset, _Remote(place_of(self._url), validator, total)
@@ -292,10 +295,16 @@ class Transfer:
             )
         return wait
 
-    def _words(self, error: Exception) -> str:
-        """An error of requests without what is secret in the address."""
-        parts = urlsplit(self._url)
+    def _words(self, error: requests.RequestException) -> str:
+        """What went wrong, without what is secret in the address."""
+        import requests
+
         text = str(error) or type(error).__name__
+        if isinstance(error, requests.Timeout) or "Read timed out" in text:
+            return f"nothing came for {self._timeout:g} s"
+        if isinstance(error, requests.exceptions.ChunkedEncodingError):
+            return "the connection broke off"
+        parts = urlsplit(self._url)
         for secret in (parts.query, parts.password):
             if secret:
                 text = text.replace(secret, "…")

@@ -304,6 +304,8 @@ def test_what_cannot_be_meant_is_refused_by_the_arguments_name_and_changes_nothi
 def test_a_misspelt_argument_is_a_type_error(fake: FakeShimmy) -> None:
     with pytest.raises(TypeError, match=r"reply\(\) has no argument 'tmies'"):
         fake.reply("x", tmies=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"answers\(\) has no argument 'per_token'"):
+        fake.answers(["x"], per_token=1)  # type: ignore[call-arg]
 
 
 def test_faults_are_written_once_for_all_places() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -183,6 +184,7 @@ def test_attempts_that_gain_nothing_come_to_an_end(
     assert "503" in error.message
     assert "attempts: 4" in error.message
     assert files.url in error.message
+    assert str(target / f"{NAME}.part") in "".join(error.__notes__)
     assert error.details["resumable"] == (target / f"{NAME}.part").stat().st_size > 0
     assert "the next call goes on from there" in "".join(error.__notes__)
 
@@ -193,6 +195,11 @@ def test_a_server_that_is_not_there(fetch: Callable[..., Path], target: Path) ->
     assert "refused" in error.message
     assert "secret" not in error.message
     assert left_in(target) == []
+
+
+def test_a_server_that_says_nothing(fetch: Callable[..., Path], files: FileServer) -> None:
+    files.answers = [stall(0)] * 2
+    assert "nothing came for 0.2 s" in refusal(fetch, retries=1, timeout=0.2).message
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 416, 451])
@@ -547,6 +554,20 @@ def test_a_listener_cancels_by_raising(
     assert files.ranges[1] is not None
 
 
+def test_a_download_that_is_cancelled_before_its_first_byte_leaves_nothing(
+    fetch: Callable[..., Path], target: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(_progress: Progress) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        fetch(progress=stop)
+    assert left_in(target) == []
+
+
 def test_of_many_processes_one_fetches_and_the_others_wait(files: FileServer, target: Path) -> None:
     processes = [fetcher(files.url, target) for _ in range(6)]
     try:
@@ -671,6 +692,15 @@ def test_progress_goes_to_stderr(
     assert "100 %" in err
 
 
+def read_all(controller: int) -> str:
+    """What was written to a pseudo-terminal that is closed by now."""
+    shown = b""
+    with os.fdopen(controller, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+        while data := screen.read(4096):  # Linux says EIO at the end
+            shown += data
+    return shown.decode()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
 def test_on_a_terminal_progress_is_one_line_that_is_rewritten(
@@ -682,9 +712,9 @@ def test_on_a_terminal_progress_is_one_line_that_is_rewritten(
     monkeypatch.setenv("COLUMNS", "80")
     files.answers = [cut(HALF)]
     controller, terminal = pty.openpty()
-    with os.fdopen(controller, "rb", buffering=0) as screen, os.fdopen(terminal, "w") as stream:
+    with os.fdopen(terminal, "w") as stream:
         fetch(progress=stream)
-        shown = screen.read(65536).decode()
+    shown = read_all(controller)
     if term == "dumb":
         assert "\x1b" not in shown
         return
