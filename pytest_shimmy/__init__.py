@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .accel.detector import AccelDetector
+    from .accel.result import AccelDetectorResult
     from .defaults import ShimmyProcessDefaults
     from .errors import ShimmyError, ShimmyErrorCode
     from .fake import FakeShimmy
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .streams import limited
 
 _HOMES = {
+    "AccelDetector": "accel.detector",
+    "AccelDetectorResult": "accel.result",
     "FakeShimmy": "fake",
     "Settings": "settings",
     "ShimmyError": "errors",
@@ -31,6 +35,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccelDetector",
+    "AccelDetectorResult",
     "FakeShimmy",
     "Settings",
     "ShimmyError",

@@ -5,15 +5,18 @@ The same words choose the requests of a rule and of an assertion.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from types import TracebackType
 from typing import Any, TypeAlias, TypedDict
 
 from fake_shimmy.script import rules
 from fake_shimmy.script.shapes import ScriptError, show_path
 
 from .control import refused
+from .errors import is_ours
+
+__tracebackhide__ = is_ours
 
 TextCondition: TypeAlias = str | re.Pattern[str] | Mapping[str, Any]
 """A text (a part of it, or of ``model`` and ``path`` the whole), a regular expression, or
@@ -61,24 +64,36 @@ def read_when(when: WhenLike | None, conditions: Conditions, method: str) -> rul
         return rules.read_when(document)
 
 
-@contextlib.contextmanager
-def named(method: str, *, inside: tuple[str | int, ...] = ()) -> Iterator[None]:
+class named:  # noqa: N801 - read as a word: with named("reply()"):
     """Turn the refusal of a document into the error of `method`, by its argument's name.
 
-    `inside` is where in the document the method's own arguments are.
+    `inside` is where in the document the method's own arguments are. Not a generator, whose frames
+    would be in the traceback that a test's author reads.
     """
-    try:
-        yield
-    except ScriptError as error:
-        path = error.path
-        if path[: len(inside)] == inside:
-            path = path[len(inside) :]
-        if path[:1] == ("at",) and len(path) > 1:
-            path = (ARGUMENTS.get(str(path[1]), path[1]),)
-        if path[:1] in (("when",), ("latency",)) and len(path) > 1:
-            path = path[1:]
-        where = f"{show_path(path)}: " if path else ""
-        raise refused(f"{method}: {where}{error.reason}") from None
+
+    def __init__(self, method: str, *, inside: tuple[str | int, ...] = ()) -> None:
+        self._method = method
+        self._inside = inside
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, ScriptError):
+            path, inside = error.path, self._inside
+            if path[: len(inside)] == inside:
+                path = path[len(inside) :]
+            if path[:1] == ("at",) and len(path) > 1:
+                path = (ARGUMENTS.get(str(path[1]), path[1]),)
+            if path[:1] in (("when",), ("latency",)) and len(path) > 1:
+                path = path[1:]
+            where = f"{show_path(path)}: " if path else ""
+            raise refused(f"{self._method}: {where}{error.reason}") from None
 
 
 def in_words(document: Mapping[str, Any]) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import ShimmyError, ShimmyErrorCode
+from .errors import ShimmyError, ShimmyErrorCode, is_ours
 from .options import CONTROL_TOKEN
+
+__tracebackhide__ = is_ours
 
 ROUTE = "/fake-shimmy/control"
 

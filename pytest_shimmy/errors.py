@@ -54,6 +54,15 @@ class ShimmyErrorCode(StrEnum):
     """A client library that was asked for is not installed."""
 
 
+def is_ours(caught: Any) -> bool:
+    """Whether what a test caught (pytest's `ExceptionInfo`) is a `ShimmyError`.
+
+    A module whose `__tracebackhide__` is this one is left out of such an error's traceback: its
+    message says what happened, and our own lines would tell its reader nothing.
+    """
+    return isinstance(caught.value, ShimmyError)
+
+
 class ShimmyError(Exception):
     """A failure with a stable `code`, a readable `message` and machine-readable `details`.
 

@@ -15,6 +15,7 @@ from fake_shimmy.script import rules as vocabulary
 
 from .conditions import RuleConditions, WhenLike, named, when_document
 from .control import refused
+from .errors import is_ours
 from .journal import RecordedRequest
 from .observing import Session
 from .outcomes import (
@@ -34,6 +35,8 @@ from .outcomes import (
     document_of,
 )
 from .scripts import exits, load_script
+
+__tracebackhide__ = is_ours
 
 Faults = Sequence[Fault | Mapping[str, Any]]
 

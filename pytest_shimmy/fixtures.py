@@ -72,6 +72,9 @@ def make_shimmy_server(
         faults: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> ShimmyServer:
+        from .errors import is_ours
+
+        __tracebackhide__ = is_ours
         chosen = shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings})
         document = None
         if script is not None or faults is not None:

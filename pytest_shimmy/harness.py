@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .anchor import Run
 from .defaults import ShimmyProcessDefaults
 from .dialect import API_KEY
-from .errors import ShimmyError
+from .errors import ShimmyError, is_ours
 from .health import authority
 from .options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
 from .protocol import Farewell
@@ -25,6 +25,8 @@ from .sharing import Link, Plan, join, launch, private_directory
 
 if TYPE_CHECKING:
     from .fake import FakeShimmy
+
+__tracebackhide__ = is_ours
 
 PLACEHOLDER = "placeholder"
 """Id of the model that the fake gets when nobody said which models it should have."""

@@ -13,9 +13,11 @@ from . import journal as journals
 from .conditions import Conditions, WhenLike, in_words, read_when, when_document
 from .control import NEVER, Control, refused
 from .dialect import API_KEY, HARNESS_KEY
-from .errors import ShimmyError
+from .errors import ShimmyError, is_ours
 from .journal import Journal, RecordedRequest
 from .verdict import Amount, ClientReport, Watch
+
+__tracebackhide__ = is_ours
 
 HARNESS_KEYS = f"{API_KEY}-"
 """What the API keys of test processes begin with."""

@@ -12,7 +12,10 @@ from fake_shimmy.script.shapes import ScriptError
 
 from .conditions import named
 from .control import refused
+from .errors import is_ours
 from .settings import Settings
+
+__tracebackhide__ = is_ours
 
 
 def load_script(script: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:

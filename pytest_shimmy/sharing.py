@@ -29,11 +29,13 @@ from filelock import FileLock, Timeout
 from .anchor import LOOPBACK, Run
 from .binary import python_command
 from .defaults import ShimmyProcessDefaults
-from .errors import ShimmyError, ShimmyErrorCode
+from .errors import ShimmyError, ShimmyErrorCode, is_ours
 from .keeper import KeeperSpec, RendezvousFile, remove_remains
 from .options import ShimmyProcessOptions
 from .paths import runtime_dir, subdir
 from .protocol import Channel, Farewell, Op, Snapshot
+
+__tracebackhide__ = is_ours
 
 START_LOCKS = 64
 """Start locks are shared by hash, so that none has to be made or removed per run."""

@@ -97,10 +97,13 @@ class Player:
         """``data``, which completes a piece of that kind."""
         record = self._record
         record.sends(data)
-        if kind == damage.TOKEN:
-            record.tokens += 1
-        elif kind == damage.WHOLE:
-            record.tokens = self._exchange.total
+        count = self._exchange.total if kind == damage.WHOLE else int(kind == damage.TOKEN)
+        if count:
+            record.tokens += count
+            room = MAX_TIMES - len(record.measured)
+            if room > 0:
+                now = time.monotonic() - record.begun
+                record.measured.extend([now] * min(count, room))
         return data
 
     def _wait_for_tokens(self, count: int) -> Iterator[Step]:
@@ -117,9 +120,6 @@ class Player:
             wait = self._due - (time.monotonic() - record.begun)
             if wait > 0:
                 yield Pause(wait)
-        now = time.monotonic() - record.begun
-        for _ in range(min(count, MAX_TIMES - len(record.measured))):
-            record.measured.append(now)
 
     def _interval(self, seconds: float) -> float:
         jitter = self._latency.jitter
