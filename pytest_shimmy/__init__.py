@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .errors import ShimmyError, ShimmyErrorCode
     from .fake import FakeShimmy
     from .manager import ShimmyProcessManager
+    from .models.registry import ModelRegistry
+    from .models.summary import ShimmyModelSummary
     from .options import ShimmyProcessOptions
     from .server import ShimmyServer
     from .settings import Settings
@@ -24,9 +26,11 @@ _HOMES = {
     "AccelDetector": "accel.detector",
     "AccelDetectorResult": "accel.result",
     "FakeShimmy": "fake",
+    "ModelRegistry": "models.registry",
     "Settings": "settings",
     "ShimmyError": "errors",
     "ShimmyErrorCode": "errors",
+    "ShimmyModelSummary": "models.summary",
     "ShimmyProcessDefaults": "defaults",
     "ShimmyProcessManager": "manager",
     "ShimmyProcessOptions": "options",
@@ -38,9 +42,11 @@ __all__ = [
     "AccelDetector",
     "AccelDetectorResult",
     "FakeShimmy",
+    "ModelRegistry",
     "Settings",
     "ShimmyError",
     "ShimmyErrorCode",
+    "ShimmyModelSummary",
     "ShimmyProcessDefaults",
     "ShimmyProcessManager",
     "ShimmyProcessOptions",

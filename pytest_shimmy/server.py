@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from .dialect import API_KEY, HARNESS_KEY
 from .errors import ShimmyError, ShimmyErrorCode
 from .health import is_loopback, is_shimmy
+from .models.choice import default_model
 from .protocol import Death, Farewell, Snapshot
 from .settings import Mode, Settings
 from .sharing import Link
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     import requests
 
     from .fake import FakeShimmy
-
-PHANTOM_MODEL = "phi3-lora"
-"""1.x lists it even where ``SHIMMY_BASE_GGUF`` is unset and no such file is there (on 1.8.1)."""
 
 REQUEST_TIMEOUT = 30.0
 """Seconds, for the questions that this object asks itself."""
@@ -238,16 +236,15 @@ def choose_model(settings: Settings, ids: list[str], version: str) -> str:
             "or add a directory that has it (--shimmy-models-dir).",
             {"model": wanted, "available": ids},
         )
-    if "tinyllama-1.1b" in ids:
-        return "tinyllama-1.1b"
-    real = [id_ for id_ in ids if not (version.startswith("1.") and id_ == PHANTOM_MODEL)]
-    if not real:
+    phantom_is_real = any(name == "SHIMMY_BASE_GGUF" for name, _ in settings.env)
+    default = default_model(ids, version, phantom_is_real=phantom_is_real)
+    if default is None:
         raise ShimmyError(
             ShimmyErrorCode.NO_MODELS,
             "the server has no model.\nGive it one: --shimmy-models-dir, or --shimmy-model=FILE.",
             {"available": ids},
         )
-    return real[0]
+    return default.id
 
 
 def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, str]:

@@ -55,7 +55,8 @@ class Entry(NamedTuple):
 def parse(text: str) -> list[Entry]:
     """The entries in the order in which they are printed, which is random.
 
-    What a wrapper prints before or after the list is passed over. Raises `ValueError`, whose text
+    What is printed before or after the list, by a wrapper or as log lines (which 1.8.1 writes to
+    stdout when ``RUST_LOG`` asks for them), is passed over. Raises `ValueError`, whose text
     says what is wrong, when it is no whole list.
     """
     start = _HEADING.search(text)

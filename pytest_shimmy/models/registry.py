@@ -194,8 +194,7 @@ class ModelRegistry:
 
     def _ask(self, timeout: float, *arguments: str) -> Answer:
         executable = self.executable
-        # Log lines go to stdout, among the answer (seen on 2.5.0 and 1.8.1).
-        env = {**self._environment(), "RUST_LOG": "off"}
+        env = self._environment()
         if executable.is_fake:
             env["FAKE_SHIMMY_RELEASE"] = executable.version
         command = [*executable.command, *arguments]

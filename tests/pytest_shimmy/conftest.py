@@ -108,13 +108,21 @@ def wait_until_gone() -> Callable[[int], None]:
     return wait
 
 
+_shared_threads: set[threading.Thread] = set()
+"""Of what lives as long as the run."""
+
+
 @pytest.fixture
 def wait_for_threads() -> Callable[[], None]:
     """Waits until no thread of ours is left."""
 
     def wait() -> None:
         deadline = time.monotonic() + LONG
-        while left := [thread for thread in threading.enumerate() if "shimmy-" in thread.name]:
+        while left := [
+            thread
+            for thread in threading.enumerate()
+            if "shimmy-" in thread.name and thread not in _shared_threads
+        ]:
             assert time.monotonic() < deadline, left
             threading.Event().wait(0.01)
 
@@ -162,8 +170,10 @@ def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
     model.write_bytes(PLACEHOLDER)
     env = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_CONTROL": token, "FAKE_SHIMMY_SCRIPT": None}
     with ShimmyProcessManager() as manager:
+        before = set(threading.enumerate())
         manager.start(ShimmyProcessOptions(model_path=model, env=env, cwd=home))
         manager.ensure_ready(LONG)
+        _shared_threads.update(set(threading.enumerate()) - before)
         yield f"http://127.0.0.1:{manager.port}", token
 
 

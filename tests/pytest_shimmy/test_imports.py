@@ -21,11 +21,14 @@ FAKE = Path(fake_shimmy.__file__).parent
 # imports in circles either.
 FLOORS = (
     {"anchor", "errors", "defaults", "health", "process", "protocol"}
-    | {"accel.cuda_driver", "accel.result"},
-    {"binary", "dialect", "events", "options", "paths", "accel.asking"},
-    {"accel.readers"},
-    {"accel.probes"},
-    {"accel.detector"},
+    | {"accel.cuda_driver", "accel.result"}
+    | {"models.answers", "models.choice", "models.listing", "models.progress"},
+    {"binary", "dialect", "events", "options", "paths"}
+    | {"accel.asking", "models.command", "models.summary"},
+    {"accel.readers", "models.locks"},
+    {"accel.probes", "models.staging", "models.transfer"},
+    {"accel.detector", "models.downloads", "models.ensuring"},
+    {"models.registry"},
     {"client", "control", "failures", "outcomes", "ports", "streams", "table"},
     {"conditions", "journal", "settings", "startup"},
     {"listeners", "report", "scripts", "verdict"},

@@ -296,6 +296,20 @@ def test_the_date_of_the_last_change_is_a_validator_too(
     assert files.requests[1].headers["if-range"] == date
 
 
+def test_a_piece_that_comes_without_the_tag_does_not_lose_it(
+    fetch: Callable[..., Path], files: FileServer
+) -> None:
+    def untagged(handler: fileserver.Handler, asked: fileserver.Request) -> None:
+        files.etag, tag = None, files.etag
+        headers = {name: value for name, value in asked.headers.items() if name != "if-range"}
+        fileserver.piece(handler, asked._replace(headers=headers), 700_000)
+        files.etag = tag
+
+    files.answers = [cut(300_000), untagged]
+    assert fetch().read_bytes() == CONTENT
+    assert files.requests[2].headers["if-range"] == '"one"'
+
+
 def test_a_file_that_changed_meanwhile_is_fetched_anew(
     fetch: Callable[..., Path], files: FileServer
 ) -> None:

@@ -15,6 +15,7 @@ from pytest_shimmy.binary import gpu_info
 from pytest_shimmy.dialect import BUILD_WITHOUT_GPU
 from pytest_shimmy.models.downloads import from_url
 from pytest_shimmy.models.registry import ModelRegistry
+from pytest_shimmy.models.summary import ShimmyModelSummary
 from tests.programs.fileserver import FileServer, cut, status
 
 FETCHER = Path(__file__).parents[1] / "programs" / "fetcher.py"
@@ -227,6 +228,23 @@ def test_an_interrupted_handler_leaves_nothing(registry: ModelRegistry, models: 
     assert not models.exists()
 
 
+def test_an_interrupted_look_at_the_result_takes_it_back(models: Path) -> None:
+    class Interrupted(ModelRegistry):
+        looks = 0
+
+        def find(self, model_id: str) -> ShimmyModelSummary | None:
+            self.looks += 1
+            if (models / "tiny.safetensors").exists():
+                raise KeyboardInterrupt
+            return super().find(model_id)
+
+    registry = Interrupted(models_dir=models)
+    with pytest.raises(KeyboardInterrupt):
+        registry.ensure_default("tiny", Handler(tiny__safetensors=TINY))
+    assert registry.looks == 3
+    assert not models.exists()
+
+
 def test_what_a_killed_process_left_is_cleared(registry: ModelRegistry, models: Path) -> None:
     died = subprocess.run([sys.executable, FETCHER, "die", "tiny", models], check=False)
     assert died.returncode == 9
@@ -289,8 +307,8 @@ def test_a_download_that_does_not_load_changes_nothing(cpu: ModelRegistry, model
 
 
 def test_a_name_that_looks_like_an_option_is_loaded(cpu: ModelRegistry, models: Path) -> None:
-    handler = Handler(**{"  help__safetensors": TINY})
-    assert cpu.ensure_default("--help", handler, check=True).size_bytes == len(TINY)
+    handler = Handler(**{"  lead__safetensors": TINY})
+    assert cpu.ensure_default("--lead", handler, check=True).size_bytes == len(TINY)
 
 
 def test_a_build_that_cannot_load_such_files_does_not_download_them_again(
@@ -310,29 +328,32 @@ def test_a_build_that_cannot_load_such_files_does_not_download_them_again(
 # Many at once
 
 
-def ensurer(models: Path, source: Path, journal: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, FETCHER, "ensure", "tiny", source, models, journal],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
-    return process
+def test_of_many_processes_one_downloads(models: Path) -> None:
+    others: list[subprocess.Popen[str]] = []
 
+    def download(_model_id: str, target: Path) -> None:
+        for _ in range(4):
+            others.append(
+                subprocess.Popen(
+                    [sys.executable, FETCHER, "ensure", "tiny", models],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        for process in others:  # each of them has missed it before it is there
+            assert process.stdout is not None
+            assert process.stdout.readline() == "False\n"
+        (target / "tiny.safetensors").write_bytes(TINY)
 
-def test_of_many_processes_one_downloads(models: Path, tmp_path: Path) -> None:
-    source, journal = tmp_path / "tiny.safetensors", tmp_path / "journal"
-    source.write_bytes(TINY)
-    processes = [ensurer(models, source, journal) for _ in range(6)]
-    for process in processes:  # all are up: now all at once
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    answers = {process.communicate()[0] for process in processes}
-    assert answers == {f"{models / 'tiny.safetensors'}\n"}
-    assert journal.read_text() == "called\n"
+    try:
+        ModelRegistry(models_dir=models).ensure_default("tiny", download)
+        answers = {(*process.communicate(), process.returncode) for process in others}
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+    assert answers == {("True\n", "", 0)}
     assert tree(models) == {"tiny.safetensors": TINY}
 
 
