@@ -47,7 +47,8 @@ def scripted(bench: Bench, tokens: int, per_token: float = 0.0) -> dict[str, str
     """Environment in which the fake answers with so many tokens, `per_token` seconds apart."""
     path = bench.home / f"script-{tokens}-{per_token:g}.json"
     words = [f"word{number} " for number in range(tokens)]
-    path.write_text(json.dumps({"latency": {"per_token": per_token}, "rules": [{"reply": words}]}))
+    latency = {"first_token": per_token, "per_token": per_token}
+    path.write_text(json.dumps({"latency": latency, "rules": [{"reply": words}]}))
     return {**hermetic(bench), "FAKE_SHIMMY_SCRIPT": str(path)}
 
 

@@ -66,7 +66,10 @@ class Player:
         kind = damage.OPENING
         if is_whole:
             kind = damage.WHOLE
-            yield from self._wait_for_tokens(exchange.total)
+            for _ in range(exchange.total):
+                self._schedule_token()
+            if (wait := self._time_left()) > 0:
+                yield Pause(wait)
         framing = exchange.framing(is_whole)
         for step in steps:
             if isinstance(step, bytes):
@@ -80,7 +83,9 @@ class Player:
                     kind = damage.OPENING
             elif step is TOKEN:
                 kind = damage.TOKEN
-                yield from self._wait_for_tokens(1)
+                self._schedule_token()
+                if self._due and (wait := self._time_left()) > 0:
+                    yield Pause(wait)
             elif step is END:
                 kind = damage.CLOSING
             elif isinstance(step, Cut):
@@ -106,25 +111,21 @@ class Player:
                 record.measured.extend([now] * min(count, room))
         return data
 
-    def _wait_for_tokens(self, count: int) -> Iterator[Step]:
-        """The steps until the next ``count`` tokens are due."""
-        record = self._record
+    def _schedule_token(self) -> None:
+        """Say when the next token is due."""
         latency = self._latency
-        for _ in range(count):
-            seconds = latency.per_token if self._has_begun else latency.first_token
-            self._has_begun = True
-            self._due += self._interval(seconds)
-            if len(record.schedule) < MAX_TIMES:
-                record.schedule.append(self._due)
-        if self._due:
-            wait = self._due - (time.monotonic() - record.begun)
-            if wait > 0:
-                yield Pause(wait)
+        seconds = latency.per_token if self._has_begun else latency.first_token
+        self._has_begun = True
+        self._due += self._interval(seconds) if latency.jitter else seconds
+        schedule = self._record.schedule
+        if len(schedule) < MAX_TIMES:
+            schedule.append(self._due)
+
+    def _time_left(self) -> float:
+        return self._due - (time.monotonic() - self._record.begun)
 
     def _interval(self, seconds: float) -> float:
         jitter = self._latency.jitter
-        if not jitter:
-            return seconds
         if self._random is None:
             self._random = self._exchange.session.random("jitter", self._use)
         return max(0.0, seconds + self._random.uniform(-jitter, jitter))
