@@ -135,7 +135,7 @@ def test_output_that_is_no_text_is_kept_as_it_is_and_heard_as_text(
     manager.start(pretend(["raw", "e282ac20ff0afe"], ["serve"], log_path=path))
     manager.ensure_ready()
     manager.log_size()
-    assert recorder.text("stdout") == "€ \ufffd\n\ufffd"
+    recorder.wait_until(lambda: recorder.text("stdout") == "€ \ufffd\n\ufffd")
     assert path.read_bytes() == bytes.fromhex("e282ac20ff0afe")
 
 
@@ -158,6 +158,8 @@ def test_streams_are_heard_apart(
     manager.start(pretend(["say", "out"], ["complain", "err"], ["serve"]))
     manager.ensure_ready()
     manager.log_size()
+    # Listeners hear on a thread of their own.
+    recorder.wait_until(lambda: len(recorder.text("stdout") + recorder.text("stderr")) >= 6)
     assert recorder.text("stdout") == "out"
     assert recorder.text("stderr") == "err"
 
