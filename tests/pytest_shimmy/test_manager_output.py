@@ -39,7 +39,7 @@ def test_the_log_is_whole_in_the_file_and_bounded_in_memory(
     assert manager.log_path == path
     assert manager.log_size() == 3_000_000 == path.stat().st_size
     assert path.read_bytes() == b"".join(b"%099d\n" % n for n in range(30_000))
-    assert recorder.text("stdout") == path.read_text()
+    recorder.wait_until(lambda: recorder.text("stdout") == path.read_text())
 
 
 def test_the_log_of_a_crash_is_told_from_that_of_its_successor(
