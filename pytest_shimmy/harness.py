@@ -17,31 +17,16 @@ from .defaults import ShimmyProcessDefaults
 from .dialect import API_KEY
 from .errors import ShimmyError, is_ours
 from .health import authority
-from .options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
+from .plan import plan
 from .protocol import Farewell
 from .server import ShimmyServer, attach
 from .settings import Settings
-from .sharing import Link, Plan, join, launch, private_directory
+from .sharing import Link, join, launch, private_directory
 
 if TYPE_CHECKING:
     from .fake import FakeShimmy
 
 __tracebackhide__ = is_ours
-
-PLACEHOLDER = "placeholder"
-"""Id of the model that the fake gets when nobody said which models it should have."""
-
-HERMETIC: Mapping[str, None] = dict.fromkeys(
-    (
-        "USERPROFILE",
-        "OLLAMA_MODELS",
-        "SHIMMY_BASE_GGUF",
-        "SHIMMY_LORA_GGUF",
-        "SHIMMY_MODEL_PATHS",
-        "SHIMMY_BIND_ADDRESS",
-    )
-)
-"""Variables that would show the fake the models of the person who runs it."""
 
 END_TIMEOUT = ShimmyProcessDefaults.stop_grace + 2
 """Seconds to wait for servers at the end of a run: they get their grace, and a little more."""
@@ -151,45 +136,3 @@ class Harness:
         return ShimmyServer(
             settings, url, snapshot.version, link, offset, key, is_private=is_private
         )
-
-
-def plan(settings: Settings, directory: Path, script: Mapping[str, Any] | None = None) -> Plan:
-    """What a keeper with that `directory` is to start; `script` is for the fake."""
-    log_path = directory / "server.log"
-    if settings.log_dir is not None:
-        log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{directory.name}.log"
-    common: dict[str, Any] = {
-        "preferred_port": settings.port,
-        "models_dir": settings.models_dir,
-        "model_path": settings.model_file,
-        "args": settings.args,
-        "gpu_mode": settings.gpu[0],
-        "health_timeout": settings.start_timeout,
-        "max_restarts": settings.max_restarts,
-        "log_path": log_path,
-    }
-    kept_anyway = settings.log_dir is not None
-    if settings.mode == "real":
-        options = ShimmyProcessOptions(
-            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=Path.cwd()
-        )
-        return Plan(options, log_kept_anyway=kept_anyway)
-    placeholder = None
-    if settings.model_file is None and not settings.models_dir:
-        # Served by path, it keeps the exact name under which a test may ask for it.
-        named = settings.model is not None and "/" not in settings.model
-        placeholder = str(directory / f"{settings.model if named else PLACEHOLDER}.gguf")
-        common["model_path"] = placeholder
-    script_path = settings.fake_script if script is None else str(directory / "script.json")
-    env = {
-        **HERMETIC,
-        "HOME": str(directory),
-        SCRIPT: script_path,
-        CONTROL_TOKEN: secrets.token_hex(16),
-        **dict(settings.env),
-    }
-    options = ShimmyProcessOptions(
-        **common, fake_version=settings.fake_version, env=env, cwd=directory
-    )
-    written = None if script is None else (str(script_path), json.dumps(script))
-    return Plan(options, placeholder, written, kept_anyway)

@@ -21,7 +21,6 @@ import selectors
 import shutil
 import signal
 import socket
-import struct
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError
 from .manager import ShimmyProcessManager
 from .options import CONTROL_TOKEN, ShimmyProcessOptions
+from .paths import write_files
 from .protocol import Channel, Death, Farewell, Snapshot
 
 KEPT_LOGS = 20
@@ -48,10 +48,8 @@ class KeeperSpec(NamedTuple):
     """Where the log goes when it is to be kept and `log_kept_anyway` is false."""
     log_kept_anyway: bool
     """The log's path was chosen by the user."""
-    placeholder: str | None
-    """A model file to make up, in the directory."""
-    script: tuple[str, str] | None
-    """A file to write, in the directory: its path and its text."""
+    files: dict[str, str]
+    """Files to make, in the directory: path and text of each."""
     token: str
     launcher: tuple[str, int]
     anchor: tuple[str, int] | None
@@ -106,7 +104,7 @@ class Keeper:
 
     def _keep(self) -> None:
         listener = self._listen()
-        self._make_files()
+        write_files(self._spec.files)
         self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
         self._wake.setblocking(False)
         self._waker.setblocking(False)
@@ -260,13 +258,6 @@ class Keeper:
 
     # Files
 
-    def _make_files(self) -> None:
-        if self._spec.placeholder is not None:
-            Path(self._spec.placeholder).write_bytes(PLACEHOLDER)
-        if self._spec.script is not None:
-            path, text = self._spec.script
-            Path(path).write_text(text, encoding="utf-8")
-
     def _announce(self, port: int) -> None:
         path = RendezvousFile.path(self._directory)
         draft = path.with_suffix(".draft")
@@ -285,14 +276,6 @@ class Keeper:
                 old.unlink(missing_ok=True)
         shutil.rmtree(self._directory, ignore_errors=True)
         return log if log.exists() else None
-
-
-PLACEHOLDER = (
-    b"GGUF\x03\x00\x00\x00"
-    + struct.pack("<QQ", 0, 1)
-    + struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
-)
-"""A GGUF file, version 3, that only says what kind of model it would be."""
 
 
 def sweep(directory: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import ShimmyError, ShimmyErrorCode
@@ -60,3 +61,9 @@ def _unusable(path: Path, why: str) -> ShimmyError:
         f"Remove it, or set {VARIABLE} to a directory of your own.",
         {"path": str(path)},
     )
+
+
+def write_files(files: Mapping[str, str]) -> None:
+    """Make each file: path and text. Raises `OSError`."""
+    for path, text in files.items():
+        Path(path).write_text(text, encoding="utf-8", newline="")

@@ -22,7 +22,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -31,8 +31,8 @@ from .binary import python_command
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode, is_ours
 from .keeper import KeeperSpec, RendezvousFile, remove_remains
-from .options import ShimmyProcessOptions
 from .paths import runtime_dir, subdir
+from .plan import Plan
 from .protocol import Channel, Farewell, Op, Snapshot
 
 __tracebackhide__ = is_ours
@@ -43,18 +43,6 @@ START_LOCKS = 64
 
 REMAINS_TIMEOUT = 1.0
 """Seconds from the end of a killed keeper's connection to the end of its locks, at most."""
-
-
-class Plan(NamedTuple):
-    """What to start: options, and what the keeper prepares in its directory for them."""
-
-    options: ShimmyProcessOptions
-    placeholder: str | None = None
-    """Path of a model file to make up."""
-    script: tuple[str, str] | None = None
-    """Path and text of a script file to write."""
-    log_kept_anyway: bool = False
-    """The log is where the user wants it: neither moved nor removed."""
 
 
 def part(
@@ -225,8 +213,7 @@ def launch(run: Run, directory: Path, plan: Plan) -> Link:
             directory=str(directory),
             logs=str(runtime_dir() / "logs"),
             log_kept_anyway=plan.log_kept_anyway,
-            placeholder=plan.placeholder,
-            script=plan.script,
+            files=dict(plan.files),
             token=token,
             launcher=(host, port),
             anchor=run.anchor,

@@ -22,8 +22,7 @@ from pytest_shimmy import (
     ShimmyProcessManager,
     ShimmyProcessOptions,
 )
-from pytest_shimmy.harness import HERMETIC
-from pytest_shimmy.keeper import PLACEHOLDER
+from pytest_shimmy.plan import HERMETIC, PLACEHOLDER
 from tests.pytest_shimmy.faking import Asker, asker
 from tests.pytest_shimmy.managing import LONG, Recorder
 
@@ -167,7 +166,7 @@ def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
     token = secrets.token_hex(16)
     home = tmp_path_factory.mktemp("controlled")
     model = home / "tiny.gguf"
-    model.write_bytes(PLACEHOLDER)
+    model.write_text(PLACEHOLDER)
     env = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_CONTROL": token, "FAKE_SHIMMY_SCRIPT": None}
     with ShimmyProcessManager() as manager:
         before = set(threading.enumerate())

@@ -34,7 +34,7 @@ FLOORS = (
     {"listeners", "report", "scripts", "verdict"},
     {"observing"},
     {"fake"},
-    {"manager"},
+    {"manager", "plan"},
     {"keeper"},
     {"sharing"},
     {"server"},

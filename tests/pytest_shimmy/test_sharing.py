@@ -25,7 +25,8 @@ from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.keeper import KEPT_LOGS, RendezvousFile
 from pytest_shimmy.options import ShimmyProcessOptions
-from pytest_shimmy.sharing import Link, Plan
+from pytest_shimmy.plan import PLACEHOLDER, Plan
+from pytest_shimmy.sharing import Link
 
 SOON = 5.0
 """Seconds within which an end must be complete; it takes a few hundredths."""
@@ -36,7 +37,7 @@ def plan(directory: Path) -> Plan:
     options = ShimmyProcessOptions(
         model_path=model, cwd=directory, log_path=directory / "server.log", max_restarts=1
     )
-    return Plan(options, str(model))
+    return Plan(options, {str(model): PLACEHOLDER})
 
 
 Join = Callable[..., Link]

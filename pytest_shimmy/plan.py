@@ -1,0 +1,90 @@
+"""From settings to what is started: the options, and the files that are made for them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
+from .settings import Settings
+
+PLACEHOLDER_ID = "placeholder"
+"""Id of the model that the fake gets when nobody said which models it should have."""
+
+PLACEHOLDER = (
+    b"GGUF\x03\x00\x00\x00"
+    + struct.pack("<QQ", 0, 1)
+    + struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
+).decode("ascii")
+"""A GGUF file, version 3, that only says what kind of model it would be."""
+
+HERMETIC: Mapping[str, None] = dict.fromkeys(
+    (
+        "USERPROFILE",
+        "OLLAMA_MODELS",
+        "SHIMMY_BASE_GGUF",
+        "SHIMMY_LORA_GGUF",
+        "SHIMMY_MODEL_PATHS",
+        "SHIMMY_BIND_ADDRESS",
+    )
+)
+"""Variables that would show the fake the models of the person who runs it."""
+
+
+class Plan(NamedTuple):
+    """What to start, in a directory of its own."""
+
+    options: ShimmyProcessOptions
+    files: Mapping[str, str] = {}
+    """Path and text of each file to make first."""
+    log_kept_anyway: bool = False
+    """The log is where the user wants it: neither moved nor removed."""
+
+
+def plan(settings: Settings, directory: Path, script: Mapping[str, Any] | None = None) -> Plan:
+    """What to start for `settings`, in `directory`; `script` is for the fake."""
+    log_path = directory / "server.log"
+    if settings.log_dir is not None:
+        log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{directory.name}.log"
+    common: dict[str, Any] = {
+        "preferred_port": settings.port,
+        "models_dir": settings.models_dir,
+        "model_path": settings.model_file,
+        "args": settings.args,
+        "gpu_mode": settings.gpu[0],
+        "health_timeout": settings.start_timeout,
+        "max_restarts": settings.max_restarts,
+        "log_path": log_path,
+    }
+    kept_anyway = settings.log_dir is not None
+    if settings.mode == "real":
+        options = ShimmyProcessOptions(
+            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=Path.cwd()
+        )
+        return Plan(options, log_kept_anyway=kept_anyway)
+    files = {}
+    if settings.model_file is None and not settings.models_dir:
+        # Served by path, it keeps the exact name under which a test may ask for it.
+        named = settings.model is not None and "/" not in settings.model
+        placeholder = str(directory / f"{settings.model if named else PLACEHOLDER_ID}.gguf")
+        files[placeholder] = PLACEHOLDER
+        common["model_path"] = placeholder
+    script_path = settings.fake_script
+    if script is not None:
+        script_path = str(directory / "script.json")
+        files[script_path] = json.dumps(script)
+    env = {
+        **HERMETIC,
+        "HOME": str(directory),
+        SCRIPT: script_path,
+        CONTROL_TOKEN: secrets.token_hex(16),
+        **dict(settings.env),
+    }
+    options = ShimmyProcessOptions(
+        **common, fake_version=settings.fake_version, env=env, cwd=directory
+    )
+    return Plan(options, files, kept_anyway)
