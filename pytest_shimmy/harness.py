@@ -21,7 +21,7 @@ from .plan import plan
 from .protocol import Farewell
 from .server import ShimmyServer, attach
 from .settings import Settings
-from .sharing import Link, join, launch, private_directory
+from .sharing import Link, join, launch, server_directory
 
 if TYPE_CHECKING:
     from .fake import FakeShimmy
@@ -74,7 +74,7 @@ class Harness:
             return attach(settings)
         # It is held by this process alone, and not by the controller too.
         run = self._run._replace(anchor=None)
-        directory = private_directory(run)
+        directory = server_directory(run.id[:16])
         link = launch(run, directory, plan(settings, directory, script))
         try:
             server = self._server(settings, link, is_private=True)

@@ -3,7 +3,8 @@
 It is the server's parent, belongs to no test process, and lives on lifelines: open connections
 of those who need the server. A lifeline ends when its holder closes it or dies, by whatever
 means; the keeper waits for that in the kernel, without polling. Then it stops the server, removes
-its files and ends. If the keeper itself is killed, Linux kills the server with it (see `process`).
+its files and ends. If the keeper itself is killed, Linux kills the server with it (see `process`),
+and the `janitor` does the rest.
 
 Under xdist the lifeline is the *anchor*, a listening socket of the controller. It holds the server
 while no worker does, and lets go when the run is over, even if a worker still hangs in a test.
@@ -30,6 +31,7 @@ from filelock import FileLock, Timeout
 from .anchor import LOOPBACK
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError
+from .janitor import Janitor
 from .manager import ShimmyProcessManager
 from .options import CONTROL_TOKEN, ShimmyProcessOptions
 from .paths import write_files
@@ -79,7 +81,7 @@ class Keeper:
         self._lifelines: set[Channel] = set()
         self._anchor: Channel | None = None
         self._leavers: list[Channel] = []
-        self._waiting: list[Channel] = []
+        self._waiting: list[tuple[Channel, dict[str, Any]]] = []
         self._keep_log = False
         self._terminated = False
         # Manager threads and signals wake the loop through this pair.
@@ -88,9 +90,10 @@ class Keeper:
     def run(self) -> None:
         """Keep the server until the last lifeline ends."""
         alive = FileLock(f"{self._directory}.lock", thread_local=False)
+        # Before there is anything to put away.
+        self._janitor = Janitor(self._directory, Path(alive.lock_file))
         alive.acquire(timeout=ShimmyProcessDefaults.lock_timeout)
         try:
-            shutil.rmtree(self._directory, ignore_errors=True)
             self._directory.mkdir(parents=True)
             try:
                 self._keep()
@@ -108,16 +111,20 @@ class Keeper:
         self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
         self._wake.setblocking(False)
         self._waker.setblocking(False)
+        self._manager.on("starting", lambda starting: self._janitor.watch(starting.pid))
+        self._manager.on("restarting", lambda _: self._janitor.watch(None))
+        self._manager.on("stopped", lambda _: self._janitor.watch(None))
+        self._manager.on("error", lambda _: self._janitor.watch(None))
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
         self._handle_signals()
         if self._spec.anchor is not None:
-            self._anchor = self._call(self._spec.anchor, {"name": self._directory.name})
+            self._anchor = self._call(self._spec.anchor)
             if self._anchor is None:
                 return  # the controller is gone, and with it the reason to start
         self._manager.start(self._options)
         self._announce(listener.getsockname()[1])
-        self._call(self._spec.launcher, {"token": self._spec.token})
+        self._call(self._spec.launcher, self._spec.token)
         sweep(self._directory.parent)
         while self._is_wanted():
             for key, _ in self._selector.select():
@@ -142,11 +149,12 @@ class Keeper:
             peer, _ = listener.accept()
             self._serve(Channel(peer), trusted=False)
 
-    def _call(self, address: tuple[str, int], hello: dict[str, str]) -> Channel | None:
+    def _call(self, address: tuple[str, int], token: str | None = None) -> Channel | None:
         try:
             host, port = address
             channel = Channel(socket.create_connection((host, port), 5))
-            channel.send(hello)
+            if token is not None:
+                channel.send({"token": token})
         except OSError:
             return None
         channel.socket.settimeout(None)
@@ -191,17 +199,19 @@ class Keeper:
             self._keep_log = True
         self._manager.notice()
         if op == "ready" and self._manager.state not in ("ready", "failed"):
-            self._waiting.append(channel)
+            self._waiting.append((channel, message))
             return
-        self._reply(channel, with_error=op == "ready")
+        self._reply(channel, message)
 
-    def _reply(self, channel: Channel, with_error: bool) -> None:
+    def _reply(self, channel: Channel, message: dict[str, Any]) -> None:
         error = self._manager.error
+        answer: dict[str, Any] = {"id": message.get("id")}
+        if message.get("op") == "ready" and error is not None:
+            answer["error"] = error.to_json()
+        else:
+            answer["snapshot"] = self._snapshot().to_json()
         with contextlib.suppress(OSError):  # its end is noticed by the selector
-            if with_error and error is not None:
-                channel.send({"error": error.to_json()})
-            else:
-                channel.send({"snapshot": self._snapshot().to_json()})
+            channel.send(answer)
 
     def _snapshot(self) -> Snapshot:
         manager = self._manager
@@ -253,8 +263,8 @@ class Keeper:
             self._wake.recv(4096)
         if self._manager.state in ("ready", "failed"):
             waiting, self._waiting = self._waiting, []
-            for channel in waiting:
-                self._reply(channel, with_error=True)
+            for channel, message in waiting:
+                self._reply(channel, message)
 
     # Files
 
@@ -281,15 +291,10 @@ class Keeper:
 def sweep(directory: Path) -> None:
     """Remove what killed keepers left in `directory`; whoever holds a lock is alive."""
     for lock_file in directory.glob("*.lock"):
-        remove_remains(lock_file.with_suffix(""), 0)
-
-
-def remove_remains(directory: Path, timeout: float) -> None:
-    """Remove the directory of a keeper that was killed; wait for its death to be complete."""
-    lock = FileLock(f"{directory}.lock", thread_local=False)
-    with contextlib.suppress(Timeout, OSError), lock.acquire(timeout, poll_interval=0.005):
-        shutil.rmtree(directory, ignore_errors=True)
-        Path(lock.lock_file).unlink(missing_ok=True)
+        lock = FileLock(str(lock_file), thread_local=False)
+        with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
+            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+            lock_file.unlink(missing_ok=True)
 
 
 def main() -> None:

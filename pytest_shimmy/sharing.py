@@ -1,9 +1,9 @@
 """One server per run: how test processes find, start, hold and leave a server.
 
-Every server has a keeper (see `keeper`) and a directory named after the run and the server's
-options. The first process that needs the server takes a start lock, finds no keeper there and
-launches one; everybody else, before or after, finds ``keeper.json`` and connects. Nobody tells
-anybody that it is done: the connection ends with its holder.
+Every server has a keeper (see `keeper`) and a directory, whose name begins with the run and the
+server's options. The first process that needs the server takes a start lock, finds no keeper by
+that name and launches one; everybody else, before or after, finds ``keeper.json`` and connects.
+Nobody tells anybody that it is done: the connection ends with its holder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .anchor import LOOPBACK, Run
 from .binary import python_command
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode, is_ours
-from .keeper import KeeperSpec, RendezvousFile, remove_remains
+from .keeper import KeeperSpec, RendezvousFile
 from .paths import runtime_dir, subdir
 from .plan import Plan
 from .protocol import Channel, Farewell, Op, Snapshot
@@ -41,17 +41,10 @@ START_LOCKS = 64
 """Start locks are shared by hash, so that none has to be made or removed per run."""
 
 
-REMAINS_TIMEOUT = 1.0
-"""Seconds from the end of a killed keeper's connection to the end of its locks, at most."""
-
-
-def part(
-    keepers: Iterable[Channel | socket.socket], timeout: float, name: str | None = None
-) -> list[Farewell]:
+def part(keepers: Iterable[Channel | socket.socket], timeout: float) -> list[Farewell]:
     """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
 
-    Returns the last words of those that ended. One that was killed has none, and leaves its files
-    to us; `name` is its directory's, if it has not said so itself.
+    Returns the last words of those that ended; one that was killed has none.
     """
     deadline = time.monotonic() + timeout
     channels = [keeper if isinstance(keeper, Channel) else Channel(keeper) for keeper in keepers]
@@ -61,22 +54,19 @@ def part(
     farewells = []
     for channel in channels:
         with contextlib.suppress(OSError, ValueError), contextlib.closing(channel):
-            if farewell := _last_words(channel, deadline, name):
+            if farewell := _last_words(channel, deadline):
                 farewells.append(farewell)
     return farewells
 
 
-def _last_words(keeper: Channel, deadline: float, name: str | None) -> Farewell | None:
+def _last_words(keeper: Channel, deadline: float) -> Farewell | None:
     """Read to the end; raises `TimeoutError` when the keeper lives on."""
     farewell = None
     while True:
         keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
         message = keeper.receive()
         if message is None:
-            if farewell is None and name is not None:
-                remove_remains(subdir("servers") / name, REMAINS_TIMEOUT)
             return farewell
-        name = message.get("name", name)
         if "farewell" in message:
             farewell = Farewell(**message["farewell"])
 
@@ -96,6 +86,7 @@ class Link:
         self._rendezvous = rendezvous
         self._keeper = keeper  # our child, if we launched it
         self._lock = threading.Lock()
+        self._questions = 0
         _links.add(self)
 
     @property
@@ -125,7 +116,7 @@ class Link:
             channel, self._channel = self._channel, None
         if channel is None:
             return []
-        farewells = part([channel], timeout, self.name)
+        farewells = part([channel], timeout)
         if farewells and self._keeper is not None:
             _reap(self._keeper)
         return farewells
@@ -135,8 +126,13 @@ class Link:
             try:
                 if self._channel is None:
                     self._channel = _connect(self._rendezvous)
-                self._channel.send({"op": op})
-                answer = self._channel.receive()
+                self._questions += 1
+                self._channel.send({"op": op, "id": self._questions})
+                # A test that was interrupted while it waited (Ctrl-C, a time-out by signal) has
+                # left its answer behind.
+                while (answer := self._channel.receive()) and "farewell" not in answer:
+                    if answer.get("id") == self._questions:
+                        break
             except (OSError, ValueError) as error:
                 raise self._keeper_gone(str(error)) from error
         if answer is None or "farewell" in answer:
@@ -181,14 +177,17 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
     healthy. Raises `ShimmyError` (``LOCK_TIMEOUT``, ``CONTROL_FAILED``).
     """
     digest = hashlib.sha256(key.encode()).hexdigest()
-    directory = subdir("servers") / f"{run.id[:16]}-{digest[:8]}"
-    if link := _join_existing(directory):
+    name = f"{run.id[:16]}-{digest[:8]}"
+    if link := _join_existing(name):
         return link
     lock_file = subdir("locks") / f"start-{int(digest[8:16], 16) % START_LOCKS}.lock"
     lock = FileLock(str(lock_file))
     try:
         with lock.acquire(ShimmyProcessDefaults.lock_timeout, poll_interval=0.005):
-            return _join_existing(directory) or launch(run, directory, plan(directory))
+            if link := _join_existing(name):
+                return link
+            directory = server_directory(name)
+            return launch(run, directory, plan(directory))
     except Timeout as error:
         raise ShimmyError(
             ShimmyErrorCode.LOCK_TIMEOUT,
@@ -199,9 +198,9 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
         ) from error
 
 
-def private_directory(run: Run) -> Path:
-    """A directory for a server that nobody else joins."""
-    return subdir("servers") / f"{run.id[:16]}-{secrets.token_hex(4)}"
+def server_directory(name: str) -> Path:
+    """The directory of one keeper; that of the next has another name, whatever becomes of this."""
+    return subdir("servers") / f"{name}-{secrets.token_hex(4)}"
 
 
 def launch(run: Run, directory: Path, plan: Plan) -> Link:
@@ -307,14 +306,14 @@ def _keeper_failed(keeper: subprocess.Popen[bytes]) -> ShimmyError:
     )
 
 
-def _join_existing(directory: Path) -> Link | None:
-    rendezvous = _read_rendezvous(directory)
-    if rendezvous is None:
-        return None
-    try:
-        return Link(_connect(rendezvous), rendezvous, directory.name)
-    except (OSError, ValueError):
-        return None  # a dead keeper's file; the next keeper of that directory clears it away
+def _join_existing(name: str) -> Link | None:
+    for directory in subdir("servers").glob(f"{name}-*"):
+        rendezvous = _read_rendezvous(directory)
+        if rendezvous is not None:
+            # Else a keeper that was killed, or has not got so far.
+            with contextlib.suppress(OSError, ValueError):
+                return Link(_connect(rendezvous), rendezvous, directory.name)
+    return None
 
 
 def _read_rendezvous(directory: Path) -> RendezvousFile | None:

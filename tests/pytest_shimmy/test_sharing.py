@@ -26,6 +26,7 @@ from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.keeper import KEPT_LOGS, RendezvousFile
 from pytest_shimmy.options import ShimmyProcessOptions
 from pytest_shimmy.plan import PLACEHOLDER, Plan
+from pytest_shimmy.protocol import Channel
 from pytest_shimmy.sharing import Link
 
 SOON = 5.0
@@ -159,7 +160,7 @@ def test_leaving_ends_the_server_and_removes_every_file(
 @pytest.mark.skipif(sys.platform == "win32", reason="counts descriptors")
 def test_servers_that_have_ended_leave_no_descriptor_open(run: Run, runtime_dir: Path) -> None:
     def start_and_leave() -> int:
-        directory = sharing.private_directory(run)
+        directory = sharing.server_directory(run.id)
         link = sharing.launch(run, directory, plan(directory))
         link.ready()
         assert len(link.leave(SOON)) == 1
@@ -245,18 +246,40 @@ def test_a_killed_keeper_takes_the_server_along_and_the_next_asker_starts_anew(
     again = join(run)
     assert again.ready().pid != server
     again.leave(SOON)
-    assert list((runtime_dir / "servers").iterdir()) == []
 
 
-def test_whoever_leaves_a_killed_keeper_removes_its_files_and_no_others(
+def test_a_killed_keepers_files_vanish_at_once_and_no_others(
     join: Join, run: Run, runtime_dir: Path
 ) -> None:
     dead, living = join(run, "dead"), join(run, "living")
-    keeper_of(dead.ready().pid).kill()
-    assert dead.leave(SOON) == []
-    left = {path.name for path in (runtime_dir / "servers").iterdir()}
-    assert left == {living.name, f"{living.name}.lock"}
+    server = dead.ready().pid
+    keeper_of(server).kill()
+    servers, left = runtime_dir / "servers", {living.name, f"{living.name}.lock"}
+    deadline = time.monotonic() + SOON
+    while {path.name for path in servers.iterdir()} != left:
+        assert time.monotonic() < deadline
+    assert is_gone(server)
     assert living.ready().log_size > 0
+
+
+def test_an_answer_to_an_interrupted_question_is_nobody_elses(
+    join: Join, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = join(run)
+    link.ready()
+    receive = Channel.receive
+
+    def interrupted(channel: Channel) -> dict[str, object] | None:
+        monkeypatch.setattr(Channel, "receive", receive)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Channel, "receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        link.status()
+    before = link.ready()
+    os.kill(before.pid or 0, signal.SIGKILL)
+    assert is_gone(before.pid)
+    assert len(link.status().deaths) == 1, "and not the answer to the question before"
 
 
 def test_the_next_keeper_removes_what_is_left_of_a_run_that_was_killed_whole(
