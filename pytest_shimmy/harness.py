@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .anchor import Run
@@ -35,10 +35,15 @@ END_TIMEOUT = ShimmyProcessDefaults.stop_grace + 2
 class Harness:
     """Made once per pytest process, before it is known whether any test needs a server."""
 
-    def __init__(self, run: Run, worker_id: str | None) -> None:
+    def __init__(
+        self, run: Run, worker_id: str | None, show: Callable[[str], None] | None = None
+    ) -> None:
         self._run = run
         self._worker_id = worker_id
-        self._links: list[Link] = []
+        self._cwd = run.cwd or os.getcwd()  # noqa: PTH109
+        self._show = show
+        self._links: dict[Link, float] = {}
+        """Those of shared servers, and how many seconds to wait for their ends when we leave."""
         self._servers: dict[str, ShimmyServer] = {}
         self._api_key = f"{API_KEY}-{worker_id or 'main'}-{secrets.token_hex(8)}"
         self.current: ShimmyServer | None = None
@@ -57,8 +62,13 @@ class Harness:
             if settings.mode == "attached":
                 server = attach(settings)
             else:
-                link = join(self._run, key, lambda directory: plan(settings, directory))
-                self._links.append(link)
+                run = self._run
+                if settings.scope == "worker":  # it ends with this process, not with the run
+                    run = run._replace(anchor=None)
+                link = join(run, key, lambda directory: plan(settings, directory, cwd=self._cwd))
+                # Who shares it does not wait for its end: that is for the controller.
+                is_shared = self._worker_id is not None and settings.scope == "run"
+                self._links[link] = 0.0 if is_shared or run.anchor else END_TIMEOUT
                 server = self._server(settings, link)
             if settings.model is not None:
                 _ = server.model  # a name that it does not have is better said now
@@ -75,7 +85,7 @@ class Harness:
         # It is held by this process alone, and not by the controller too.
         run = self._run._replace(anchor=None)
         directory = server_directory(run.id[:16])
-        link = launch(run, directory, plan(settings, directory, script))
+        link = launch(run, directory, plan(settings, directory, script, cwd=self._cwd))
         try:
             server = self._server(settings, link, is_private=True)
         except BaseException:
@@ -110,9 +120,7 @@ class Harness:
         """Let go of everything, and wait for what ends because of it. May be called twice."""
         for server in list(self.private):
             self.stop(server)
-        # A worker does not wait: the server lives on for the others, and the controller waits.
-        timeout = END_TIMEOUT if self._worker_id is None else 0.0
-        for link in self._links:
+        for link, timeout in self._links.items():
             self.farewells += link.leave(timeout)
         self._links.clear()
         self._servers.clear()
@@ -124,15 +132,22 @@ class Harness:
         del fields["sources"], fields["seed"]
         fields["require"] = sorted(settings.require)
         # Relative names in a server's arguments and its ./models depend on where it is started.
-        fields["cwd"] = str(Path.cwd())
+        fields["cwd"] = self._cwd
         fields["worker"] = self._worker_id if settings.scope == "worker" else None
         return json.dumps(fields, sort_keys=True)
 
     def _server(self, settings: Settings, link: Link, *, is_private: bool = False) -> ShimmyServer:
         offset = 0 if link.launched_here else link.status().log_size
-        snapshot = link.ready()
+        snapshot = link.ready(self._waiting(settings))
         url = f"http://{authority(snapshot.host, snapshot.port)}"
         key = self._api_key if settings.mode == "fake" else API_KEY
         return ShimmyServer(
             settings, url, snapshot.version, link, offset, key, is_private=is_private
         )
+
+    def _waiting(self, settings: Settings) -> Callable[[float], None] | None:
+        if self._show is None:
+            return None
+        show = self._show
+        what = "the bundled fake" if settings.mode == "fake" else str(settings.path)
+        return lambda seconds: show(f"waiting for {what} to be healthy ({seconds:.0f} s so far)")

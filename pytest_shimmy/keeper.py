@@ -23,6 +23,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +85,7 @@ class Keeper:
         self._waiting: list[tuple[Channel, dict[str, Any]]] = []
         self._keep_log = False
         self._terminated = False
+        self._started = time.monotonic()
         # Manager threads and signals wake the loop through this pair.
         self._wake, self._waker = socket.socketpair()
 
@@ -231,10 +233,14 @@ class Keeper:
 
     def _say_goodbye(self, kept_log: Path | None) -> None:
         """Tell those who wait for our end; that they see it is up to the system, at our exit."""
+        path = self._options.shimmy_path
         farewell = Farewell(
+            executable=None if path is None else str(path),
             version=self._manager.version or "",
             port=self._manager.port or 0,
             restarts=self._manager.restarts,
+            lifetime=time.monotonic() - self._started,
+            requests=None,
             kept_log=None if kept_log is None else str(kept_log),
         )
         for channel in {*self._leavers, *self._lifelines}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,11 +46,22 @@ class Plan(NamedTuple):
     """The log is where the user wants it: neither moved nor removed."""
 
 
-def plan(settings: Settings, directory: Path, script: Mapping[str, Any] | None = None) -> Plan:
-    """What to start for `settings`, in `directory`; `script` is for the fake."""
+def plan(
+    settings: Settings,
+    directory: Path,
+    script: Mapping[str, Any] | None = None,
+    *,
+    cwd: str | None = None,
+) -> Plan:
+    """What to start for `settings`, in `directory`, which is the plan's alone.
+
+    `script` is for the fake. A real executable starts in `cwd` (default: the present directory),
+    where it looks for ``./models``; the fake starts in `directory`.
+    """
     log_path = directory / "server.log"
     if settings.log_dir is not None:
-        log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{directory.name}.log"
+        now = time.strftime("%Y%m%d-%H%M%S")
+        log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{now}-{directory.name}.log"
     common: dict[str, Any] = {
         "preferred_port": settings.port,
         "models_dir": settings.models_dir,
@@ -63,7 +75,7 @@ def plan(settings: Settings, directory: Path, script: Mapping[str, Any] | None =
     kept_anyway = settings.log_dir is not None
     if settings.mode == "real":
         options = ShimmyProcessOptions(
-            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=Path.cwd()
+            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=cwd or Path.cwd()
         )
         return Plan(options, log_kept_anyway=kept_anyway)
     files = {}

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Generator, Sequence
+from typing import Any, NoReturn
 
 import pytest
 
 from . import fixtures, settings
 from .state import (
     EXECUTABLE,
-    FAREWELLS,
     HARNESS,
     SETTINGS,
     anchor_of,
-    failures_reported,
+    farewells_of,
     finish,
     settings_of,
     skip_test,
 )
-
-if TYPE_CHECKING:
-    from .fake import FakeShimmy
-    from .server import ShimmyServer
 
 MARKERS = (
     "shimmy_real: needs a real shimmy, not the bundled fake",
     "shimmy_fake: needs the bundled fake",
     "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends",
 )
-
-REPORT_MODE = "shimmy_mode"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except settings.BadSettingError as error:
         raise pytest.UsageError(str(error)) from None
+    if getattr(config.option, "forked", False):  # pytest-forked: no test runs in this process
+        anchor_of(config)
     # A worker's controller has looked already; --help must work whatever is set.
     if not hasattr(config, "workerinput") and not config.option.help:
         _look_at_executable(config)
@@ -101,9 +96,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     _apply_markers(item)
-    for server in _servers_in_use(item):
-        with failures_reported():
-            server.begin_test()
+    if HARNESS in item.config.stash:
+        from . import in_use
+
+        in_use.begin_test(item)
 
 
 def _apply_markers(item: pytest.Item) -> None:
@@ -132,94 +128,72 @@ def _skip(reason: str, must_run: bool) -> NoReturn:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     result = yield
     # Only here, so that a test that failed by itself is not failed again; its report has the same.
-    for fake in _fakes_in_use(item):
-        with failures_reported():
-            leftovers = fake.leftovers()
-        if leftovers:
-            pytest.fail("\n".join(["the test was strict, and:", *leftovers]), pytrace=False)
+    if HARNESS in item.config.stash:
+        from . import in_use
+
+        in_use.fail_leftovers(item)
     return result
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
     report = yield
-    servers = _servers_in_use(item)
-    if report.when == "call" and servers:
-        # xdist carries plain attributes of a report to the controller.
-        setattr(report, REPORT_MODE, servers[0].mode)
-    if report.failed:
-        for fake in _fakes_in_use(item):
-            _tell(report, fake)
-        for server in servers:
-            _explain(report, server)
+    if HARNESS in item.config.stash:
+        from . import in_use
+
+        in_use.complete(report, item)
     return report
 
 
-def _tell(report: pytest.TestReport, fake: FakeShimmy) -> None:
-    from .errors import ShimmyError
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """pytest-xdist: called in the controller for each worker that has ended."""
+    # A worker that was killed has none.
+    farewells = getattr(node, "workeroutput", {}).get("shimmy")
+    if farewells:
+        from .protocol import Farewell
 
-    try:
-        lines = fake.report()
-    except ShimmyError as error:
-        lines = [str(error)]
-    where = "" if fake.api_key else f" ({fake.server_url})"
-    report.sections.append((f"shimmy fake{where}", "\n".join(lines)))
-
-
-def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
-    from .errors import ShimmyError
-    from .report import deaths_section, log_section
-
-    server.keep_log()
-    try:
-        log, deaths = server.what_happened()
-    except (ShimmyError, OSError) as error:
-        report.sections.append(("shimmy server", str(error)))
-        return
-    if deaths:
-        report.sections.append(("shimmy server", deaths_section(deaths)))
-    if log:
-        report.sections.append((f"shimmy server log ({server.url})", log_section(log)))
-
-
-def _fakes_in_use(item: pytest.Item) -> list[FakeShimmy]:
-    """The remote controls that the running test has."""
-    harness = item.config.stash.get(HARNESS, None)
-    return [] if harness is None else list(harness.fakes)
-
-
-def _servers_in_use(item: pytest.Item) -> list[ShimmyServer]:
-    """The servers that this process holds and this test uses."""
-    harness = item.config.stash.get(HARNESS, None)
-    if harness is None:
-        return []
-    servers = list(harness.private)
-    if harness.current is not None and "shimmy_server" in getattr(item, "fixturenames", ()):
-        servers.insert(0, harness.current)
-    return servers
+        farewells_of(node.config).extend(Farewell(*each) for each in farewells)
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    modes = [
-        getattr(test, REPORT_MODE)
-        for tests in terminalreporter.stats.values()
-        for test in tests
-        if hasattr(test, REPORT_MODE)
-    ]
-    farewells = config.stash.get(FAREWELLS, None)
-    if modes or farewells:
-        from . import report
+    from . import report
 
-        for line in report.summary(modes, farewells or ()):
+    verbose = config.get_verbosity()
+    modes = report.modes(terminalreporter.stats)
+    farewells = farewells_of(config)
+    if modes or farewells or verbose >= 0:
+        for line in report.summary(modes, farewells, verbose=verbose > 0):
             terminalreporter.write_line(line)
+    if reason := _unmet_requirement(config, modes):
+        terminalreporter.write_line(f"shimmy: {reason}", red=True)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
     # Last: by now xdist's workers have gone, and with them their hold on the servers.
-    finish(session.config)
+    finish(config)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["shimmy"] = [tuple(each) for each in farewells_of(config)]
+        return
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if "real" in settings_of(config).require and terminal is not None:
+        from .report import modes
+
+        if _unmet_requirement(config, modes(terminal.stats)) and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unmet_requirement(config: pytest.Config, modes: Sequence[str]) -> str | None:
+    """Why the run as a whole is not what --shimmy-require asked for."""
+    if "real" not in settings_of(config).require or config.option.collectonly:
+        return None
+    if "real" in modes or "attached" in modes:
+        return None
+    return "--shimmy-require=real: FAILED, because no test ran on a real executable"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

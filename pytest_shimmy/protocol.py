@@ -56,9 +56,15 @@ class Snapshot:
 class Farewell(NamedTuple):
     """A keeper's last words, to those who wait for its end."""
 
+    executable: str | None
+    """What was executed; None: the bundled fake."""
     version: str
     port: int
     restarts: int
+    lifetime: float
+    """Seconds from its first start to its end."""
+    requests: int | None
+    """How many it was sent, if it says; questions of ours do not count."""
     kept_log: str | None
     """Where the log is; None when it was removed."""
 

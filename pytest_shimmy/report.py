@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .defaults import ShimmyProcessDefaults
@@ -10,6 +10,9 @@ from .defaults import ShimmyProcessDefaults
 if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
     from .protocol import Death, Farewell
     from .settings import Mode, Settings
+
+MODE_ATTRIBUTE = "shimmy_mode"
+"""Of a test's report: the kind of server that it ran on."""
 
 
 def header(settings: Settings, version: str | None, executable: str | None = None) -> str:
@@ -60,20 +63,48 @@ def unmet(marker: str, arguments: Sequence[str], mode: Mode) -> str | None:
     return None
 
 
-def summary(modes: Sequence[str], farewells: Sequence[Farewell]) -> list[str]:
+def modes(stats: Mapping[str, Sequence[object]]) -> list[str]:
+    """The kind of server of each test that ran on one, from the terminal's reports."""
+    # By test and worker: a test that was run again is one, with --dist each it is several.
+    ran = {
+        (getattr(test, "nodeid", ""), getattr(test, "worker_id", "")): mode
+        for outcome, tests in stats.items()
+        for test in tests
+        if outcome != "skipped" and (mode := getattr(test, MODE_ATTRIBUTE, None)) is not None
+    }
+    return list(ran.values())
+
+
+def summary(modes: Sequence[str], farewells: Sequence[Farewell], *, verbose: bool) -> list[str]:
     """The lines at the end of a run; `modes` has the kind of server of each test that used one."""
-    lines = []
+    lines = ["shimmy: no test used a server"]
     if modes:
         count = len(modes)
-        lines.append(
+        lines = [
             f"shimmy: {count} test{'s' * (count != 1)} used a server: "
             f"{modes.count('fake')} on the fake, {modes.count('real')} on a real executable, "
             f"{modes.count('attached')} on an attached server"
-        )
+        ]
     for farewell in farewells:
-        if farewell.restarts:
-            lines.append(f"shimmy: the server on port {farewell.port} was restarted "
-                         f"{farewell.restarts} time{'s' * (farewell.restarts != 1)}")  # fmt: skip
+        if verbose:
+            lines.append(f"shimmy: {_life(farewell)}")
+        elif farewell.restarts:
+            lines.append(
+                f"shimmy: the server on port {farewell.port} was restarted {_times(farewell)}"
+            )
         if farewell.kept_log is not None:
             lines.append(f"shimmy: server log kept: {farewell.kept_log}")
     return lines
+
+
+def _life(farewell: Farewell) -> str:
+    """One server's, in a line."""
+    version = farewell.version or "never healthy"
+    name = f"{farewell.executable or 'the bundled fake'} ({version})"
+    asked = "" if farewell.requests is None else f"{farewell.requests} requests, "
+    restarted = f"restarted {_times(farewell)}" if farewell.restarts else "never restarted"
+    return f"port {farewell.port}: {name}, {asked}{restarted}, lived {farewell.lifetime:.1f} s"
+
+
+def _times(farewell: Farewell) -> str:
+    return f"{farewell.restarts} time{'s' * (farewell.restarts != 1)}"

@@ -176,9 +176,17 @@ class ShimmyServer:
     def begin_test(self) -> None:
         """Wait for a restart that is under way, and note where this test's log begins."""
         if self._link is not None:
-            snapshot = self._link.ready()
-            self._offset = snapshot.log_size
-            self._deaths_seen = len(snapshot.deaths)
+            self._note(self._link.ready())
+
+    def note_log(self) -> None:
+        """Note where this test's log begins, and no more: it may not need the server."""
+        if self._link is not None:
+            with contextlib.suppress(ShimmyError):
+                self._note(self._link.status())
+
+    def _note(self, snapshot: Snapshot) -> None:
+        self._offset = snapshot.log_size
+        self._deaths_seen = len(snapshot.deaths)
 
     def what_happened(self) -> tuple[str, list[Death]]:
         """The log since `begin_test`, and the server's deaths since then."""

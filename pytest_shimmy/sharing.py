@@ -41,6 +41,10 @@ START_LOCKS = 64
 """Start locks are shared by hash, so that none has to be made or removed per run."""
 
 
+WAITING_SHOWN = 3.0
+"""Seconds between two signs of life to a person who waits for a server."""
+
+
 def part(keepers: Iterable[Channel | socket.socket], timeout: float) -> list[Farewell]:
     """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
 
@@ -94,13 +98,13 @@ class Link:
         """Whether this process started the server, so that its whole log is news."""
         return self._keeper is not None
 
-    def ready(self) -> Snapshot:
-        """Wait until the server is healthy.
+    def ready(self, waiting: Callable[[float], None] | None = None) -> Snapshot:
+        """Wait until the server is healthy; calls `waiting(seconds)` now and then meanwhile.
 
         Raises the `ShimmyError` that its start ended with, or ``RESTARTS_EXHAUSTED``;
         ``CONTROL_FAILED`` when the keeper is gone.
         """
-        return self._ask("ready")
+        return self._ask("ready", waiting)
 
     def status(self) -> Snapshot:
         """What the server is doing now. Raises `ShimmyError` (``CONTROL_FAILED``)."""
@@ -121,7 +125,7 @@ class Link:
             _reap(self._keeper)
         return farewells
 
-    def _ask(self, op: Op) -> Snapshot:
+    def _ask(self, op: Op, waiting: Callable[[float], None] | None = None) -> Snapshot:
         with self._lock:
             try:
                 if self._channel is None:
@@ -130,7 +134,7 @@ class Link:
                 self._channel.send({"op": op, "id": self._questions})
                 # A test that was interrupted while it waited (Ctrl-C, a time-out by signal) has
                 # left its answer behind.
-                while (answer := self._channel.receive()) and "farewell" not in answer:
+                while (answer := _receive(self._channel, waiting)) and "farewell" not in answer:
                     if answer.get("id") == self._questions:
                         break
             except (OSError, ValueError) as error:
@@ -154,6 +158,21 @@ class Link:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+
+def _receive(channel: Channel, waiting: Callable[[float], None] | None) -> dict[str, Any] | None:
+    if waiting is None:
+        return channel.receive()
+    begin = time.monotonic()
+    channel.socket.settimeout(WAITING_SHOWN)
+    try:
+        while True:
+            try:
+                return channel.receive()
+            except TimeoutError:
+                waiting(time.monotonic() - begin)
+    finally:
+        channel.socket.settimeout(None)
 
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -37,18 +37,38 @@ def harness_of(config: pytest.Config) -> Harness:
 
         worker = getattr(config, "workerinput", {})
         invitation = worker.get("shimmy")
-        run = Run.alone() if invitation is None else Run.invited(invitation)
-        harness = config.stash[HARNESS] = Harness(run, worker.get("workerid"))
+        if ANCHOR in config.stash:  # a forked child of the process that has it
+            invitation = config.stash[ANCHOR].invitation()
+        # Not the present directory: a test may have changed that.
+        cwd = str(config.invocation_params.dir)
+        run = Run.alone(cwd) if invitation is None else Run.invited(invitation, cwd)
+        harness = Harness(run, worker.get("workerid"), waiting_shown(config))
+        config.stash[HARNESS] = harness
     return harness
 
 
 def anchor_of(config: pytest.Config) -> Anchor:
-    """The xdist controller's anchor, made at the first call."""
+    """The anchor of those who start other test processes, made at the first call."""
     from .anchor import Anchor
 
     if ANCHOR not in config.stash:
-        config.stash[ANCHOR] = Anchor()
+        config.stash[ANCHOR] = Anchor(str(config.invocation_params.dir))
     return config.stash[ANCHOR]
+
+
+def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
+    """A function that says on the terminal what is waited for; None where nobody would see it."""
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    if terminal is None or not terminal.isatty:
+        return None
+
+    def show(text: str) -> None:
+        with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(f"shimmy: {text}")
+
+    return show
 
 
 @contextlib.contextmanager
@@ -74,9 +94,14 @@ def skip_test(reason: str) -> NoReturn:
     raise pytest.skip.Exception(reason, _use_item_location=True)
 
 
+def farewells_of(config: pytest.Config) -> list[Farewell]:
+    """The last words of the servers that have ended."""
+    return config.stash.setdefault(FAREWELLS, [])
+
+
 def finish(config: pytest.Config) -> None:
-    """Let go of all servers; may be called twice. What they say last is in `FAREWELLS`."""
-    farewells = config.stash.setdefault(FAREWELLS, [])
+    """Let go of all servers; may be called twice. What they say last is in `farewells_of`."""
+    farewells = farewells_of(config)
     harness = config.stash.get(HARNESS, None)
     if harness is not None:
         harness.finish()

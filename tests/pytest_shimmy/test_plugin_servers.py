@@ -104,13 +104,32 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
     )
     result = run("-p", "no:xdist")
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line("*used a server*")
+    result.stdout.fnmatch_lines("shimmy: no test used a server")
     assert not runtime_dir.exists()
 
 
 def test_without_xdist_the_plugin_works(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(CHAT)
     run("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_a_test_that_changes_directory_first_gets_the_same_server(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.parametrize("n", range(4))
+        def test_here(request, monkeypatch, tmp_path, n):
+            place = request.config.rootpath
+            monkeypatch.chdir(tmp_path)
+            with open(place / "ports", "a") as ports:
+                ports.write(f"{request.getfixturevalue('shimmy_server').port}\\n")
+        """
+    )
+    run("-n", "2").assert_outcomes(passed=4)
+    ports = (pytester.path / "ports").read_text().split()
+    assert (len(ports), len(set(ports))) == (4, 1)
 
 
 def test_pytest_inside_a_pytest_test_has_a_server_of_its_own(

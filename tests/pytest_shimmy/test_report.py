@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,16 +44,47 @@ def test_deaths_name_process_and_exit() -> None:
     )
 
 
-def test_the_summary_counts_tests_per_kind_of_server_and_is_silent_without_any() -> None:
-    assert report.summary([], []) == []
-    assert report.summary(["fake", "real", "fake"], []) == [
+def test_the_summary_counts_tests_per_kind_of_server_and_says_when_there_was_none() -> None:
+    assert report.summary([], [], verbose=False) == ["shimmy: no test used a server"]
+    assert report.summary(["fake", "real", "fake"], [], verbose=False) == [
         "shimmy: 3 tests used a server: 2 on the fake, 1 on a real executable, "
         "0 on an attached server"
     ]
 
 
+SERVERS = [
+    Farewell("/bin/shimmy", "2.5.0", 1234, 2, 3.21, None, "/logs/a.log"),
+    Farewell(None, "", 1235, 0, 0.5, 41, None),
+]
+
+
 def test_the_summary_names_restarts_and_kept_logs() -> None:
-    assert report.summary([], [Farewell("2.5.0", 1234, 2, "/logs/a.log")]) == [
+    assert report.summary(["fake"], SERVERS, verbose=False)[1:] == [
         "shimmy: the server on port 1234 was restarted 2 times",
         "shimmy: server log kept: /logs/a.log",
     ]
+
+
+def test_a_verbose_summary_has_a_line_for_each_server() -> None:
+    assert report.summary(["fake"], SERVERS, verbose=True)[1:] == [
+        "shimmy: port 1234: /bin/shimmy (2.5.0), restarted 2 times, lived 3.2 s",
+        "shimmy: server log kept: /logs/a.log",
+        "shimmy: port 1235: the bundled fake (never healthy), 41 requests, never restarted, "
+        "lived 0.5 s",
+    ]
+
+
+class Report(NamedTuple):
+    nodeid: str
+    shimmy_mode: str
+    worker_id: str = ""
+
+
+def test_a_test_that_ran_again_counts_once_and_one_that_ran_on_each_worker_for_each() -> None:
+    stats = {
+        "rerun": [Report("a", "fake")],
+        "passed": [Report("a", "fake"), Report("b", "real", "gw0"), Report("b", "real", "gw1")],
+        "skipped": [Report("c", "real")],
+        "warnings": [object()],
+    }
+    assert sorted(report.modes(stats)) == ["fake", "real", "real"]

@@ -1,0 +1,156 @@
+"""What a person reads at the end of a run, and while waiting."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pytest_shimmy.suites import CHAT, Run
+
+DYNAMIC = """
+def test_asks_late(request):
+    server = request.getfixturevalue("shimmy_server")
+    assert server.health()
+    import requests
+    requests.post(f"{server.url}/api/generate", json={"model": "absent", "prompt": "?"})
+    assert not server.models(), "to see its report"
+"""
+
+
+def test_a_test_that_asks_by_getfixturevalue_counts_and_its_report_has_the_log(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(test_a=CHAT, test_b=DYNAMIC)
+    result = run("-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines("shimmy: 2 tests used a server: 2 on the fake, *")
+    log = result.stdout.str().partition("shimmy server log")[2]
+    assert "absent" in log
+    assert "Ready to serve" not in log, "that was in the log before this test"
+
+
+def test_a_skipped_test_did_not_run_on_a_server(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        def test_skips(shimmy_server):
+            pytest.skip("why not")
+        """
+    )
+    run().stdout.fnmatch_lines("shimmy: no test used a server")
+
+
+def test_a_quiet_run_without_servers_says_nothing(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    run("-q").stdout.no_fnmatch_line("*shimmy*")
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_verbose_runs_end_with_a_line_for_each_server(
+    pytester: pytest.Pytester, run: Run, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_shared(shimmy_server):
+            assert shimmy_server.health()
+        def test_private(make_shimmy_server):
+            assert make_shimmy_server().health()
+        """
+    )
+    lines = [
+        line
+        for line in run("-v", *workers).outlines
+        if re.fullmatch(
+            r"shimmy: port \d+: the bundled fake \(2\.5\.0\), .*never restarted, lived .* s", line
+        )
+    ]
+    assert len(lines) == 2
+
+
+def test_logs_are_kept_where_the_user_wants_them_under_names_that_say_when_and_what(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_two(shimmy_server, make_shimmy_server):
+            make_shimmy_server()
+        """
+    )
+    run("--shimmy-log-dir=logs").assert_outcomes(passed=1)
+    logs = list((pytester.path / "logs").iterdir())
+    assert len(logs) == 2
+    for log in logs:
+        assert re.fullmatch(r"shimmy-fake-\d{8}-\d{6}-[0-9a-f-]+\.log", log.name)
+        assert "Ready to serve" in log.read_text()
+
+
+# --shimmy-require=real
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_a_run_that_requires_a_real_executable_fails_when_no_test_ran_on_one(
+    pytester: pytest.Pytester, run: Run, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(CHAT)
+    result = run("--shimmy-require=real", *workers)
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines("shimmy: --shimmy-require=real: FAILED, because no test ran on *")
+
+
+@pytest.mark.shimmy_real
+def test_a_run_that_requires_a_real_executable_passes_on_one(
+    pytester: pytest.Pytester, run: Run, real_arguments: list[str]
+) -> None:
+    pytester.makepyfile(CHAT)
+    result = run("--shimmy-require=real", *real_arguments)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+
+
+def test_collecting_alone_requires_nothing(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(CHAT)
+    assert run("--shimmy-require=real", "--collect-only").ret == 0
+
+
+# Waiting
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
+@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+def test_at_a_terminal_a_person_sees_what_is_waited_for(
+    pytester: pytest.Pytester, runtime_dir: Path, capture: str
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_slow(make_shimmy_server):
+            assert make_shimmy_server(faults={"start_delay": 3.5}).health()
+        """
+    )
+    command = [*pytester._getpytestargs(), "-p", "no:cacheprovider", f"--capture={capture}"]
+    seen = at_a_terminal(command)
+    assert re.search(r"shimmy: waiting for the bundled fake to be healthy \(3 s so far\)", seen)
+    assert "1 passed" in seen
+
+
+def at_a_terminal(command: list[str]) -> str:
+    """Everything that a command shows at a terminal of its own."""
+    import pty
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(command[0], command)
+    seen = b""
+    try:
+        while data := os.read(terminal, 65536):
+            seen += data
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)
+    return seen.decode()
