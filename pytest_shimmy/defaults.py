@@ -60,3 +60,5 @@ class ShimmyProcessDefaults:
     """From spawning a keeper to its first word; it takes about 0.1 s on an idle machine."""
     lock_timeout: Final = 60.0
     """Waiting for another process that is just starting the server we want to share."""
+    gpu_timeout: Final = 600.0
+    """Waiting for the GPU, where each worker has a server of its own and one of them uses it."""

@@ -12,9 +12,11 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .accel.lease import GpuLease
 from .anchor import Run
+from .binary import gpu_info, identify
 from .defaults import ShimmyProcessDefaults
-from .dialect import API_KEY
+from .dialect import API_KEY, BUILD_WITHOUT_GPU
 from .errors import ShimmyError, is_ours
 from .health import authority
 from .plan import plan
@@ -40,6 +42,7 @@ class Harness:
     ) -> None:
         self._run = run
         self._worker_id = worker_id
+        self._gpu: GpuLease | None = None
         self._cwd = run.cwd or os.getcwd()  # noqa: PTH109
         self._show = show
         self._links: dict[Link, float] = {}
@@ -62,6 +65,7 @@ class Harness:
             if settings.mode == "attached":
                 server = attach(settings)
             else:
+                self._hold_gpu(settings)
                 run = self._run
                 if settings.scope == "worker":  # it ends with this process, not with the run
                     run = run._replace(anchor=None)
@@ -82,6 +86,7 @@ class Harness:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
         if settings.mode == "attached":
             return attach(settings)
+        self._hold_gpu(settings)
         # It is held by this process alone, and not by the controller too.
         run = self._run._replace(anchor=None)
         directory = server_directory(run.id[:16])
@@ -122,9 +127,19 @@ class Harness:
             self.stop(server)
         for link, timeout in self._links.items():
             self.farewells += link.leave(timeout)
+        if self._gpu is not None:
+            self._gpu.release()
+            self._gpu = None
         self._links.clear()
         self._servers.clear()
         self.current = None
+
+    def _hold_gpu(self, settings: Settings) -> None:
+        """With a server per worker, wait until the GPU is free for those of this process."""
+        if settings.scope == "worker" and self._gpu is None and may_use_gpu(settings):
+            lease = GpuLease({**os.environ, **dict(settings.env)})
+            lease.acquire(f"worker {self._worker_id or 'main'}", self._show)
+            self._gpu = lease
 
     def _key(self, settings: Settings) -> str:
         fields = settings._asdict()
@@ -151,3 +166,11 @@ class Harness:
         show = self._show
         what = "the bundled fake" if settings.mode == "fake" else str(settings.path)
         return lambda seconds: show(f"waiting for {what} to be healthy ({seconds:.0f} s so far)")
+
+
+def may_use_gpu(settings: Settings) -> bool:
+    """Whether a server for `settings` can occupy a GPU. Raises `ShimmyError`, see `identify`."""
+    if settings.mode != "real" or settings.gpu[0] == "cpu":
+        return False
+    executable = identify(settings.path or "")
+    return BUILD_WITHOUT_GPU not in gpu_info(executable, os.environ)
