@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .settings import Settings
-from .state import failures_reported, harness_of, settings_of, skip_test
+from .state import accel_of, failures_reported, harness_of, settings_of, skip_test
 
 if TYPE_CHECKING:
     import openai
 
+    from .accel.result import AccelDetectorResult
     from .fake import FakeShimmy
     from .server import ShimmyServer
 
@@ -45,7 +46,7 @@ def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Ite
     if shimmy_server.mode != "fake":
         from .report import unmet
 
-        skip_test(unmet("shimmy_fake", (), shimmy_server.mode) or "")
+        skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
     harness = harness_of(pytestconfig)
     with failures_reported():
         fake = harness.control(shimmy_server.remote_control(shimmy_server.api_key))
@@ -55,7 +56,10 @@ def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Ite
 
 @pytest.fixture
 def make_shimmy_server(
-    pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    shimmy_settings: Settings,
+    _shimmy_gpu: str,
 ) -> Iterator[Callable[..., ShimmyServer]]:
     """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
 
@@ -73,6 +77,7 @@ def make_shimmy_server(
         **settings: Any,
     ) -> ShimmyServer:
         from .errors import is_ours
+        from .in_use import judge_servers
 
         __tracebackhide__ = is_ours
         chosen = shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings})
@@ -83,6 +88,7 @@ def make_shimmy_server(
             document = script_of(chosen, script, faults)
         server = harness.private_server(chosen, document)
         made.append(server)
+        judge_servers(request.node)
         return server
 
     yield make
@@ -112,6 +118,12 @@ def shimmy_async_openai_client(shimmy_server: ShimmyServer) -> Iterator[openai.A
     from .client import close_async_client
 
     close_async_client(client)
+
+
+@pytest.fixture(scope="session")
+def shimmy_accel(pytestconfig: pytest.Config) -> AccelDetectorResult:
+    """What GPUs this machine has, with evidence; looked for once in a run, when first asked."""
+    return accel_of(pytestconfig)
 
 
 @pytest.fixture

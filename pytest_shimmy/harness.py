@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from .accel.lease import GpuLease
 from .anchor import Run
-from .binary import gpu_info, identify
 from .defaults import ShimmyProcessDefaults
-from .dialect import API_KEY, BUILD_WITHOUT_GPU
+from .dialect import API_KEY
 from .errors import ShimmyError, is_ours
+from .gpu import may_use_gpu
 from .health import authority
 from .plan import plan
 from .protocol import Farewell
@@ -40,7 +40,7 @@ class Harness:
     def __init__(
         self, run: Run, worker_id: str | None, show: Callable[[str], None] | None = None
     ) -> None:
-        self._run = run
+        self.run = run
         self._worker_id = worker_id
         self._gpu: GpuLease | None = None
         self._cwd = run.cwd or os.getcwd()  # noqa: PTH109
@@ -66,7 +66,7 @@ class Harness:
                 server = attach(settings)
             else:
                 self._hold_gpu(settings)
-                run = self._run
+                run = self.run
                 if settings.scope == "worker":  # it ends with this process, not with the run
                     run = run._replace(anchor=None)
                 link = join(run, key, lambda directory: plan(settings, directory, cwd=self._cwd))
@@ -88,7 +88,7 @@ class Harness:
             return attach(settings)
         self._hold_gpu(settings)
         # It is held by this process alone, and not by the controller too.
-        run = self._run._replace(anchor=None)
+        run = self.run._replace(anchor=None)
         directory = server_directory(run.id[:16])
         link = launch(run, directory, plan(settings, directory, script, cwd=self._cwd))
         try:
@@ -166,11 +166,3 @@ class Harness:
         show = self._show
         what = "the bundled fake" if settings.mode == "fake" else str(settings.path)
         return lambda seconds: show(f"waiting for {what} to be healthy ({seconds:.0f} s so far)")
-
-
-def may_use_gpu(settings: Settings) -> bool:
-    """Whether a server for `settings` can occupy a GPU. Raises `ShimmyError`, see `identify`."""
-    if settings.mode != "real" or settings.gpu[0] == "cpu":
-        return False
-    executable = identify(settings.path or "")
-    return BUILD_WITHOUT_GPU not in gpu_info(executable, os.environ)

@@ -29,8 +29,26 @@ def begin_test(item: pytest.Item) -> None:
         current.note_log()  # the test may still ask for it, by request.getfixturevalue
 
 
-def fail_leftovers(item: pytest.Item) -> None:
-    """Fail the test, which passed, for what it was strict about."""
+JUDGED: pytest.StashKey[set[str]] = pytest.StashKey()
+"""The addresses of the servers that a marked test may use."""
+
+
+def judge_servers(item: pytest.Item) -> None:
+    """Skip or fail a test that is marked for a GPU, for what its servers verifiably use."""
+    if item.get_closest_marker("shimmy_gpu") is None:
+        return
+    from .markers import judge_server
+
+    judged = item.stash.setdefault(JUDGED, set())
+    for server in _servers(item):
+        if server.url not in judged:
+            judge_server(item, server)
+            judged.add(server.url)
+
+
+def end_test(item: pytest.Item) -> None:
+    """Fail the test, which passed, for what it was strict about; judge what it asked for late."""
+    judge_servers(item)
     for fake in _fakes(item):
         with failures_reported():
             leftovers = fake.leftovers()

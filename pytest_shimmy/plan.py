@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import struct
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
+from .pretence import pretence
 from .settings import Settings
 
 PLACEHOLDER_ID = "placeholder"
@@ -89,14 +91,14 @@ def plan(
     if script is not None:
         script_path = str(directory / "script.json")
         files[script_path] = json.dumps(script)
+    release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
     env = {
         **HERMETIC,
+        **machine,
         "HOME": str(directory),
         SCRIPT: script_path,
         CONTROL_TOKEN: secrets.token_hex(16),
         **dict(settings.env),
     }
-    options = ShimmyProcessOptions(
-        **common, fake_version=settings.fake_version, env=env, cwd=directory
-    )
+    options = ShimmyProcessOptions(**common, fake_version=release, env=env, cwd=directory)
     return Plan(options, files, kept_anyway)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from . import fixtures, settings
 from .state import (
+    ACCEL,
     EXECUTABLE,
     HARNESS,
     SETTINGS,
+    accel_of,
     anchor_of,
     farewells_of,
     finish,
     settings_of,
-    skip_test,
 )
 
 MARKERS = (
     "shimmy_real: needs a real shimmy, not the bundled fake",
     "shimmy_fake: needs the bundled fake",
-    "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends",
+    "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends "
+    "(default: any)",
 )
+MARKER_NAMES = ("shimmy_real", "shimmy_fake", "shimmy_gpu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,28 +66,38 @@ def _look_at_executable(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     if hasattr(config, "workerinput"):  # a worker's header is shown to nobody
-        return None
+        return []
     from . import report
 
     chosen = settings_of(config)
     if chosen.mode == "fake":
         from fake_shimmy.releases import NEWEST
 
-        return report.header(chosen, chosen.fake_version or NEWEST)
+        from .pretence import pretence
+
+        each = [pretence(gpu, chosen.fake_version, os.environ) for gpu in chosen.gpu]
+        versions = dict.fromkeys(release or NEWEST for release, _ in each)
+        return [report.header(chosen, "/".join(versions))]
     if chosen.mode == "attached":
         from .health import version_at
 
-        return report.header(chosen, version_at(chosen.url or ""))
+        return [report.header(chosen, version_at(chosen.url or ""))]
     executable = config.stash[EXECUTABLE]
-    return report.header(chosen, executable.version, executable.name)
+    lines = [report.header(chosen, executable.version, executable.name)]
+    asked = {*chosen.gpu} - {"auto", "cpu"}
+    if asked or "gpu" in chosen.require:
+        lines += report.machine(accel_of(config), asked)
+    return lines
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: called in the controller for each worker that it starts."""
     node.workerinput["shimmy"] = anchor_of(node.config).invitation()
+    if ACCEL in node.config.stash:
+        node.workerinput["shimmy_accel"] = accel_of(node.config).to_json()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -95,43 +108,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    _apply_markers(item)
+    if any(item.get_closest_marker(name) for name in MARKER_NAMES):
+        from . import markers
+
+        markers.apply(item)
     if HARNESS in item.config.stash:
         from . import in_use
 
         in_use.begin_test(item)
 
 
-def _apply_markers(item: pytest.Item) -> None:
-    for name, may_be_required in (
-        ("shimmy_real", "real"),
-        ("shimmy_fake", ""),
-        ("shimmy_gpu", "gpu"),
-    ):
-        marker = item.get_closest_marker(name)
-        if marker is not None:
-            from . import report
-
-            chosen = settings_of(item.config)
-            reason = report.unmet(name, marker.args, chosen.mode)
-            if reason is not None:
-                _skip(reason, must_run=may_be_required in chosen.require)
-
-
-def _skip(reason: str, must_run: bool) -> NoReturn:
-    if must_run:
-        pytest.fail(f"{reason} (required by --shimmy-require)", pytrace=False)
-    skip_test(reason)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    if HARNESS in item.config.stash:
+        from . import in_use
+
+        in_use.judge_servers(item)
     result = yield
     # Only here, so that a test that failed by itself is not failed again; its report has the same.
     if HARNESS in item.config.stash:
         from . import in_use
 
-        in_use.fail_leftovers(item)
+        in_use.end_test(item)
     return result
 
 

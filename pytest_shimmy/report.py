@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .defaults import ShimmyProcessDefaults
 
 if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
+    from .accel.result import AccelDetectorResult
     from .protocol import Death, Farewell
     from .settings import Mode, Settings
 
@@ -44,14 +45,16 @@ def deaths_section(deaths: Sequence[Death]) -> str:
     )
 
 
-def unmet(marker: str, arguments: Sequence[str], mode: Mode) -> str | None:
+def machine(accel: AccelDetectorResult, asked: Collection[str]) -> list[str]:
+    """Header lines: what is known of the backends that the run asks for, or of all."""
+    findings = [finding for name, finding in accel.backends.items() if name in asked]
+    if findings:
+        return [f"shimmy: this machine: {finding}" for finding in findings]
+    return [f"shimmy: this machine: {accel.reason}"]
+
+
+def unmet(marker: str, mode: Mode) -> str | None:
     """Why a test with that marker cannot run on that kind of server; None when it can."""
-    if marker == "shimmy_gpu":
-        wanted = " or ".join(arguments) or "a GPU"
-        return (
-            f"needs a server that verifiably uses {wanted}, and this version of pytest-shimmy "
-            "cannot read the backend in use back"
-        )
     if marker == "shimmy_real" and mode == "fake":
         return (
             "needs a real shimmy, and this run uses the bundled fake; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .dialect import API_KEY, HARNESS_KEY
@@ -23,21 +23,13 @@ if TYPE_CHECKING:
     import openai
     import requests
 
+    from .accel.readback import ServerGpu
     from .fake import FakeShimmy
 
 REQUEST_TIMEOUT = 30.0
 """Seconds, for the questions that this object asks itself."""
-
-
-class ServerGpu(NamedTuple):
-    """Which GPU backend was asked for, and what is known about the one in use."""
-
-    requested: str
-    in_use: str | None
-    """None: the server has not said."""
-    verified: bool
-    evidence: str
-    """What the server showed, or why there is nothing."""
+LOAD_TIMEOUT = 600.0
+"""Seconds, for a first answer: a model is loaded for it, and models are large."""
 
 
 class ShimmyServer:
@@ -76,6 +68,7 @@ class ShimmyServer:
         self._model: str | None = None
         self._is_private = is_private
         self._fake: FakeShimmy | None = None
+        self._gpu: tuple[int | None, ServerGpu] | None = None
 
     def __repr__(self) -> str:
         return f"<ShimmyServer {self.mode} {self.version} at {self.url}>"
@@ -107,8 +100,25 @@ class ShimmyServer:
 
     @property
     def gpu(self) -> ServerGpu:
-        """The GPU backend. This version does not read it back yet, and says so."""
-        return ServerGpu(self.settings.gpu[0], None, False, "the backend in use was not read back")
+        """The GPU backend that was asked for, and the one in use, with the server's own evidence.
+
+        Most builds tell only when they answer for the first time (seen on 2.5.0 and 1.8.1): then
+        one token is generated, which loads the model. Asked again after a restart. Of an attached
+        server the log cannot be seen, and so almost nothing is known.
+        """
+        pid = self.pid
+        if self._gpu is None or self._gpu[0] != pid:
+            from .gpu import gpu_of
+
+            found = gpu_of(
+                self.settings,
+                self.version,
+                log=lambda: None if self._link is None else self.logs,
+                metrics=lambda: self._get("/metrics").json(),
+                generate=self._generate,
+            )
+            self._gpu = pid, found
+        return self._gpu[1]
 
     @property
     def model(self) -> str:
@@ -205,9 +215,23 @@ class ShimmyServer:
         """Give up this process's hold; see `Link.leave`."""
         return [] if self._link is None else self._link.leave(timeout)
 
-    def _get(self, path: str) -> requests.Response:
-        headers = {"authorization": f"Bearer {HARNESS_KEY}"} if self.mode == "fake" else None
-        return _get(self.url + path, headers)
+    def _generate(self) -> bool:
+        """Have one token generated; whether that worked."""
+        try:
+            body = {
+                "model": self.model,
+                "messages": [{"role": "user", "content": "Hi."}],
+                "max_tokens": 1,
+                "stream": False,
+            }
+        except ShimmyError:  # it has no model
+            return False
+        return self._get("/v1/chat/completions", json=body, timeout=LOAD_TIMEOUT).ok
+
+    def _get(self, path: str, **how: Any) -> requests.Response:
+        if self.mode == "fake":
+            how["headers"] = {"authorization": f"Bearer {HARNESS_KEY}"}
+        return _get(self.url + path, **how)
 
 
 def attach(settings: Settings) -> ShimmyServer:
@@ -268,13 +292,15 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
     }
 
 
-def _get(url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+def _get(url: str, *, timeout: float = REQUEST_TIMEOUT, **how: Any) -> requests.Response:
+    """GET, or POST where there is a body."""
     import requests
 
     with requests.Session() as session:
         session.trust_env = not is_loopback(url)
         try:
-            answer = session.get(url, headers=headers, timeout=REQUEST_TIMEOUT)
+            method = "POST" if "json" in how else "GET"
+            answer = session.request(method, url, timeout=timeout, **how)
         except requests.RequestException as error:
             raise ShimmyError(
                 ShimmyErrorCode.HEALTHCHECK_FAILED,

@@ -11,6 +11,7 @@ import pytest
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .accel.result import AccelDetectorResult
     from .anchor import Anchor
     from .binary import Executable
     from .harness import Harness
@@ -21,6 +22,7 @@ HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
 FAREWELLS: pytest.StashKey[list[Farewell]] = pytest.StashKey()
 EXECUTABLE: pytest.StashKey[Executable] = pytest.StashKey()
+ACCEL: pytest.StashKey[AccelDetectorResult] = pytest.StashKey()
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -45,6 +47,22 @@ def harness_of(config: pytest.Config) -> Harness:
         harness = Harness(run, worker.get("workerid"), waiting_shown(config))
         config.stash[HARNESS] = harness
     return harness
+
+
+def accel_of(config: pytest.Config) -> AccelDetectorResult:
+    """What GPUs this machine has; looked for once in a run, by the first process that asks."""
+    if ACCEL not in config.stash:
+        from .accel.detector import detect_once
+        from .accel.result import AccelDetectorResult
+        from .paths import subdir
+
+        from_controller = getattr(config, "workerinput", {}).get("shimmy_accel")
+        if from_controller is not None:
+            config.stash[ACCEL] = AccelDetectorResult.from_json(from_controller)
+        else:
+            run = harness_of(config).run.id
+            config.stash[ACCEL] = detect_once(subdir("locks") / "accel.json", run=run)
+    return config.stash[ACCEL]
 
 
 def anchor_of(config: pytest.Config) -> Anchor:
@@ -82,10 +100,7 @@ def failures_reported() -> Iterator[None]:
     try:
         yield
     except ShimmyError as error:
-        message = str(error)
-    else:
-        return
-    pytest.fail(message, pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def skip_test(reason: str) -> NoReturn:
