@@ -11,31 +11,45 @@ NEWEST = "2.5.0"
 """The newest release that is imitated, and the default."""
 
 AIRFRAME, ADAPTER, LLAMA = "airframe", "adapter", "llama"
-"""The engines: the GPU engine, the toy SafeTensors engine, llama.cpp on the CPU."""
+"""The engines: the GPU engine, the toy SafeTensors engine, llama.cpp."""
 
 
 class Build:
     """One way in which a release is compiled."""
 
-    __slots__ = ("engine", "features", "gpu_info", "name", "runtime_frames")
+    __slots__ = (
+        "backends",
+        "engine",
+        "features",
+        "gpu_info",
+        "has_mlx",
+        "name",
+        "runtime_frames",
+    )
 
     def __init__(
         self,
         name: str,
         engine: str,
         features: str,
-        gpu_info: tuple[str, ...],
-        runtime_frames: tuple[str, ...],
+        gpu_info: tuple[str, ...] = (),
+        runtime_frames: tuple[str, ...] = (),
+        backends: tuple[str, ...] = (),
+        has_mlx: bool = False,
     ) -> None:
         self.name = name
         self.engine = engine
         self.features = features
         """Members of the ``features`` that ``/metrics`` tells."""
         self.gpu_info = gpu_info
-        """What ``gpu-info`` prints below its headline."""
+        """What ``gpu-info`` prints below its headline, where that is always the same."""
         self.runtime_frames = runtime_frames
         """Frames between the runtime's check of its threads and main, in a backtrace: the compiler
         put some functions into their callers."""
+        self.backends = backends
+        """Of 1.x: the GPU backends whose features were compiled in, the preferred first."""
+        self.has_mlx = has_mlx
+        """Of 1.x: whether the feature for Apple's MLX was compiled in."""
 
 
 class Release:
@@ -186,29 +200,23 @@ _V2_5_0 = Release(
     invariant_at="31:9",
     bench_cut_at="484:58",
 )
+
+
+def _llama_build(name: str, *backends: str, has_mlx: bool = False) -> Build:
+    """A build with llama.cpp and the features ``llama-…`` of ``backends``."""
+    features = '"huggingface":true,"llama":true'
+    return Build(name, LLAMA, features, backends=backends, has_mlx=has_mlx)
+
+
 _V1_8_1 = Release(
     "1.8.1",
     builds=(
-        Build(
-            "default",
-            LLAMA,
-            '"huggingface":true,"llama":true',
-            (
-                "🔧 llama.cpp Backend: CPU",
-                "📋 Available GPU Features:",
-                "  ❌ CUDA support disabled",
-                "  ❌ Vulkan support disabled",
-                "  ❌ OpenCL support disabled",
-                "🍎 MLX Backend: Disabled (compile with --features mlx)",
-                "",
-                "💡 To enable GPU acceleration:",
-                "   cargo install shimmy --features llama-cuda    # NVIDIA CUDA",
-                "   cargo install shimmy --features llama-vulkan  # Cross-platform Vulkan",
-                "   cargo install shimmy --features llama-opencl  # AMD/Intel OpenCL",
-                "   cargo install shimmy --features gpu           # All GPU backends",
-            ),
-            runtime_frames=(),
-        ),
+        _llama_build("default"),
+        _llama_build("cuda", "cuda"),
+        _llama_build("vulkan", "vulkan"),
+        _llama_build("opencl", "opencl"),
+        _llama_build("gpu", "cuda", "vulkan", "opencl"),
+        _llama_build("mlx", has_mlx=True),
     ),
     missing_options=frozenset(
         {

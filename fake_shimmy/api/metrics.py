@@ -2,13 +2,14 @@
 
 Strategy: the real one runs vendor tools from ``PATH``, one after the other, and again for the
 vendor's name; so does this one, except that other requests go on meanwhile. Where no tool is
-there, nothing is started at all. Seen on 2.5.0 CPU-only.
+there, or a machine is pretended, nothing is started at all. Seen on 2.5.0 CPU-only.
 """
 
 from __future__ import annotations
 
 import os
 
+from fake_shimmy import machines
 from fake_shimmy.api import payloads
 from fake_shimmy.wire.steps import Pause
 
@@ -32,7 +33,10 @@ _GLANCE = Pause(0.002)
 
 def respond(app: App, head: Head) -> Steps:
     """The steps that answer."""
-    if app.environ.get("FAKE_SHIMMY_GPU") == "none" or not any(map(_is_there, _TOOLS)):
+    machine = machines.pretended(app.environ)
+    if machine is not None:
+        return (_answer(app, head, machine.vendor is not None, machine.vendor),)
+    if not any(map(_is_there, _TOOLS)):
         return (_answer(app, head, False, None),)
     return _after_search(app, head)
 

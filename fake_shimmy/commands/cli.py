@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fake_shimmy import rust
+from fake_shimmy import machines, rust
 from fake_shimmy.commands import ansi, clap, grammar
 from fake_shimmy.commands.usage import Ended, read_number
 from fake_shimmy.releases import ADAPTER, AIRFRAME, LLAMA, NEWEST, RELEASES
@@ -19,6 +19,8 @@ from fake_shimmy.rust.backtrace import Panic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fake_shimmy.commands.clap import Invocation
     from fake_shimmy.models.engine import Engine, LoadedModel
     from fake_shimmy.models.registry import ModelSpec, Registry
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from fake_shimmy.script.rules import Script
     from fake_shimmy.stage.life import Lifetime
 
-_GPUS = ("none", "llvmpipe")
 _BENCH_BYTES = 120
 """How much of a benchmark's answer is shown."""
 
@@ -36,6 +37,11 @@ def run(argv: list[str]) -> None:
     environ = rust.environment()
     release, build = _imitated(environ)
     script = _script(environ)
+    missing = machines.missing_library(machines.pretended(environ), build.backends)
+    if missing:
+        program = argv[0] if argv else ""
+        console.err(f"{program}: error while loading shared libraries: {missing}")
+        sys.exit(127)
     try:
         _check_worker_threads(environ, release, build)
         _run(argv, environ, release, build, script)
@@ -71,9 +77,9 @@ def _imitated(environ: dict[str, str]) -> tuple[Release, Build]:
     name = environ.get("FAKE_SHIMMY_BUILD", release.default_build)
     if name not in release.builds:
         _refuse("FAKE_SHIMMY_BUILD", name, list(release.builds))
-    gpu = environ.get("FAKE_SHIMMY_GPU")
-    if gpu is not None and gpu not in _GPUS:
-        _refuse("FAKE_SHIMMY_GPU", gpu, list(_GPUS))
+    gpu = environ.get(machines.VARIABLE)
+    if gpu is not None and gpu not in machines.MACHINES:
+        _refuse(machines.VARIABLE, gpu, list(machines.MACHINES))
     return release, release.builds[name]
 
 
@@ -150,6 +156,8 @@ class Session:
         self.lifetime = None if script is None else _lifetime(script)
         self.engine_name = ADAPTER if invocation.flag("legacy") else build.engine
         self.has_airframe = self.engine_name == AIRFRAME
+        self.backend = "cpu"
+        """What llama.cpp is asked to use."""
         model_dirs, context = invocation.text("model-dirs"), invocation.number("ctx")
         if model_dirs is not None:
             environ["SHIMMY_MODEL_PATHS"] = model_dirs
@@ -162,7 +170,7 @@ class Session:
         if self.lifetime is not None:
             self.lifetime.begin()
         registry = self._registry()
-        self.announce_engine()
+        self.choose_backend()
         if command == "serve":
             from fake_shimmy.commands import launch
 
@@ -192,19 +200,24 @@ class Session:
         from fake_shimmy.models import engine
 
         if self.has_airframe:
-            return engine.AirframeEngine(self.environ.get("FAKE_SHIMMY_GPU"), console.err)
+            machine = machines.pretended(self.environ)
+            return engine.AirframeEngine(machine, console.out, console.err)
         if self.engine_name == LLAMA:
             from fake_shimmy.models import llama
 
-            return llama.LlamaEngine(self.tracer, self._experts(), console.err)
+            found = machines.found_by_llama_cpp(
+                machines.pretended(self.environ), self.build.backends
+            )
+            return llama.LlamaEngine(self.tracer, self._experts(), self.backend, found, console.err)
         return engine.AdapterEngine(self.tracer)
 
-    def announce_engine(self) -> None:
-        """Log what is logged when an engine is made."""
+    def choose_backend(self) -> None:
+        """Choose as is done when an engine is made, with what is logged then."""
         if self.engine_name == LLAMA:
-            from fake_shimmy.models import llama
+            from fake_shimmy.models import backends
 
-            llama.announce(self.tracer, self.invocation.text("gpu-backend"))
+            asked = self.invocation.text("gpu-backend")
+            self.backend = backends.choose(asked, self.build, self.environ, self.tracer)
 
     def _experts(self) -> str:
         """What a load logs about experts on the CPU."""
@@ -296,8 +309,13 @@ class Session:
     def _gpu_info(self) -> None:
         console.out("🖥️  GPU Backend Information")
         console.out("")
-        self.announce_engine()
-        for line in self.build.gpu_info:
+        self.choose_backend()
+        lines: Iterable[str] = self.build.gpu_info
+        if self.engine_name == LLAMA:
+            from fake_shimmy.models import backends
+
+            lines = backends.information(self.backend, self.build, self.environ)
+        for line in lines:
             console.out(line)
 
 

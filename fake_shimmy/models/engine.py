@@ -9,6 +9,7 @@ slept.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from itertools import islice
 
@@ -24,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from fake_shimmy.machines import Machine
     from fake_shimmy.models.registry import ModelSpec
     from fake_shimmy.rust.tracing import Tracer
     from fake_shimmy.wire.steps import Step
@@ -160,47 +162,91 @@ class _EchoModel(LoadedModel):
 class AirframeEngine(Engine):
     """The GPU engine: one runtime per process, loaded by the first request that can.
 
-    ``gpu`` is the pretended machine's adapter: one that works, or one of :data:`UNFIT_GPUS`.
-    ``note`` gets what the engine tells on stderr.
+    Of a pretended ``machine`` it needs the adapter. Without one it works, silently. ``show`` gets
+    what the engine tells on stdout, ``note`` what it tells on stderr.
     """
 
-    def __init__(self, gpu: str | None, note: Callable[[str], None]) -> None:
-        self._gpu = gpu
+    def __init__(
+        self, machine: Machine | None, show: Callable[[str], None], note: Callable[[str], None]
+    ) -> None:
+        self._machine = machine
+        self._show = show
         self._note = note
         self._loaded = False
 
     def load(self, spec: ModelSpec) -> LoadedModel:
         if not self._loaded:
-            reason = self._refusal(spec.path)
-            if reason is not None:
+            reason = self._unfit() or _refusal(spec.path)
+            if reason:
                 frames = (backtrace.MESSAGE, backtrace.AIRFRAME)
                 raise LoadError(f"Airframe GPU load failed: {reason}", frames)
+            if self._machine is not None:
+                self._report(spec.path)
             self._loaded = True
         return PretendedModel()
 
-    def _refusal(self, path: str) -> str | None:
-        if self._gpu is not None:
-            adapter, reason = UNFIT_GPUS[self._gpu]
-            if adapter:
-                self._note(f"[GpuRuntime] Selected adapter: {adapter}")
-            return reason
-        try:
-            with open(rust.os_path(path), "rb") as file:
-                magic = file.read(4)
-        except OSError as error:
-            return rust.os_error(error)
-        return None if magic == b"GGUF" else "Invalid GGUF magic"
+    def _unfit(self) -> str:
+        """Why nothing can be loaded on this machine; tells of the adapter, if there is one."""
+        machine = self._machine
+        if machine is None:
+            return ""
+        if not machine.adapter:
+            return "No GPU adapter found"
+        self._note(f"[GpuRuntime] Selected adapter: {machine.adapter}")
+        if not machine.binding_limit:
+            return ""
+        return (
+            f"GPU storage buffer binding limit ({machine.binding_limit} MB) is too small for the "
+            "bindless chunk size (1907 MB). Update your GPU drivers."
+        )
+
+    def _report(self, path: str) -> None:
+        """Tell of the load. What depends on the inside of the file is left out or an example."""
+        shown = rust.lossy(path)
+        size = os.stat(rust.os_path(path)).st_size  # noqa: PTH116 - bytes, and no pathlib
+        for line in (
+            f"[BindlessLoader] Opening GGUF: {rust.debug(path)}",
+            f"[BindlessLoader] File size: {size} bytes ({size / 1048576:.2f} MB)",
+            f"[BindlessLoader] Multi-buffer plan: {-(-size // _CHUNK)} chunks of {_CHUNK} bytes "
+            "(256-aligned)",
+            "[BindlessLoader] Scanning Metadata...",
+            "[BindlessLoader] Memory-mapping GGUF file...",
+            "[BindlessLoader] Launching Preflight Fusion (from mmap)...",
+            "[Preflight] Spinning off Math Tables & Tensor Banks (From RAM)...",
+            f"[BindlessLoader] Upload Complete ({-(-size // _CHUNK)} buffers).",
+            f"[OutputHead] load_output_head_f32 ENTERED for model: {shown}",
+        ):
+            self._show(line)
+        for line in _TINYLLAMA_ON_THE_GPU:
+            self._note(line)
 
 
-UNFIT_GPUS = {
-    "none": ("", "No GPU adapter found"),
-    "llvmpipe": (
-        "llvmpipe (LLVM 15.0.6, 256 bits) (Cpu, backend=Gl)",
-        "GPU storage buffer binding limit (128 MB) is too small for the bindless chunk size "
-        "(1907 MB). Update your GPU drivers.",
-    ),
-}
-"""Adapters on which Airframe loads nothing: how each is announced, and why it is refused."""
+_CHUNK = 2_000_000_000
+"""Bytes of a model in one buffer of the GPU."""
+
+_TINYLLAMA_ON_THE_GPU = (
+    "[KVCache] Allocating GPU buffers:",
+    "  Layers: 22",
+    "  Max seq len: 2048",
+    "  KV heads: 4",
+    "  Head dim: 64",
+    "  Buffer size per layer: 2097152 bytes (2.00 MB)",
+    "  Total VRAM allocated: 92274688 bytes (88.00 MB)",
+    "[GpuRuntime] token_embd.weight: quant_type=2 row_bytes=1152",
+)
+"""What a load of TinyLlama tells (lines as seen with another model, on 2.5.0 default)."""
+
+
+def _refusal(path: str) -> str:
+    """What Airframe has against the file; only its first bytes are looked at."""
+    try:
+        with open(rust.os_path(path), "rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        return f"IO error: {rust.os_error(error)}"
+    if len(magic) < 4:
+        return "IO error: failed to fill whole buffer"
+    return "" if magic == b"GGUF" else "Invalid GGUF metadata: Not a GGUF file"
 
 
 class PretendedModel(LoadedModel):

@@ -1,4 +1,4 @@
-"""What llama.cpp finds wrong with a model file, in its own words.
+"""What llama.cpp finds in a model file, and what it finds wrong with it, in its own words.
 
 Strategy: header, metadata and the list of tensors are read as far as their structure goes, without
 keeping any of it; the first thing wrong gives the lines that llama.cpp writes to stderr. Whatever
@@ -19,6 +19,9 @@ _LOADING = "llama_model_load: error loading model: "
 _FAILED = "llama_model_load_from_file_impl: failed to load model"
 _LORA = "llama_adapter_lora_init: failed to apply lora adapter: "
 _NEWEST = 3
+_MOST_LAYERS = 512
+"""Of any model that llama.cpp takes."""
+
 _COUNT_LIMITS = (("tensors", 53624256028225440), ("key value pairs", 209622091746699450))
 """What is counted in a header, and how many of it fit into 64 bits of memory."""
 
@@ -49,35 +52,67 @@ class _EndedError(Exception):
     """The file is shorter than it says."""
 
 
-class _File:
-    """What is needed of a file: two texts from its metadata, and where its tensors would lie."""
+class Contents:
+    """What a file turned out to be."""
 
-    __slots__ = ("architecture", "general_type", "lost_tensor")
+    __slots__ = ("complaints", "embedding_bytes", "layers", "tensor_bytes")
+
+    def __init__(
+        self,
+        complaints: tuple[str, ...] = (),
+        layers: int = 1,
+        embedding_bytes: int = 0,
+        tensor_bytes: int = 0,
+    ) -> None:
+        self.complaints = complaints
+        """The lines about it; none where it is taken."""
+        self.layers = layers
+        """How many its metadata tell of, or one."""
+        self.embedding_bytes = embedding_bytes
+        """Size of the tensor that stays with the CPU."""
+        self.tensor_bytes = tensor_bytes
+        """Size of all tensors."""
+
+
+class _File:
+    """What is needed of a file: parts of its metadata, and where its tensors would lie."""
+
+    __slots__ = (
+        "architecture",
+        "embedding_bytes",
+        "general_type",
+        "layers",
+        "lost_tensor",
+        "tensor_bytes",
+    )
 
     def __init__(self) -> None:
         self.architecture = ""
         self.general_type = ""
+        self.layers = 1
+        self.embedding_bytes = 0
+        self.tensor_bytes = 0
         self.lost_tensor: str | None = None
         """The first tensor whose data is not wholly in the file."""
 
 
-def complaints(path: str) -> list[str]:
-    """The lines about the model at ``path``; none where it is taken."""
+def read(path: str) -> Contents:
+    """The model at ``path``, or the lines about what is wrong with it."""
     try:
         file = _read(path)
     except _BrokenError as error:
         loader = f"llama_model_loader: failed to load model from {rust.lossy(path)}"
-        return [*error.lines, _LOADING + loader, _FAILED]
+        return Contents((*error.lines, _LOADING + loader, _FAILED))
     if file.lost_tensor is not None:
         text = (
             f"tensor '{file.lost_tensor}' data is not within the file bounds, "
             "model is corrupted or incomplete"
         )
-        return [_LOADING + text, _FAILED]
+        return Contents((_LOADING + text, _FAILED))
     if not file.architecture:
         text = "error loading model architecture: unknown model architecture: ''"
-        return [_LOADING + text, _FAILED]
-    return []
+        return Contents((_LOADING + text, _FAILED))
+    return Contents((), file.layers, file.embedding_bytes, file.tensor_bytes)
 
 
 def adapter_complaints(path: str) -> list[str]:
@@ -176,6 +211,8 @@ class _Reader:
             self._found.general_type = self._string().decode("utf-8", "replace")
         elif kind == 4 and key == b"general.alignment":
             self._alignment = self._number(4) or 1
+        elif kind == 4 and key.endswith(b".block_count"):
+            self._found.layers = min(self._number(4), _MOST_LAYERS)
         else:
             self._skip_value(key, kind)
 
@@ -202,8 +239,12 @@ class _Reader:
             raise _BrokenError(_INIT + text, f"{_INIT}failed to read tensor info")
         for _ in range(dimensions):
             numbers *= self._number(8)
-        block, size = _BLOCKS.get(self._number(4), (1, 0))
-        return name, self._number(8) + numbers // block * size
+        block, block_bytes = _BLOCKS.get(self._number(4), (1, 0))
+        size = numbers // block * block_bytes
+        self._found.tensor_bytes += size
+        if name == "token_embd.weight":
+            self._found.embedding_bytes = size
+        return name, self._number(8) + size
 
     def _string(self) -> bytes:
         return self._bytes(self._number(8))

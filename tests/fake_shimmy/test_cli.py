@@ -245,7 +245,7 @@ def test_probe_words_what_is_wrong_with_the_files_beside_it(shimmy):
     [
         ("FAKE_SHIMMY_BUILD", "default, cpu-only"),
         ("FAKE_SHIMMY_RELEASE", ", ".join(RELEASES)),
-        ("FAKE_SHIMMY_GPU", "none, llvmpipe"),
+        ("FAKE_SHIMMY_GPU", "none, llvmpipe, nvidia, nvidia-hidden, amd, intel, apple"),
     ],
 )
 def test_a_setting_with_an_unknown_value_is_refused(shimmy, variable, allowed):

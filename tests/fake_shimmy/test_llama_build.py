@@ -17,6 +17,12 @@ TENSOR = struct.pack("<Q1sIQIQ", 1, b"t", 1, 32, 0, 0)
 LOADING = "llama_model_load: error loading model: "
 FROM_FILE = LOADING + "llama_model_loader: failed to load model from ./models/some.gguf\n"
 END = "llama_model_load_from_file_impl: failed to load model\n"
+ON_THE_CPU = (
+    "load_tensors: layer   0 assigned to device CPU, is_swa = 0\n"
+    "load_tensors: layer   1 assigned to device CPU, is_swa = 0\n"
+    "load_tensors:   CPU_Mapped model buffer size =     0.00 MiB\n"
+    "llama_kv_cache: layer   0: dev = CPU\n"
+)
 REFUSED = "null result from llama cpp"
 PHANTOM = '📋 Registered Models:\n  phi3-lora => "./models/phi3-mini.gguf"\n'
 
@@ -143,7 +149,7 @@ def test_files_that_do_not_load(older, content, told):
 
 def test_a_file_that_loads_gives_the_default_reply(older):
     put(older, some=LOADABLE)
-    assert older.run("probe", "some") == (0, "ok: loaded some\n", "")
+    assert older.run("probe", "some") == (0, "ok: loaded some\n", ON_THE_CPU)
     assert older.run("generate", "some", "--prompt", "a b")[1].endswith(" to: a b\n")
     with older.serve() as running:
         answer = chat(running, stream=False)
@@ -156,6 +162,7 @@ def test_a_lora_that_is_none_spoils_its_model(older):
     status, _, err = older.run("probe", "some")
     assert (status, err) == (
         2,
+        f"{ON_THE_CPU}"
         "llama_adapter_lora_init_impl: loading lora adapter from './models/some-lora.gguf' ...\n"
         "gguf_init_from_file_impl: failed to read magic\n"
         "llama_adapter_lora_init: failed to apply lora adapter: "
