@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .errors import ShimmyError, ShimmyErrorCode
 
@@ -37,6 +38,42 @@ _NO_MODELS = "No models available"
 """On stderr, with exit code 1 (seen on 2.5.0; 1.8.1 always has a model to name)."""
 
 
+class Build(NamedTuple):
+    """What an executable was compiled with, as its ``gpu-info`` says."""
+
+    engine: Literal["airframe", "llama", "huggingface", "unknown"]
+    """What computes: WebGPU, llama.cpp, or neither (the processor, for SafeTensors only).
+    ``unknown``: ``gpu-info`` said nothing that we know."""
+    backends: tuple[str, ...]
+    """Of llama.cpp: the GPU backends that shimmy was compiled for. 1.8.1 hands on CUDA alone; its
+    other two reach nothing but this list (read in its source)."""
+    line: str
+    """The line that said so."""
+
+
+_ENGINES: tuple[tuple[re.Pattern[str], Literal["airframe", "llama", "huggingface"]], ...] = (
+    # Seen on 2.5.0 and 2.6.5.
+    (re.compile(r"^.*Airframe Engine: .*Enabled.*$", re.MULTILINE), "airframe"),
+    # Seen on 2.5.0.
+    (re.compile(rf"^.*{BUILD_WITHOUT_GPU}.*$", re.MULTILINE), "huggingface"),
+    # Seen on 1.8.1, where the word after it is what was chosen and not what was compiled in; the
+    # last one was read in its source.
+    (re.compile(r"^.*llama\.cpp Backend: .*$", re.MULTILINE), "llama"),
+    (re.compile(r"^.*llama\.cpp backend not available.*$", re.MULTILINE), "huggingface"),
+)
+_COMPILED_IN = re.compile(r"^\s*✅ (CUDA|Vulkan|OpenCL) support enabled\s*$", re.MULTILINE)
+"""On 1.8.1; ``❌ … support disabled`` for the others."""
+
+
+def read_build(gpu_info: str) -> Build:
+    """The build that prints this for ``gpu-info``; for any text."""
+    for pattern, engine in _ENGINES:
+        if said := pattern.search(gpu_info):
+            backends = _COMPILED_IN.findall(gpu_info) if engine == "llama" else []
+            return Build(engine, tuple(name.lower() for name in backends), said[0].strip())
+    return Build("unknown", (), "")
+
+
 class Dialect(NamedTuple):
     """What the releases from `since` on understand."""
 
@@ -57,7 +94,8 @@ DIALECTS = (
         # Seen on 1.8.1: what was not compiled in is refused in the log only, and the CPU is used.
         (1, 5),
         ("auto", "cpu", "cuda", "vulkan", "opencl"),
-        "1.x takes auto, cpu, cuda, vulkan or opencl, and uses what it was compiled with",
+        "1.x takes auto, cpu, cuda, vulkan or opencl, and silently uses the processor instead of "
+        "what it was not compiled with",
     ),
     Dialect(
         (2,),
@@ -66,6 +104,22 @@ DIALECTS = (
         "itself, a CPU-only build has none",
     ),
 )
+
+ADAPTER_OF = {"linux": "vulkan", "win32": "vulkan", "darwin": "metal"}
+"""What 2.x goes through where its WebGPU library finds a GPU, by `sys.platform`. It cannot be told:
+the first discrete GPU wins, and Vulkan is looked at first (read in the source of 2.5.0; an adapter
+that it picked was seen)."""
+
+ELSEWHERE = {
+    "cpu": "any 1.x, or a 2.x built without its feature airframe; a default build of 2.x has only "
+    "a toy for SafeTensors files (--shimmy-args=--legacy; on 2.6.5 it uses the GPU all the same)",
+    "cuda": "a 1.x built with --features llama-cuda",
+    "vulkan": "a default build of 2.x, on Linux or Windows",
+    "opencl": "nothing known: the feature llama-opencl of 1.8.1 does not reach its llama.cpp",
+    "metal": "a default build of 2.x, on macOS",
+    "mlx": "nothing known: no release has a way to ask for it",
+}
+"""Where a backend can be had."""
 
 
 def dialect_of(version: str) -> Dialect:
@@ -83,40 +137,63 @@ def serve_arguments(
     gpu_mode: str = "auto",
     gpu_info: str = "",
     extra: Sequence[str] = (),
+    system: str = sys.platform,
 ) -> list[str]:
     """The arguments of ``shimmy serve``, for the executable of that `version`.
 
     `bind` is an IP address and a port; names are refused by shimmy, and with port 0 the real
     port is never printed (both seen on 2.5.0 and 1.8.1). `gpu_info` is the output of
-    ``shimmy gpu-info``, needed only where `gpu_mode` is not ``auto``.
+    ``shimmy gpu-info``, needed only where `gpu_mode` is not ``auto``; `system` is as in
+    `sys.platform`.
 
-    Raises `ShimmyError` (``UNSUPPORTED_ACCEL``) when that release cannot be told `gpu_mode`.
+    Raises `ShimmyError` (``UNSUPPORTED_ACCEL``) when that release and build cannot do `gpu_mode`.
     """
     arguments = ["serve", "--bind", bind]
     if model_path is not None:
         arguments += ["--model-path", os.fspath(model_path)]
     if model_dirs:
         arguments += ["--model-dirs", MODEL_PATHS_SEPARATOR.join(model_dirs)]
-    return arguments + _gpu_arguments(version, gpu_mode, gpu_info) + list(extra)
+    return arguments + gpu_arguments(version, read_build(gpu_info), gpu_mode, system) + list(extra)
 
 
-def _gpu_arguments(version: str, gpu_mode: str, gpu_info: str) -> list[str]:
-    if gpu_mode == "auto":
+def gpu_arguments(
+    version: str, build: Build, gpu_mode: str, system: str = sys.platform
+) -> list[str]:
+    """How to ask for a backend: arguments, or none where it is what is used anyway.
+
+    What can be asked for may still not come: only `accel.readback` knows. Raises `ShimmyError`
+    (``UNSUPPORTED_ACCEL``) for what cannot come.
+    """
+    possible = askable(version, build, system)
+    if gpu_mode not in possible:
+        raise ShimmyError(
+            ShimmyErrorCode.UNSUPPORTED_ACCEL,
+            f"shimmy {version} cannot be told to use {gpu_mode!r}: "
+            f"{dialect_of(version).gpu_explanation}.\n"
+            f"Its gpu-info says: {build.line or 'nothing that we know'}\n"
+            f"This executable can be asked for: {', '.join(possible)}. "
+            f"For {gpu_mode}: {ELSEWHERE.get(gpu_mode, 'nothing known')}.",
+            {"version": version, "gpu": gpu_mode, "possible": list(possible)},
+        )
+    if gpu_mode == "auto" or gpu_mode not in dialect_of(version).gpu_flag_values:
         return []
-    dialect = dialect_of(version)
-    if gpu_mode in dialect.gpu_flag_values:
-        return ["--gpu-backend", gpu_mode]
-    if gpu_mode == "cpu" and BUILD_WITHOUT_GPU in gpu_info:
-        return []
-    possible = ["auto", *dialect.gpu_flag_values]
-    if BUILD_WITHOUT_GPU in gpu_info:
-        possible.append("cpu")
-    raise ShimmyError(
-        ShimmyErrorCode.UNSUPPORTED_ACCEL,
-        f"shimmy {version} cannot be told to use {gpu_mode!r}: {dialect.gpu_explanation}.\n"
-        f"This executable can be asked for: {', '.join(dict.fromkeys(possible))}.",
-        {"version": version, "gpu": gpu_mode, "possible": possible},
-    )
+    return ["--gpu-backend", gpu_mode]
+
+
+def askable(version: str, build: Build, system: str = sys.platform) -> tuple[str, ...]:
+    """The GPU modes that `gpu_arguments` has a way for."""
+    flag_values = dialect_of(version).gpu_flag_values
+    match build.engine:
+        case "huggingface":
+            return ("auto", "cpu")
+        case "airframe":
+            return tuple(filter(None, ("auto", ADAPTER_OF.get(system))))
+        case "llama":
+            return tuple(
+                mode for mode in flag_values if mode in ("auto", "cpu", *build.backends)
+            ) or ("auto",)
+        case _:
+            return flag_values or ("auto",)
 
 
 def address_in_use(stderr: str) -> bool:

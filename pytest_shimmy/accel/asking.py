@@ -1,8 +1,7 @@
 """Put one question to a tool or a file, in bounded time and memory. Never raises for an answer.
 
-Strategy: a tool runs in a process group of its own that is killed when its time is over; what
-it prints is kept up to a limit, and one that prints more is stopped too. It is asked in the C
-locale, so that it answers in English. A tool is looked for on PATH and then where installers put
+Strategy: a tool that takes too long or prints too much is stopped. It is asked in the C locale, so
+that it answers in English. A tool is looked for on PATH and then where installers put
 it without telling PATH (WSL, ROCm, Windows' own directory).
 """
 
@@ -15,17 +14,16 @@ import re
 import shutil
 import stat
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from ..process import Process
+from .. import command
 
 OUTPUT_LIMIT = 1 << 18
-"""Bytes of one stream. clinfo, which says most, takes 14 KB for one device."""
+"""Bytes. clinfo, which says most, takes 14 KB for one device."""
 LINE_LIMIT = 500
 FILE_LIMIT = 4096
 FILES_LIMIT = 64
@@ -134,34 +132,20 @@ def _ask_tool(tool: Tool, machine: Machine) -> Answer:
     path, trouble = find(tool.name, machine)
     if path is None:
         return Answer(machine, trouble=trouble or "not on PATH", absent=not trouble)
-    printed = {"stdout": bytearray(), "stderr": bytearray()}
-    over = threading.Event()
-
-    def take(stream: str, data: bytes) -> None:
-        kept = printed[stream]
-        kept += data[: OUTPUT_LIMIT - len(kept)]
-        if len(kept) == OUTPUT_LIMIT:
-            over.set()
-
     try:
-        process = Process(
+        outcome = command.run(
             [path, *tool.arguments],
             env={**machine.environ, "LC_ALL": "C"},
-            cwd=None,
-            on_output=take,
-            on_exit=over.set,
+            timeout=machine.timeout,
+            limit=OUTPUT_LIMIT,
         )
     except (OSError, ValueError) as error:
         return Answer(machine, trouble=f"cannot be run: {getattr(error, 'strerror', '') or error}")
-    in_time = over.wait(machine.timeout)
-    ended = process.exit
-    process.stop(0)
-    out, err = (clean(bytes(kept)) for kept in printed.values())
-    if ended is not None:
-        trouble = "" if ended.signal is None else str(ended)
-        return Answer(machine, out, err, ended.code, trouble)
-    trouble = "printed without end" if in_time else f"no end after {machine.timeout:g} s"
-    return Answer(machine, out, err, None, trouble)
+    out, err = clean(outcome.stdout), clean(outcome.stderr)
+    if outcome.cut is not None:
+        return Answer(machine, out, err, None, outcome.cut)
+    trouble = "" if outcome.exit.signal is None else str(outcome.exit)
+    return Answer(machine, out, err, outcome.exit.code, trouble)
 
 
 _CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0e-\x1b\x7f]")

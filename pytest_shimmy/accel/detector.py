@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from ..defaults import ShimmyProcessDefaults
 from . import asking
 from .asking import Answer, Machine, Platform, Source
 from .cuda_driver import NO_LIBRARY
@@ -29,11 +30,6 @@ from .result import (
     Evidence,
     Finding,
 )
-
-TIMEOUT: Final = 10.0
-"""For one tool. nvidia-smi takes seconds when it has to wake several GPUs."""
-END_TIMEOUT: Final = 2.0
-"""For a tool to end once it is killed. One that waits inside a hung driver does not."""
 
 RECOMMENDED: tuple[Backend, ...] = ("metal", "cuda", "vulkan", "opencl")
 """The first that is found: a Mac's own, then the order in which shimmy 1.x looks itself. MLX is
@@ -52,7 +48,7 @@ class AccelDetector:
         self,
         environ: Mapping[str, str] | None = None,
         platform: Platform | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float = ShimmyProcessDefaults.accel_timeout,
         *,
         root: Path = Path("/"),
         probes: Iterable[Probe] = PROBES,
@@ -96,7 +92,8 @@ class AccelDetector:
             threading.Thread(target=ask, args=(source,), name="shimmy-accel", daemon=True)
             for source in sources
         ]
-        deadline = time.monotonic() + self._machine.timeout + END_TIMEOUT
+        end_timeout = ShimmyProcessDefaults.accel_end_timeout
+        deadline = time.monotonic() + self._machine.timeout + end_timeout
         for thread in threads:
             with contextlib.suppress(RuntimeError):  # no more threads to be had
                 thread.start()
@@ -106,38 +103,42 @@ class AccelDetector:
         return dict(answers)
 
 
-def detect_once(path: Path, detector: AccelDetector | None = None) -> AccelDetectorResult:
-    """What is in `path`; the first process that asks detects, and writes it there.
+def detect_once(
+    path: Path, detector: AccelDetector | None = None, run: str = ""
+) -> AccelDetectorResult:
+    """What `path` has of this `run`; the first process that asks detects, and writes it there.
 
-    For the processes of one run, which have a directory in common. Where that cannot be used,
-    this process detects for itself.
+    For the processes of one run, which have a directory in common; the next run writes over it.
+    Where that cannot be used, this process detects for itself.
     """
+    if known := _known(path, run):
+        return known
     from filelock import FileLock
 
     detector = detector or AccelDetector()
-    if known := _known(path):
-        return known
+    patience = 2 * (ShimmyProcessDefaults.accel_timeout + ShimmyProcessDefaults.accel_end_timeout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=2 * (TIMEOUT + END_TIMEOUT)):
-            return _known(path) or _detect_into(path, detector)
+        with FileLock(f"{path}.lock", timeout=patience):
+            return _known(path, run) or _detect_into(path, run, detector)
     except (OSError, NotImplementedError):  # no room, no rights, no locks, or not in time
         return detector.detect()
 
 
-def _known(path: Path) -> AccelDetectorResult | None:
+def _known(path: Path, run: str) -> AccelDetectorResult | None:
     try:
-        return AccelDetectorResult.from_json(path.read_text("utf-8"))
+        whose, _, result = path.read_text("utf-8").partition("\n")
+        return AccelDetectorResult.from_json(result) if whose == run else None
     except (OSError, ValueError):
         return None
 
 
-def _detect_into(path: Path, detector: AccelDetector) -> AccelDetectorResult:
+def _detect_into(path: Path, run: str, detector: AccelDetector) -> AccelDetectorResult:
     result = detector.detect()
     # All of it or nothing, for a reader that holds no lock.
     half = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        half.write_text(result.to_json(), "utf-8")
+        half.write_text(f"{run}\n{result.to_json()}", "utf-8")
         half.replace(path)
     return result
 

@@ -42,6 +42,14 @@ SYSTEM = Known("system")
 NVIDIA_SMI = Tool("nvidia-smi", readers.NVIDIA_SMI_ARGUMENTS)
 NVIDIA_FILES = Files(("/proc/driver/nvidia/version", "/dev/nvidia[0-9]*"))
 ROCM_SMI = Tool("rocm-smi", ("--showproductname", "--showdriverversion"))
+VULKAN_FILES = Files(
+    (
+        "/usr/share/vulkan/icd.d/*.json",
+        "/usr/local/share/vulkan/icd.d/*.json",
+        "/etc/vulkan/icd.d/*.json",
+    )
+)
+OPENCL_FILES = Files(("/etc/OpenCL/vendors/*.icd",))
 DISPLAYS = Tool("system_profiler", ("SPDisplaysDataType",))
 
 PROBES = (
@@ -50,7 +58,9 @@ PROBES = (
     Probe("cuda", NVIDIA_SMI, readers.nvidia_smi, NVIDIA),
     Probe("cuda", NVIDIA_FILES, readers.nvidia_files, LINUX),
     Probe("vulkan", Tool("vulkaninfo", ("--summary",)), readers.vulkaninfo),
+    Probe("vulkan", VULKAN_FILES, readers.driver_files, LINUX),
     Probe("opencl", Tool("clinfo"), readers.clinfo),
+    Probe("opencl", OPENCL_FILES, readers.driver_files, LINUX),
     Probe("metal", SYSTEM, readers.not_a_mac),
     Probe("metal", DISPLAYS, readers.system_profiler, MACOS),
     Probe("mlx", SYSTEM, readers.not_apple_silicon),

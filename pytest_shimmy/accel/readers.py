@@ -160,6 +160,12 @@ def vulkaninfo(answer: Answer) -> Reading:
     return _of_devices(answer, devices, "vulkaninfo", "lists no device" if empty else "")
 
 
+def driver_files(answer: Answer) -> Reading:
+    """What drivers register themselves with: the tools that ask them are often not installed."""
+    path = _first(answer.out).partition(":")[0]
+    return Reading(COULD_NOT_TELL, f"{path} names a driver, but nothing names a device")
+
+
 def clinfo(answer: Answer) -> Reading:
     """Both programs of that name: the common one, and AMD's, where devices begin with the type."""
     devices = []

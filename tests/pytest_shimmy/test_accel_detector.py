@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_shimmy.accel import asking, detector
+from pytest_shimmy import ShimmyProcessDefaults
+from pytest_shimmy.accel import asking
 from pytest_shimmy.accel.asking import Answer, Source
 from pytest_shimmy.accel.detector import AccelDetector, detect_once
 from pytest_shimmy.accel.probes import PROBES
@@ -142,7 +143,7 @@ def test_a_tool_that_cannot_be_ended_holds_nobody(
         return ask(source, where)
 
     monkeypatch.setattr(asking, "ask", hang)
-    monkeypatch.setattr(detector, "END_TIMEOUT", 0.0)
+    monkeypatch.setattr(ShimmyProcessDefaults, "accel_end_timeout", 0.0)
     try:
         result = machine.detect(timeout=1.0)
     finally:

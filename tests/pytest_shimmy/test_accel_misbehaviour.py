@@ -45,7 +45,7 @@ def test_a_tool_that_hangs_is_stopped_and_leaves_the_others_alone(machine: Machi
     machine.has("/proc/driver/nvidia/version", "NVRM version: 535.1")
     backends = machine.detect(timeout=1.0).backends
     assert backends["vulkan"].state == "could not tell"
-    assert backends["vulkan"].evidence[0].line == "no end after 1 s"
+    assert backends["vulkan"].evidence[0].line == "had not ended after 1 s and was stopped"
     assert backends["cuda"].driver == "535.1"
     assert not left_behind(machine)
 
@@ -59,7 +59,7 @@ def test_a_child_that_holds_a_tools_output_is_not_waited_for(machine: Machine) -
 
 def test_a_tool_that_prints_without_end_is_stopped(machine: Machine) -> None:
     machine.does("vulkaninfo", "echo begin; exec /bin/cat /dev/zero")
-    assert in_doubt(machine) == "printed without end, said: begin"
+    assert in_doubt(machine) == "wrote more than 256 KiB and was stopped, said: begin"
     assert not left_behind(machine)
 
 
@@ -199,7 +199,7 @@ TEXTS = st.lists(st.one_of(WORDS, st.text(max_size=20)), max_size=40).map("".joi
     out=TEXTS,
     err=TEXTS,
     status=st.one_of(st.none(), st.integers(-9, 255)),
-    trouble=st.sampled_from(["", "no end after 1 s"]),
+    trouble=st.sampled_from(["", "had not ended after 1 s and was stopped"]),
     visible=st.one_of(st.none(), st.text(max_size=20), st.sampled_from(["0", "GPU-", "MIG-1"])),
     system=st.sampled_from(["linux", "darwin", "win32", "sunos5"]),
 )

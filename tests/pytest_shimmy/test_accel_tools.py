@@ -287,6 +287,18 @@ def test_a_device_that_nobody_names_is_in_doubt(machine: Machine) -> None:
     assert backends["cuda"].driver == "535.129.03"
 
 
+def test_a_driver_whose_tool_is_not_installed_is_in_doubt(machine: Machine) -> None:
+    machine.has("/etc/vulkan/icd.d/nvidia_icd.json", "{}")
+    machine.has("/etc/OpenCL/vendors/nvidia.icd", "libnvidia-opencl.so.1")
+    backends = machine.detect().backends
+    assert {backends[name].state for name in ("vulkan", "opencl")} == {"could not tell"}
+    assert backends["vulkan"].evidence[0].line == (
+        "/etc/vulkan/icd.d/nvidia_icd.json names a driver, but nothing names a device"
+    )
+    machine.says("vulkaninfo", vulkan(LAVAPIPE))
+    assert machine.detect().backends["vulkan"].state == "not found"
+
+
 def test_a_tool_that_knows_decides_over_files_that_do_not(machine: Machine) -> None:
     machine.has("/proc/driver/nvidia/version", VERSION)
     machine.has("/dev/nvidia0")

@@ -14,10 +14,15 @@ from pytest_shimmy.binary import bundled_fake, gpu_info
 from pytest_shimmy.dialect import (
     BUILD_WITHOUT_GPU,
     DIALECTS,
+    ELSEWHERE,
     GPU_MODES,
+    Build,
     address_in_use,
+    askable,
     dialect_of,
+    gpu_arguments,
     no_models,
+    read_build,
     serve_arguments,
 )
 
@@ -97,6 +102,78 @@ def test_a_build_without_gpu_can_be_asked_for_the_processor() -> None:
     assert "auto, cpu" in caught.value.message
 
 
+AIRFRAME = "⚡ Airframe Engine: ✅ Enabled (WebGPU via wgpu)"
+LLAMA = """🔧 llama.cpp Backend: CUDA
+📋 Available GPU Features:
+  ✅ CUDA support enabled
+  ❌ Vulkan support disabled
+  ✅ OpenCL support enabled
+"""
+
+
+@pytest.mark.parametrize(
+    ("info", "build"),
+    [
+        (f"🖥️  GPU Backend Information\n\n{AIRFRAME}\n", Build("airframe", (), AIRFRAME)),
+        # Releases before 2.4 speak of both.
+        (f"{AIRFRAME}\n\n🔧 Legacy llama.cpp backend: Disabled\n", Build("airframe", (), AIRFRAME)),
+        (f"⚡ {BUILD_WITHOUT_GPU} (x)", Build("huggingface", (), f"⚡ {BUILD_WITHOUT_GPU} (x)")),
+        (LLAMA, Build("llama", ("cuda", "opencl"), "🔧 llama.cpp Backend: CUDA")),
+        (
+            "❌ llama.cpp backend not available (compile with --features llama)\n",
+            Build(
+                *("huggingface", ()),
+                "❌ llama.cpp backend not available (compile with --features llama)",
+            ),
+        ),
+        ("", Build("unknown", (), "")),
+        ("✅ CUDA support enabled", Build("unknown", (), "")),
+    ],
+)
+def test_a_build_is_what_its_gpu_info_says(info: str, build: Build) -> None:
+    assert read_build(info) == build
+
+
+@pytest.mark.parametrize(
+    ("version", "info", "system", "possible"),
+    [
+        ("2.5.0", AIRFRAME, "linux", "auto vulkan"),
+        ("2.6.5", AIRFRAME, "win32", "auto vulkan"),
+        ("2.5.0", AIRFRAME, "darwin", "auto metal"),
+        ("2.5.0", AIRFRAME, "freebsd14", "auto"),
+        ("2.5.0", BUILD_WITHOUT_GPU, "linux", "auto cpu"),
+        ("2.5.0", "", "linux", "auto"),
+        ("1.8.1", "🔧 llama.cpp Backend: CPU", "linux", "auto cpu"),
+        ("1.8.1", LLAMA, "linux", "auto cpu cuda opencl"),
+        ("1.8.1", "❌ llama.cpp backend not available", "linux", "auto cpu"),
+        ("1.8.1", "", "linux", "auto cpu cuda vulkan opencl"),
+        ("1.4.0", LLAMA, "linux", "auto"),
+    ],
+)
+def test_a_build_can_be_asked_for_what_it_can_do_and_for_nothing_else(
+    version: str, info: str, system: str, possible: str
+) -> None:
+    build = read_build(info)
+    assert " ".join(askable(version, build, system)) == possible
+    for mode in GPU_MODES:
+        if mode in possible.split():
+            arguments = gpu_arguments(version, build, mode, system)
+            takes_flag = version == "1.8.1" and mode != "auto"
+            assert arguments == (["--gpu-backend", mode] if takes_flag else [])
+        else:
+            with pytest.raises(ShimmyError) as caught:
+                gpu_arguments(version, build, mode, system)
+            assert caught.value.code is ShimmyErrorCode.UNSUPPORTED_ACCEL
+            assert caught.value.details["possible"] == possible.split()
+            assert ELSEWHERE[mode] in caught.value.message
+            assert build.line in caught.value.message
+
+
+@given(info=st.text(), version=st.sampled_from(["0.1.0", "1.8.1", "2.5.0"]))
+def test_whatever_gpu_info_says_auto_can_be_asked_for(info: str, version: str) -> None:
+    assert gpu_arguments(version, read_build(info), "auto") == []
+
+
 @pytest.mark.parametrize(("build", "disabled"), [("default", False), ("cpu-only", True)])
 def test_a_build_says_itself_whether_it_has_a_gpu_engine(build: str, disabled: bool) -> None:
     output = gpu_info(bundled_fake(), {"FAKE_SHIMMY_BUILD": build})
@@ -108,7 +185,9 @@ def test_a_build_says_itself_whether_it_has_a_gpu_engine(build: str, disabled: b
 def test_the_real_executable_says_whether_it_has_a_gpu_engine(real_shimmy: Path) -> None:
     from pytest_shimmy.binary import identify
 
-    assert "Airframe Engine" in gpu_info(identify(real_shimmy), {})
+    output = gpu_info(identify(real_shimmy), {})
+    assert "Airframe Engine" in output
+    assert read_build(output).engine in ("airframe", "huggingface")
 
 
 @settings(deadline=None)
