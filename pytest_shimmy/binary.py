@@ -7,17 +7,20 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from . import command
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
 
 _VERSION = re.compile(r"^shimmy (\d+\.\d+\.\d+\S*)$")
-"""All that ``shimmy --version`` prints (seen on 2.5.0)."""
+"""All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
+
+ANSWER_LIMIT = 1 << 18
+"""Bytes; ``gpu-info`` of a default build takes 1 KB (seen on 2.5.0)."""
 
 INSTALL_HINT = "Install it with: cargo install shimmy --locked --bin shimmy"
 
@@ -90,22 +93,23 @@ def locate(path: str | os.PathLike[str]) -> Path:
     return candidate
 
 
-def identify(path: str | os.PathLike[str]) -> Executable:
-    """Locate the executable and ask it for its version.
+def identify(
+    path: str | os.PathLike[str], cancelled: Callable[[], bool] = lambda: False
+) -> Executable:
+    """Locate the executable and ask it for its version; a `cancelled()` question is given up.
 
     Raises `ShimmyError`: what `locate` raises, ``BINARY_NOT_EXECUTABLE`` when the system refuses
     to run it, ``BINARY_NOT_SHIMMY`` when it answers as something else or not at all.
     """
     executable = locate(path)
-    answer, exit_code = _ask([str(executable), "--version"], os.environ)
-    match = _VERSION.match(answer.strip())
-    if exit_code != 0 or match is None:
+    answer = _ask([str(executable), "--version"], os.environ, cancelled)
+    match = _VERSION.match(answer.stdout.decode("utf-8", "replace").strip())
+    if match is None or answer.exit.code != 0 or answer.cut is not None:
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_SHIMMY,
-            f"{executable} is not a shimmy: '{executable.name} --version' ended with exit code "
-            f"{exit_code} and said:\n{_indent(answer)}\n"
+            f"{executable} is not a shimmy.\n{answer.told()}\n"
             "A shimmy says 'shimmy 2.5.0' or another version. Check the path.",
-            {"path": str(executable), "exit_code": exit_code, "output": answer[:2000]},
+            {"path": str(executable), **answer.details()},
         )
     return Executable((str(executable),), match[1], False)
 
@@ -155,36 +159,29 @@ def _root(package: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))).absolute().parent)
 
 
-def gpu_info(executable: Executable, env: Mapping[str, str]) -> str:
+def gpu_info(
+    executable: Executable,
+    env: Mapping[str, str],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> str:
     """What ``shimmy gpu-info`` prints; it touches no GPU (seen on 2.5.0)."""
-    return _ask([*executable.command, "gpu-info"], env)[0]
+    answer = _ask([*executable.command, "gpu-info"], env, cancelled)
+    return (answer.stdout + answer.stderr).decode("utf-8", "replace")
 
 
-def _ask(command: list[str], env: Mapping[str, str]) -> tuple[str, int | None]:
-    """Output (both streams) and exit code of a question that is answered at once."""
+def _ask(
+    question: list[str], env: Mapping[str, str], cancelled: Callable[[], bool]
+) -> command.Outcome:
+    """What a question is answered that needs no model."""
+    timeout = ShimmyProcessDefaults.version_timeout
     try:
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=ShimmyProcessDefaults.version_timeout,
-            check=False,
+        return command.run(
+            question, env=env, timeout=timeout, limit=ANSWER_LIMIT, cancelled=cancelled
         )
-    except subprocess.TimeoutExpired as late:
-        output = (late.output or b"").decode("utf-8", "replace")
-        return f"{output}(no end after {late.timeout:g} s)", None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_EXECUTABLE,
-            f"{command[0]} cannot be executed: {error.strerror or error}.\n"
+            f"{question[0]} cannot be executed: {getattr(error, 'strerror', None) or error}.\n"
             "Is it built for this machine (system and processor)?",
-            {"path": command[0]},
+            {"path": question[0]},
         ) from error
-    return done.stdout.decode("utf-8", "replace"), done.returncode
-
-
-def _indent(text: str) -> str:
-    lines = text.strip().splitlines()[:10] or ["(nothing)"]
-    return "\n".join(f"  {line}" for line in lines)

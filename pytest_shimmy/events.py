@@ -16,8 +16,11 @@ class Starting:
     """``starting``: a process was spawned; it is not healthy yet."""
 
     pid: int
+    """Its process id."""
     port: int
+    """The port it was told to listen on."""
     command: tuple[str, ...]
+    """What was run, with its arguments."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,11 @@ class Ready:
     """``ready``: our own child answers ``/health``."""
 
     pid: int
+    """Its process id."""
     port: int
+    """The port it listens on."""
     version: str
+    """What it says in ``/health``."""
     elapsed: float
     """Seconds from spawn to healthy."""
 
@@ -36,18 +42,23 @@ class Crash:
     """An unexpected exit of a server that had been ready."""
 
     pid: int
+    """Process id of the one that died."""
     exit: ExitStatus
+    """How it ended."""
     log_offset: int
     """Size of the log when it was noticed: what came before belongs to the dead process."""
 
 
 @dataclass(frozen=True)
 class Restarting:
-    """``restarting``: the server died and will be started again on the same port."""
+    """``restarting``: the server will be started again on the same port."""
 
-    crash: Crash
+    crash: Crash | None
+    """What it died of; None when `ShimmyProcessManager.restart` was called."""
     attempt: int
+    """Which restart this is, from 1; 0 for one that was asked for, which is not counted."""
     limit: int
+    """``max_restarts``: how many there may be."""
     delay: float
     """Seconds until the attempt."""
 
@@ -57,6 +68,7 @@ class Stopped:
     """``stopped``: the server ended because `stop` was called."""
 
     exit: ExitStatus
+    """How it ended."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ class Output:
     """``stdout`` and ``stderr``: what the server wrote, in pieces as they arrived."""
 
     text: str
+    """Decoded as UTF-8; what is none is replaced."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ class Failed:
     """``error``: the manager has given up; its state is ``failed``."""
 
     error: ShimmyError
+    """Why; `ensure_ready` raises the same."""
 
 
 Event = Starting | Ready | Restarting | Stopped | Output | Failed

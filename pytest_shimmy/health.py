@@ -13,11 +13,13 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 MAX_ANSWER = 64 * 1024
+OVER_INTERVAL = 0.05
+"""Seconds between two looks at whether an answer still matters."""
 
 
 class Probe(NamedTuple):
@@ -38,8 +40,11 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def probe(host: str, port: int, timeout: float) -> Probe:
-    """Ask ``GET /health`` once, within `timeout` seconds. Never raises for what the peer does."""
+def probe(host: str, port: int, timeout: float, over: Callable[[], bool] = lambda: False) -> Probe:
+    """Ask ``GET /health`` once, within `timeout` seconds. Never raises for what the peer does.
+
+    An answer that does not come is not waited for when `over()` says that it decides nothing.
+    """
     deadline = time.monotonic() + timeout
     try:
         with socket.create_connection((host, port), timeout) as peer:
@@ -50,8 +55,14 @@ def probe(host: str, port: int, timeout: float) -> Probe:
             answer = bytearray()
             while len(answer) < MAX_ANSWER:
                 # The limit is for the whole answer: a peer that drips bytes must not extend it.
-                peer.settimeout(max(0.001, deadline - time.monotonic()))
-                data = peer.recv(16384)
+                left = max(0.001, deadline - time.monotonic())
+                peer.settimeout(min(left, OVER_INTERVAL))
+                try:
+                    data = peer.recv(16384)
+                except TimeoutError:
+                    if left <= OVER_INTERVAL or over():
+                        raise
+                    continue
                 if not data:
                     break
                 answer += data

@@ -20,6 +20,8 @@ Listener = Callable[[Any], object]
 
 MAX_PENDING = 10_000
 """Events waiting for a slow listener; output beyond that is not told any more (the log has it)."""
+MAX_PENDING_TEXT = 16 * 1024 * 1024
+"""The same in characters: a server that floods its log sends them in pieces of 65,536."""
 
 
 class Listeners:
@@ -29,6 +31,7 @@ class Listeners:
         self._changed = threading.Condition()
         self._listeners: dict[str, list[Listener]] = {}
         self._pending: deque[tuple[str, Event]] = deque()
+        self._pending_text = 0
         self._teller: threading.Thread | None = None
 
     def add(self, event: str, listener: Listener) -> None:
@@ -46,9 +49,12 @@ class Listeners:
     def tell(self, event: str, payload: Event) -> None:
         """Have the listeners called; returns at once."""
         with self._changed:
-            full = len(self._pending) >= MAX_PENDING and isinstance(payload, Output)
-            if full or not self.want(event):
+            if not self.want(event):
                 return
+            if isinstance(payload, Output):
+                if len(self._pending) >= MAX_PENDING or self._pending_text >= MAX_PENDING_TEXT:
+                    return
+                self._pending_text += len(payload.text)
             self._pending.append((event, payload))
             if self._teller is not None:
                 return
@@ -76,6 +82,8 @@ class Listeners:
                     self._changed.notify_all()
                     return
                 event, payload = self._pending.popleft()
+                if isinstance(payload, Output):
+                    self._pending_text -= len(payload.text)
                 listeners = tuple(self._listeners.get(event, ()))
             for listener in listeners:
                 try:

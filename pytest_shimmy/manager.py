@@ -7,7 +7,7 @@ stop) and wait on a condition. That thread also lives exactly as long as the ser
               ^  |        |
               |  v        v
               |  failed <- (restarts used up)
-              +---------- (exit noticed, restart)
+              +---------- (exit noticed, or restart asked for)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, overload
 
-from . import failures, ports
+from . import failures, health, ports
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
 from .events import (
@@ -55,6 +55,7 @@ class ShimmyProcessManager:
         self._state: State = "idle"
         self._error: ShimmyError | None = None
         self._stopping = False
+        self._restarting = False
         self._supervisor: threading.Thread | None = None
         self._listeners = Listeners()
         self._options: ShimmyProcessOptions | None = None
@@ -84,7 +85,7 @@ class ShimmyProcessManager:
 
     def _begin(self, options: ShimmyProcessOptions) -> None:
         self._options = options
-        self._stopping = False
+        self._stopping = self._restarting = False
         self._error = None
         self._crashes = []
         self._restarts = 0
@@ -141,6 +142,24 @@ class ShimmyProcessManager:
             if self._state == "failed":
                 self._set("idle")
 
+    def restart(self) -> None:
+        """Stop the server and start it again, with the same options on the same port.
+
+        For what it reads only when it starts, such as a new model. It is no crash, and no limit
+        counts it. A start that is under way is waited for; then this returns at once, and
+        `ensure_ready` waits for the new server. Without a server to restart, it is `start`.
+        """
+        with self._changed:
+            under_way = self._state == "starting"
+            self._changed.wait_for(lambda: self._state != "starting")
+            if self._state == "ready" and not self._stopping:
+                self._restarting = True
+                self._set("starting")
+                return
+            if under_way and self._state != "failed":
+                return  # stopped meanwhile, which is the later wish
+        self.start()
+
     @property
     def state(self) -> State:
         return self._state
@@ -149,6 +168,14 @@ class ShimmyProcessManager:
     def port(self) -> int | None:
         """The leased port; None before there is one. It stays the same across restarts."""
         return self._port
+
+    @property
+    def url(self) -> str | None:
+        """Address without a path, such as ``http://127.0.0.1:22435``; None before there is one."""
+        port, options = self._port, self._options
+        if port is None or options is None:
+            return None
+        return f"http://{health.authority(options.host, port)}"
 
     @property
     def pid(self) -> int | None:
@@ -163,7 +190,7 @@ class ShimmyProcessManager:
 
     @property
     def restarts(self) -> int:
-        """Restarts since `start`, failed ones included."""
+        """Restarts after crashes since `start`, failed ones included."""
         return self._restarts
 
     @property
@@ -237,7 +264,8 @@ class ShimmyProcessManager:
             with contextlib.ExitStack() as cleanup:
                 self._log = open_log(options, cleanup)
                 try:
-                    self._serve(Startup(options, self._log), options, cleanup)
+                    startup = Startup(options, self._log, lambda: self._stopping)
+                    self._serve(startup, options, cleanup)
                 finally:
                     self._end_process()
         except ShimmyError as failure:
@@ -262,13 +290,19 @@ class ShimmyProcessManager:
     def _serve(
         self, startup: Startup, options: ShimmyProcessOptions, cleanup: contextlib.ExitStack
     ) -> None:
-        """Start, and restart after each crash; returns when `stop` was called."""
+        """Start, and restart after each crash and when asked to, until `stop` is called."""
         lease = self._first_start(startup, options)
         if lease is None:
             return
         cleanup.callback(lease.release)
-        while (crash := self._wait_for_crash()) is not None:
-            self._restart(startup, options, crash, lease.port)
+        while not self._stopping:
+            crash = self._wait_for_crash()
+            if crash is not None:
+                self._restart(startup, options, crash, lease.port)
+            elif self._restarting:
+                self._listeners.tell("restarting", Restarting(None, 0, options.max_restarts, 0.0))
+                self._end_process()
+                self._bring_up(startup, lease.port)
 
     def _first_start(
         self, startup: Startup, options: ShimmyProcessOptions
@@ -329,10 +363,11 @@ class ShimmyProcessManager:
                 self._listeners.tell(stream, Output(decoders[stream].decode(data)))
 
         self._last_exit = None
+        self._restarting = False
         process = self._process = startup.spawn(port, on_output, self._notify)
         self._listeners.tell("starting", Starting(process.pid, port, process.command))
         try:
-            version = startup.wait_until_healthy(process, port, lambda: self._stopping)
+            version = startup.wait_until_healthy(process, port)
         except ShimmyError:
             self._end_process()
             if self._stopping:
@@ -349,17 +384,18 @@ class ShimmyProcessManager:
         return True
 
     def _wait_for_crash(self) -> Crash | None:
-        """Wait for the ready server's unexpected exit; None when `stop` was called."""
+        """Wait for the ready server's unexpected exit; None when somebody asks for its end."""
         with self._changed:
             if self._stopping:
                 return None
             process, log = self._process, self._log
             assert process is not None
             assert log is not None
-            self._changed.wait_for(lambda: self._stopping or process.exit is not None)
-            if self._stopping:
+            self._changed.wait_for(
+                lambda: self._stopping or self._restarting or process.exit is not None
+            )
+            if self._stopping or process.exit is None:
                 return None
-            assert process.exit is not None
             crash = Crash(process.pid, process.exit, log.size)
             self._crashes.append(crash)
             self._process = None

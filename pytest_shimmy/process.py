@@ -2,15 +2,14 @@
 
 Each `Process` has two threads. One spawns the child and waits for it, so that an exit is noticed at
 once and the Linux parent-death signal, which is tied to the spawning thread, fires exactly when
-this program dies. The *pump* drains the child's output into a `Log`: an undrained pipe freezes a
-server that logs (seen on shimmy 2.5.0).
+this program dies. The other is a *pump* that drains the child's output: an undrained pipe freezes
+a server that logs (seen on shimmy 2.5.0). On Windows, a job object stands for group and signal.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -20,7 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-READ_SIZE = 64 * 1024
+from .pump import BlockingPump, Pump, SelectingPump
+
+if sys.platform == "win32":
+    from .windows_job import Job
 
 
 class ExitStatus(NamedTuple):
@@ -118,10 +120,18 @@ class Process:
         self._spawned = threading.Event()
         self._spawn_error: Exception | None = None
         self._popen: subprocess.Popen[bytes] | None = None
-        self._pump: _Pump | None = None
+        self._pump: Pump | None = None
+        if sys.platform == "win32":
+            self._job: Job | None = None
         self._reaping = threading.Lock()
         threading.Thread(target=self._live, name="shimmy-process", daemon=True).start()
-        self._spawned.wait()
+        try:
+            self._spawned.wait()
+        except BaseException:  # Ctrl-C: nobody is ever going to hold this object
+            self._spawned.wait()
+            if self._spawn_error is None:
+                self.stop(0)
+            raise
         if self._spawn_error is not None:
             raise self._spawn_error
 
@@ -133,6 +143,18 @@ class Process:
     def is_over(self) -> bool:
         """Whether it has exited or is just exiting, even if nobody here has noticed yet."""
         return self.exit is not None or _is_exiting(self.pid)
+
+    def owns(self, pid: int) -> bool:
+        """Whether process `pid` is this one, or one that it has started in its group."""
+        with self._reaping:
+            if self.exit is not None:
+                return False
+            if sys.platform == "win32":
+                return pid == self.pid or (self._job is not None and self._job.has(pid))
+            try:
+                return os.getpgid(pid) == self.pid
+            except OSError:  # gone, or in a session that the system does not talk about
+                return False
 
     def drain(self) -> None:
         """Take over all output that the child has written so far."""
@@ -159,9 +181,14 @@ class Process:
             self._spawn_error = error
             self._spawned.set()
             return
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):  # without it, the server's children may stay
+                self._job = Job(popen.pid)
         assert popen.stdout is not None
         assert popen.stderr is not None
-        pump = self._pump = _Pump({"stdout": popen.stdout, "stderr": popen.stderr}, self._on_output)
+        pipes = {"stdout": popen.stdout, "stderr": popen.stderr}
+        kind = BlockingPump if sys.platform == "win32" else SelectingPump
+        pump = self._pump = kind(pipes, self._on_output)
         self._spawned.set()
         _wait_unreaped(popen)
         # Until it is reaped, the dead leader's id cannot be given to anybody else: the group that
@@ -172,6 +199,8 @@ class Process:
         finally:
             with self._reaping:
                 self.exit = ExitStatus.from_returncode(popen.wait())
+                if sys.platform == "win32" and self._job is not None:
+                    self._job.close()
             self.exited.set()
             self._on_exit()
 
@@ -182,7 +211,10 @@ class Process:
             if self.exit is not None:
                 return
             if sys.platform == "win32":
-                popen.terminate()
+                if name == "SIGKILL" and self._job is not None:
+                    self._job.kill()
+                else:
+                    popen.terminate()
                 return
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 # macOS answers EPERM when only a zombie is left.
@@ -236,7 +268,7 @@ def _is_exiting(pid: int) -> bool:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
             flags = int(stat.rpartition(b")")[2].split()[6])
             return bool(flags & 0x4)  # PF_EXITING
-    if not hasattr(os, "waitid"):
+    if sys.platform == "win32" or not hasattr(os, "waitid"):
         return False
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
@@ -246,94 +278,8 @@ def _is_exiting(pid: int) -> bool:
 
 def _wait_unreaped(popen: subprocess.Popen[bytes]) -> None:
     """Wait for the exit, but leave the zombie in place."""
-    if hasattr(os, "waitid"):
+    if sys.platform != "win32" and hasattr(os, "waitid"):
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
     else:
         popen.wait()
-
-
-class _Pump:
-    """Moves output from pipes to a sink, from whichever thread is there first.
-
-    The pump thread waits for readability and then takes what is there under a lock; `drain` does
-    the same at once from any thread, so "everything written so far" has an exact meaning.
-    """
-
-    def __init__(self, pipes: Mapping[str, IO[bytes]], sink: Callable[[str, bytes], None]) -> None:
-        self._pipes = dict(pipes)
-        self._sink = sink
-        self._lock = threading.Lock()
-        self._closed = False
-        if sys.platform == "win32":  # select() takes sockets only: one blocking reader per pipe
-            self._readers = [
-                threading.Thread(
-                    target=self._read_blocking, args=item, name="shimmy-pump", daemon=True
-                )
-                for item in self._pipes.items()
-            ]
-        else:
-            self._wake, self._waker = os.pipe()
-            for pipe in self._pipes.values():
-                os.set_blocking(pipe.fileno(), False)
-            self._readers = [threading.Thread(target=self._run, name="shimmy-pump", daemon=True)]
-        for reader in self._readers:
-            reader.start()
-
-    def drain(self) -> None:
-        if sys.platform == "win32":
-            return
-        with self._lock:
-            if not self._closed:
-                for stream, pipe in self._pipes.items():
-                    self._take(stream, pipe)
-
-    def close(self) -> None:
-        """Take the rest and stop. A pipe that a stray grandchild keeps open is not waited for."""
-        if sys.platform == "win32":
-            for reader in self._readers:
-                reader.join(1.0)
-        else:
-            self.drain()
-            with self._lock:
-                self._closed = True
-            os.write(self._waker, b"x")
-            self._readers[0].join()
-            os.close(self._wake)
-            os.close(self._waker)
-        for pipe in self._pipes.values():
-            pipe.close()
-
-    def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake, selectors.EVENT_READ)
-            for stream, pipe in self._pipes.items():
-                selector.register(pipe, selectors.EVENT_READ, stream)
-            while True:
-                ready = selector.select()
-                with self._lock:
-                    if self._closed:
-                        return
-                    for key, _ in ready:
-                        if key.data is None:
-                            continue
-                        if not self._take(key.data, self._pipes[key.data]):
-                            selector.unregister(key.fileobj)
-
-    def _take(self, stream: str, pipe: IO[bytes]) -> bool:
-        """Hand over what the pipe holds; False at its end. Bounded, so streams take turns."""
-        for _ in range(16):
-            try:
-                data = os.read(pipe.fileno(), READ_SIZE)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._sink(stream, data)
-        return True
-
-    def _read_blocking(self, stream: str, pipe: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while data := os.read(pipe.fileno(), READ_SIZE):
-                with self._lock:
-                    self._sink(stream, data)

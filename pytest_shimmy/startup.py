@@ -14,30 +14,38 @@ from . import binary, dialect, failures, health
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, ShimmyErrorCode
 from .options import ShimmyProcessOptions
+from .pretence import system_of
 from .process import Log, Process
 
 
 class Startup:
     """Spawns servers for one set of options and proves them healthy.
 
-    Raises `ShimmyError` on construction when the executable is missing or no shimmy.
+    `cancelled()` ends whatever is waited for. Raises `ShimmyError` on construction when the
+    executable is missing or no shimmy.
     """
 
-    def __init__(self, options: ShimmyProcessOptions, log: Log) -> None:
+    def __init__(
+        self, options: ShimmyProcessOptions, log: Log, cancelled: Callable[[], bool]
+    ) -> None:
         self._options = options
         self._log = log
+        self._cancelled = cancelled
         self._stderr = bytearray()
         self._environment = options.environment(os.environ)
         if options.shimmy_path is None:
             self._executable = binary.bundled_fake(options.fake_version)
             self._environment["FAKE_SHIMMY_RELEASE"] = self._executable.version
         else:
-            self._executable = binary.identify(options.shimmy_path)
+            self._executable = binary.identify(options.shimmy_path, cancelled)
+        self._system = sys.platform if options.shimmy_path else system_of(self._environment)
+        self._gpu_info = ""
+        if options.gpu_mode != "auto":
+            self._gpu_info = binary.gpu_info(self._executable, self._environment, cancelled)
 
     def command(self, port: int) -> list[str]:
         """What to execute. Raises `ShimmyError` (``UNSUPPORTED_ACCEL``), see `dialect`."""
         options = self._options
-        asks_for_gpu = options.gpu_mode != "auto"
         return [
             *self._executable.command,
             *dialect.serve_arguments(
@@ -46,9 +54,8 @@ class Startup:
                 model_path=options.model_path,
                 model_dirs=options.model_dirs,
                 gpu_mode=options.gpu_mode,
-                gpu_info=binary.gpu_info(self._executable, self._environment)
-                if asks_for_gpu
-                else "",
+                gpu_info=self._gpu_info,
+                system=self._system,
                 extra=options.args,
             ),
         ]
@@ -79,12 +86,10 @@ class Startup:
         except (OSError, ValueError) as error:
             raise failures.cannot_spawn(command, self._options, error) from error
 
-    def wait_until_healthy(
-        self, process: Process, port: int, cancelled: Callable[[], bool]
-    ) -> str | None:
+    def wait_until_healthy(self, process: Process, port: int) -> str | None:
         """Wait until `process` itself answers ``/health``; returns the version it says.
 
-        Returns None when `cancelled()` became true. Raises `ShimmyError`: ``PORT_IN_USE``,
+        Returns None when it was cancelled. Raises `ShimmyError`: ``PORT_IN_USE``,
         ``NO_MODELS``, ``START_FAILED`` when it exited, ``START_TIMEOUT`` or
         ``HEALTHCHECK_FAILED`` when it runs on without being healthy.
 
@@ -95,7 +100,7 @@ class Startup:
         deadline = process.started + options.start_timeout
         answer = health.Probe(False, False, "it was not asked yet")
         while process.exit is None:
-            if cancelled():
+            if self._cancelled():
                 return None
             now = time.monotonic()
             if now >= deadline:
@@ -104,12 +109,15 @@ class Startup:
                 )
             last = answer
             answer = health.probe(
-                options.host, port, min(ShimmyProcessDefaults.probe_timeout, deadline - now)
+                options.host,
+                port,
+                min(ShimmyProcessDefaults.probe_timeout, deadline - now),
+                over=lambda: process.exit is not None or self._cancelled(),
             )
             if last.answered and not answer.answered and time.monotonic() >= deadline:
                 answer = last  # the deadline cut this probe short, and it tells less than the last
             if answer.healthy:
-                stranger = _stranger(process.pid, port)
+                stranger = _stranger(process, port)
                 if stranger is None and process.exit is None:
                     return answer.version or self._executable.version
                 answer = health.Probe(False, True, f"it was {stranger} that answered as shimmy")
@@ -119,16 +127,16 @@ class Startup:
                 if young
                 else ShimmyProcessDefaults.probe_interval_old
             )
-        if cancelled():
+        if self._cancelled():
             return None
         stderr = self._stderr.decode("utf-8", "replace")
         raise failures.exited_early(process, port, stderr, self._log)
 
 
-def _stranger(pid: int, port: int) -> str | None:
-    """Who answers on `port`, in words; None when it is process `pid` or one of its group."""
-    owner = health.listener(port, likely=pid)
-    if owner == pid or owner is None:
+def _stranger(process: Process, port: int) -> str | None:
+    """Who answers on `port`, in words; None when it is `process` or one of its group."""
+    owner = health.listener(port, likely=process.pid)
+    if owner == process.pid or owner is None:
         # None: the system does not say. What is left is that our child lives, and that it would
         # have exited if the port had been taken (seen on 2.5.0).
         return None
@@ -136,11 +144,8 @@ def _stranger(pid: int, port: int) -> str | None:
         return "a program that does not listen there any more"
     if owner == health.INVISIBLE:
         return "a process of another user"
-    if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(owner) == pid:  # started through a wrapper script
-                return None
-    return f"process {owner}"
+    # One of the group: it was started through a wrapper script.
+    return None if process.owns(owner) else f"process {owner}"
 
 
 def open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> Log:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ def from_url(
     retries: int = RETRIES,
     timeout: float = TIMEOUT,
     progress: bool | TextIO | ProgressListener | None = None,
+    cancel: threading.Event | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> DownloadHandler:
     """A handler that fetches one file over HTTP.
@@ -43,7 +45,8 @@ def from_url(
     without having gained a byte since, `timeout` the seconds in which at least something must
     arrive. `progress`: True for a bar on stderr, or lines where that is no terminal; another
     stream; or a callable that is given a `Progress` and ends the download by raising. Without it
-    nothing is printed.
+    nothing is printed. `cancel`, when another thread sets it, ends the download, within `timeout`
+    seconds where the server is silent.
 
     Proxies, certificates and credentials are taken from the environment, as requests does:
     ``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``, ``~/.netrc``. Of many processes that
@@ -52,7 +55,7 @@ def from_url(
     next call goes on from there.
 
     Raises `ValueError` for arguments that cannot be right; the handler raises `ShimmyError`:
-    ``DOWNLOAD_FAILED``, ``LOCK_TIMEOUT``.
+    ``DOWNLOAD_FAILED`` (with ``cancelled`` in its `details` if so), ``LOCK_TIMEOUT``.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -82,6 +85,7 @@ def from_url(
                     retries=retries,
                     timeout=timeout,
                     display=shown,
+                    cancel=cancel or threading.Event(),
                 ).run()
             finally:
                 shown.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from ..command import Outcome
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
-from .command import Answer
 from .locks import only_one
 from .staging import Staging
 from .summary import DownloadHandler, ShimmyModelSummary
@@ -31,7 +31,7 @@ class Models(Protocol):
 
     def find(self, model_id: str) -> ShimmyModelSummary | None: ...
 
-    def probe(self, model_id: str, timeout: float) -> Answer: ...
+    def probe(self, model_id: str, timeout: float) -> Outcome: ...
 
     def download_directory(self, expected: Path | None) -> Path: ...
 
@@ -122,7 +122,7 @@ def _is_whole(registry: Models, model: ShimmyModelSummary, check: bool) -> bool:
     return not check or _load(registry, model.id) is None
 
 
-def _load(registry: Models, model_id: str) -> Answer | None:
+def _load(registry: Models, model_id: str) -> Outcome | None:
     """None if it loads, else what `probe` answered.
 
     Raises `ShimmyError` when that says nothing about the file.

@@ -13,17 +13,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import binary, dialect
+from ..command import Outcome, run
 from ..errors import ShimmyError, ShimmyErrorCode
 from . import ensuring, listing
 from .choice import PHANTOM_MODEL, DefaultModel, default_model, named_model
-from .command import Answer, ask
 from .locks import LOCK_TIMEOUT
+from .offering import Manager, offer
 from .summary import DownloadHandler, ShimmyModelSummary
 
 StrPath = str | os.PathLike[str]
 
 LIST_TIMEOUT = 30.0
 """Seconds. Ten thousand models take less than one; directories on a network may take many."""
+
+LIST_LIMIT = 32 * 1024 * 1024
+"""Bytes. Ten thousand models take a tenth; shimmy refuses to list more (seen on 2.5.0)."""
 
 OWN_DIRECTORY = (".local", "share", "shimmy", "models")
 """Below HOME: where shimmy looks without being told (seen on 1.8.1 and 2.5.0)."""
@@ -112,6 +116,7 @@ class ModelRegistry:
         *,
         models_dir: StrPath | None = None,
         check: bool = False,
+        manager: Manager | None = None,
         lock_timeout: float = LOCK_TIMEOUT,
     ) -> ShimmyModelSummary:
         """Make sure that `model_id` is there, calling `download` if it is not.
@@ -124,15 +129,24 @@ class ModelRegistry:
         registry, else shimmy's own, ``~/.local/share/shimmy/models``. With `check`, the model must
         also load (``shimmy probe``), before it counts as present and after it was downloaded.
 
+        With a `manager` (`ShimmyProcessManager`) whose server runs, or could not start for want of
+        models, that server is ready and offers the model in the end; it is restarted for that if
+        need be, since shimmy looks for models only when it starts (seen on 1.8.1 and 2.5.0).
+        A server that nobody has started, or that was stopped, is left alone.
+
         Raises `ShimmyError`: ``DOWNLOAD_FAILED`` with the cause, ``LOCK_TIMEOUT``,
-        ``UNSUPPORTED_ACCEL`` when this build or machine cannot load any such model.
+        ``UNSUPPORTED_ACCEL`` when this build or machine cannot load any such model; of a `manager`,
+        ``MODEL_NOT_FOUND`` when its server does not search there, and what its start ends with.
         """
         target = None if models_dir is None else Path(models_dir)
-        return ensuring.ensure(self, model_id, download, target, check, lock_timeout)
+        model = ensuring.ensure(self, model_id, download, target, check, lock_timeout)
+        if manager is not None:
+            offer(manager, model)
+        return model
 
     # For `ensuring`
 
-    def probe(self, model_id: str, timeout: float) -> Answer:
+    def probe(self, model_id: str, timeout: float) -> Outcome:
         """Have the executable load a model, and drop it again."""
         return self._ask(timeout, "probe", *self._search(), "--", model_id)
 
@@ -192,14 +206,14 @@ class ModelRegistry:
         merged = {**os.environ, **self._env}
         return {name: value for name, value in merged.items() if value is not None}
 
-    def _ask(self, timeout: float, *arguments: str) -> Answer:
+    def _ask(self, timeout: float, *arguments: str) -> Outcome:
         executable = self.executable
         env = self._environment()
         if executable.is_fake:
             env["FAKE_SHIMMY_RELEASE"] = executable.version
         command = [*executable.command, *arguments]
         try:
-            return ask(command, env=env, cwd=self._cwd, timeout=timeout)
+            return run(command, env=env, cwd=self._cwd, timeout=timeout, limit=LIST_LIMIT)
         except (OSError, ValueError) as error:
             where = f" in {self._cwd}" if self._cwd is not None else ""
             raise ShimmyError(
@@ -233,7 +247,7 @@ def _measure(path: Path, *, alone: bool) -> int | None:
         return None
 
 
-def _list_failed(answer: Answer, why: str) -> ShimmyError:
+def _list_failed(answer: Outcome, why: str) -> ShimmyError:
     told = answer.told()
     return ShimmyError(
         ShimmyErrorCode.LIST_FAILED,

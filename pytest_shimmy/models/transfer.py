@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-import time
+import threading
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -74,6 +74,7 @@ class Transfer:
         retries: int,
         timeout: float,
         display: Display,
+        cancel: threading.Event,
     ) -> None:
         self._url = url
         self._destination = destination
@@ -83,6 +84,7 @@ class Transfer:
         self._retries = retries
         self._timeout = timeout
         self._display = display
+        self._cancel = cancel
 
     def run(self) -> None:
         """Fetch the file. Raises `ShimmyError` (``DOWNLOAD_FAILED``).
@@ -133,12 +135,13 @@ class Transfer:
                     if error.wait is not None:
                         pause = error.wait
                     self._display.say(f"{self._destination.name}: {error}; again in {pause:g} s")
-                    time.sleep(pause)
+                    self._cancel.wait(pause)
 
     def _attempt(self, session: requests.Session) -> None:
         """Ask once, for what is missing. Raises `_TryAgainError` or `ShimmyError`."""
         import requests
 
+        self._obey()
         offset, remote = self._resume_point()
         headers = {"Accept-Encoding": "identity"}  # ranges count the bytes of the file itself
         if offset:
@@ -235,12 +238,17 @@ class Transfer:
             done = offset
             self._display.update(Progress(self._destination.name, done, remote.total))
             for chunk in answer.iter_content(CHUNK):
+                self._obey()
                 file.write(chunk)
                 done += len(chunk)
                 self._display.update(Progress(self._destination.name, done, remote.total))
             _flush(file)
         if remote.total is not None and done < remote.total:
             raise _TryAgainError(f"the connection ended {human(remote.total - done)} too early")
+
+    def _obey(self) -> None:
+        if self._cancel.is_set():
+            raise self._failed("it was cancelled", "", cancelled=True)
 
     def _check_room(self, needed: int | None) -> None:
         free = shutil.disk_usage(self._part.parent).free

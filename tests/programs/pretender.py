@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 HEALTHY = {"service": "shimmy", "status": "ok", "version": "2.5.0"}
@@ -55,6 +56,17 @@ def flood(stream: int, lines: int) -> None:
             out.write(text.encode())
 
 
+def gush(stream: int) -> None:
+    """Write lines as fast as they are taken, from now on and beside all else."""
+
+    def run() -> None:
+        lines = (b"%0999d\n" % 0) * 64
+        while True:
+            os.write(stream, lines)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
 def deaf() -> None:
     """Ignore the signal that asks to end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -89,8 +101,11 @@ def mute() -> None:
         signal.pause()
 
 
-def serve(document: object = HEALTHY) -> None:
-    """Answer every request with `document`. ``/exit/N`` and ``/say/TEXT`` do what they say."""
+def serve(document: object = HEALTHY, refusals: int = 0) -> None:
+    """Answer every request with `document`, but the first `refusals` with 503.
+
+    ``/exit/N`` and ``/say/TEXT`` do what they say; ``/break`` is death in the middle of a stream.
+    """
     host, port = address()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=1000) as listening:
@@ -102,8 +117,15 @@ def serve(document: object = HEALTHY) -> None:
                     os._exit(int(target.removeprefix("/exit/")))
                 if target.startswith("/say/"):
                     say(target.removeprefix("/say/") + "\n")
+                if target == "/break":
+                    peer.sendall(
+                        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
+                    )
+                    die(signal.SIGKILL)
                 body = json.dumps(document).encode()
-                head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n"
+                status = "503 Service Unavailable" if refusals > 0 else "200 OK"
+                refusals -= 1
+                head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n"
                 peer.sendall(head.encode() + body)
 
 
@@ -123,6 +145,7 @@ STEPS = {
     "complain": complain,
     "raw": raw,
     "flood": flood,
+    "gush": gush,
     "deaf": deaf,
     "litter": litter,
     "exit": leave,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -88,3 +89,11 @@ def failure(manager: ShimmyProcessManager, options: ShimmyProcessOptions) -> Shi
     assert manager.error is caught.value
     assert manager.pid is None
     return caught.value
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """For what tells nobody that it has happened."""
+    deadline = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        threading.Event().wait(0.01)

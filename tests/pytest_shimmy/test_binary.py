@@ -6,14 +6,15 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fake_shimmy.releases import NEWEST, RELEASES
 from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyProcessDefaults
 from pytest_shimmy.binary import bundled_fake, identify, locate, python_command
+from pytest_shimmy.process import ExitStatus
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and modes")
 
@@ -162,53 +163,67 @@ def test_a_file_that_the_system_refuses_to_run(tmp_path: Path, content: bytes) -
 
 @posix
 @pytest.mark.parametrize(
-    ("text", "exit_code", "shown"),
+    ("text", "ended", "shown"),
     [
-        ("exit 0", 0, "(nothing)"),
-        ("echo shimmy; exit 0", 0, "  shimmy"),
-        ("echo shimmy 2.5; exit 0", 0, "  shimmy 2.5"),
-        ("echo ollama version is 0.5.1", 0, "  ollama version is 0.5.1"),
-        ("echo shimmy 2.5.0; exit 3", 3, "  shimmy 2.5.0"),
-        ("echo shimmy 2.5.0; echo and more", 0, "  and more"),
-        ("echo unknown option >&2; exit 2", 2, "  unknown option"),
-        ("printf '\\377\\376'", 0, "  \ufffd\ufffd"),
-        ("kill -SEGV $$", -11, "(nothing)"),
+        ("exit 0", "exit code 0", "It wrote nothing."),
+        ("echo shimmy; exit 0", "exit code 0", "On stdout:\n  shimmy\n"),
+        ("echo shimmy 2.5; exit 0", "exit code 0", "  shimmy 2.5\n"),
+        ("echo ollama version is 0.5.1", "exit code 0", "  ollama version is 0.5.1"),
+        ("echo shimmy 2.5.0; exit 3", "exit code 3", "  shimmy 2.5.0\n"),
+        ("echo shimmy 2.5.0; echo and more", "exit code 0", "  and more"),
+        ("echo shimmy 2.5.0 >&2", "exit code 0", "On stderr:\n  shimmy 2.5.0\n"),
+        ("echo unknown option >&2; exit 2", "exit code 2", "On stderr:\n  unknown option"),
+        ("printf '\\377\\376'", "exit code 0", "  \ufffd\ufffd"),
+        ("echo shimmy 2.5.0; kill -SEGV $$", "killed by SIGSEGV", "  shimmy 2.5.0\n"),
     ],
 )
 def test_something_that_runs_but_is_no_shimmy(
-    tmp_path: Path, text: str, exit_code: int, shown: str
+    tmp_path: Path, text: str, ended: str, shown: str
 ) -> None:
     path = script(tmp_path / "other", text)
     error = refusal(path, ShimmyErrorCode.BINARY_NOT_SHIMMY)
-    assert error.details["exit_code"] == exit_code
-    assert f"{path} is not a shimmy" in error.message
-    assert f"exit code {exit_code} and said:\n" in error.message
+    assert f"{path} is not a shimmy.\n{path} --version\nended with {ended}." in error.message
     assert shown in error.message
     assert "Check the path" in error.message
+    details = error.details
+    assert details["path"] == str(path)
+    status = (details["exit_code"], details["signal"])
+    assert str(ExitStatus(*status)) == ended
 
 
 @posix
-def test_somebody_who_talks_without_end_is_quoted_in_part(tmp_path: Path) -> None:
-    path = script(tmp_path / "other", "seq 100000")
+def test_what_others_say_on_stderr_is_no_part_of_the_version(tmp_path: Path) -> None:
+    path = script(tmp_path / "shimmy", "echo a library is old >&2; echo shimmy 2.5.0")
+    assert identify(path).version == "2.5.0"
+
+
+@posix
+@pytest.mark.parametrize("flood", ["exec yes", "cat /dev/zero", "yes >&2", "seq 100000"])
+def test_somebody_who_talks_without_end_is_stopped_and_quoted_in_part(
+    tmp_path: Path, flood: str
+) -> None:
+    path = script(tmp_path / "other", flood)
     error = refusal(path, ShimmyErrorCode.BINARY_NOT_SHIMMY)
-    assert "\n  10\n" in error.message
-    assert "\n  11\n" not in error.message
-    assert len(error.details["output"]) == 2000
+    assert "wrote more than 256 KiB and was stopped" in error.message
+    assert len(error.message) < 4000
+    assert len(error.details["stdout"] + error.details["stderr"]) == 4000
 
 
 @posix
 def test_somebody_who_does_not_answer_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until_gone: Callable[[int], None]
 ) -> None:
-    monkeypatch.setattr(ShimmyProcessDefaults, "version_timeout", 0.3)
-    pid_file = tmp_path / "pid"
+    monkeypatch.setattr(ShimmyProcessDefaults, "version_timeout", 0.5)
+    pids = tmp_path / "pids"
     path = script(
-        tmp_path / "other", f"echo thinking; echo $$ > {shlex.quote(str(pid_file))}; exec sleep 600"
+        tmp_path / "other",
+        f"trap '' TERM; echo thinking; sleep 600 & echo $$ $! > {shlex.quote(str(pids))}; wait",
     )
     error = refusal(path, ShimmyErrorCode.BINARY_NOT_SHIMMY)
     assert "thinking" in error.message
-    assert "no end after 0.3 s" in error.message
-    assert not psutil.pid_exists(int(pid_file.read_text()))
+    assert "had not ended after 0.5 s and was stopped" in error.message
+    for pid in pids.read_text().split():
+        wait_until_gone(int(pid))
 
 
 @posix

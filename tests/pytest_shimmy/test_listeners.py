@@ -148,10 +148,11 @@ def test_one_that_hangs_is_waited_for_no_longer_than_asked(listeners: Listeners)
     assert heard == [Output("x")]
 
 
+@pytest.mark.parametrize(("limit", "amount"), [("MAX_PENDING", 3), ("MAX_PENDING_TEXT", 3)])
 def test_a_slow_listener_misses_output_but_nothing_else(
-    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch, limit: str, amount: int
 ) -> None:
-    monkeypatch.setattr(room, "MAX_PENDING", 3)
+    monkeypatch.setattr(room, limit, amount)
     begun, go_on = threading.Event(), threading.Event()
     heard: list[object] = []
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from pytest_shimmy import (
     ShimmyError,
     ShimmyErrorCode,
+    ShimmyProcessDefaults,
     ShimmyProcessManager,
     ShimmyProcessOptions,
     ports,
@@ -23,6 +25,7 @@ from pytest_shimmy import (
 from pytest_shimmy.events import Event, Output
 from pytest_shimmy.listeners import Listeners
 from pytest_shimmy.process import ExitStatus, Process
+from tests.pytest_shimmy.managing import wait_until
 
 Pretend = Callable[..., ShimmyProcessOptions]
 
@@ -183,3 +186,29 @@ def test_who_waited_for_the_start_knows_that_listeners_have_heard(
     with contextlib.suppress(ShimmyError):
         manager.ensure_ready(LONG)
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize("question", ["--version", "gpu-info"])
+def test_a_stop_does_not_wait_for_an_executable_that_hangs_on_a_question(
+    manager: ShimmyProcessManager,
+    tmp_path: Path,
+    wait_until_gone: Callable[[int], None],
+    question: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "version_timeout", 10 * LONG)
+    pid = tmp_path / "pid"
+    path = tmp_path / "shimmy"
+    path.write_text(
+        f'#!/bin/sh\nif [ "$1" = {question} ]; then\n'
+        f"  trap '' TERM; echo $$ > {pid}.draft; mv {pid}.draft {pid}; sleep 600\n"
+        "fi\necho shimmy 2.5.0\n"
+    )
+    path.chmod(0o755)
+    manager.start(ShimmyProcessOptions(shimmy_path=path, gpu_mode="cpu"))
+    wait_until(pid.exists)
+    before = time.monotonic()
+    manager.stop()
+    assert time.monotonic() - before < LONG / 2
+    assert (manager.state, manager.error) == ("idle", None)
+    wait_until_gone(int(pid.read_text()))

@@ -14,10 +14,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from pytest_shimmy import process as room
 from pytest_shimmy.process import ExitStatus, Log, Process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
@@ -251,6 +253,26 @@ def test_a_command_that_cannot_be_executed_raises_and_leaves_no_thread(
 def test_a_missing_directory_raises(heard: Heard, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Process([sys.executable], env={}, cwd=tmp_path / "gone", on_output=heard)
+
+
+def test_an_interrupt_while_the_child_is_being_spawned_leaves_nobody(
+    run: Run, monkeypatch: pytest.MonkeyPatch, wait_until_gone: Callable[[int], None]
+) -> None:
+    spawned: list[int] = []
+    spawn = room._spawn
+
+    def interrupted(*how: Any) -> subprocess.Popen[bytes]:
+        popen = spawn(*how)
+        spawned.append(popen.pid)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        threading.Event().wait(0.2)  # for it to arrive
+        return popen
+
+    assert threading.current_thread() is threading.main_thread()
+    monkeypatch.setattr(room, "_spawn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(["silent"])
+    wait_until_gone(spawned[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ties child to parent")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from pytest_shimmy import (
 from pytest_shimmy.binary import bundled_fake
 from pytest_shimmy.events import Output, Ready, Starting
 from pytest_shimmy.process import Process
-from tests.pytest_shimmy.managing import LONG, Pretend, Step, failure
+from tests.pytest_shimmy.managing import LONG, Pretend, Recorder, Step, failure, pid_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 
@@ -67,19 +69,27 @@ def gate() -> Iterator[Gate]:
 
 
 @contextlib.contextmanager
-def stranger(port: int, answer: bytes = HEALTHY) -> Iterator[threading.Event]:
-    """Somebody else's server on `port`, in this process; yields what is set once it was asked."""
+def stranger(port: int, answer: bytes | None = HEALTHY) -> Iterator[threading.Event]:
+    """Somebody else's server on `port`, in this process; yields what is set once it was asked.
+
+    Without an `answer` it accepts, and says nothing for as long as it is there.
+    """
+    silent: list[socket.socket] = []
     asked = threading.Event()
     done = threading.Event()
 
     def run() -> None:
         while True:
             peer, _ = server.accept()
+            if answer is None and not done.is_set():
+                silent.append(peer)
+                asked.set()
+                continue
             with peer, contextlib.suppress(OSError):
                 if done.is_set():
                     return
                 peer.recv(4096)
-                peer.sendall(answer)
+                peer.sendall(answer or b"")
                 asked.set()
 
     with socket.create_server(("127.0.0.1", port), backlog=1000) as server:
@@ -92,22 +102,39 @@ def stranger(port: int, answer: bytes = HEALTHY) -> Iterator[threading.Event]:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), LONG).close()
             thread.join()
+            for peer in silent:
+                peer.close()
+
+
+STRANGERS = pytest.mark.parametrize(
+    "answer",
+    [HEALTHY, b"\x00\xff garbage \r\n" * 10_000, b"", None],
+    ids=["healthy", "garbage", "hanging up", "silent"],
+)
 
 
 # Ports: a stranger who is faster costs the user nothing, and is never taken for ours.
 
 
+@STRANGERS
 def test_a_stranger_that_takes_the_port_before_the_server_binds_it_is_evaded(
-    manager: ShimmyProcessManager, pretend: Pretend, gate: Gate, models_dir: Path
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    gate: Gate,
+    models_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bytes | None,
 ) -> None:
+    # The server's exit is noticed even while a stranger keeps a probe waiting.
+    monkeypatch.setattr(ShimmyProcessDefaults, "probe_timeout", LONG)
     started: list[Starting] = []
     manager.on("starting", started.append)
     manager.start(
         pretend(gate.step, ["become", *FAKE], again=[["become", *FAKE]], models_dir=models_dir)
     )
     taken = gate.arrived()
-    with stranger(taken) as asked:
-        assert asked.wait(LONG)  # it was asked whether it is ours, and said yes
+    with stranger(taken, answer) as asked:
+        assert asked.wait(LONG)  # it was asked whether it is ours
         assert manager.state == "starting"
         gate.open()
         manager.ensure_ready(LONG)
@@ -167,6 +194,71 @@ def test_a_stranger_that_answers_once_and_is_gone_is_not_ours(
         manager.ensure_ready(LONG)
     assert caught.value.code is ShimmyErrorCode.START_TIMEOUT
     assert not ready
+
+
+@STRANGERS
+@pytest.mark.usefixtures("quick_restarts")
+def test_a_stranger_that_takes_the_port_of_a_dead_server_is_waited_out(
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    gate: Gate,
+    recorder: Recorder,
+    models_dir: Path,
+    answer: bytes | None,
+) -> None:
+    """Clients know the port, so a restart has no other; it has as many tries as are allowed."""
+    again: list[Step] = [gate.step, ["become", *FAKE]]
+    manager.start(pretend(["serve"], again=again, models_dir=models_dir, max_restarts=2))
+    manager.ensure_ready(LONG)
+    port = manager.port
+    os.kill(pid_of(manager), signal.SIGKILL)
+    with stranger(gate.arrived(), answer) as asked:
+        assert asked.wait(LONG)
+        gate.open()
+        assert gate.arrived() == port  # the next try
+        assert manager.state == "starting"
+    gate.open()
+    manager.ensure_ready(LONG)
+    assert (manager.port, manager.restarts) == (port, 2)
+    assert recorder.names().count("ready") == 2
+
+
+@pytest.mark.usefixtures("quick_restarts")
+def test_a_stranger_that_keeps_the_port_of_a_dead_server_is_never_taken_for_it(
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    gate: Gate,
+    recorder: Recorder,
+    models_dir: Path,
+) -> None:
+    again: list[Step] = [gate.step, ["become", *FAKE]]
+    manager.start(pretend(["serve"], again=again, models_dir=models_dir, max_restarts=1))
+    manager.ensure_ready(LONG)
+    os.kill(pid_of(manager), signal.SIGKILL)
+    with stranger(gate.arrived()) as asked:
+        assert asked.wait(LONG)
+        gate.open()
+        with pytest.raises(ShimmyError) as caught:
+            manager.ensure_ready(LONG)
+    assert caught.value.code is ShimmyErrorCode.RESTARTS_EXHAUSTED
+    assert "was taken by another program" in caught.value.message
+    assert recorder.names().count("ready") == 1
+
+
+def test_a_stop_is_not_held_up_by_a_stranger_that_keeps_a_probe_waiting(
+    manager: ShimmyProcessManager,
+    pretend: Pretend,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "probe_timeout", LONG)
+    manager.start(pretend(gate.step, ["silent"]))
+    with stranger(gate.arrived(), None) as asked:
+        assert asked.wait(LONG)
+        before = time.monotonic()
+        manager.stop()
+        assert time.monotonic() - before < LONG / 2
+    assert manager.error is None
 
 
 def test_a_server_that_left_our_process_group_is_not_ours(

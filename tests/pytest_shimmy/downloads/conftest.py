@@ -1,0 +1,45 @@
+"""Fixtures for tests of download handlers: a file server that misbehaves as told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_shimmy.models import transfer
+from pytest_shimmy.models.downloads import from_url
+from tests.programs.fileserver import NAME, FileServer
+from tests.pytest_shimmy.downloading import CONTENT, Fetch
+
+
+@pytest.fixture(autouse=True)
+def _own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxies, certificates or locks but the test's own, and no pause between attempts."""
+    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setattr(transfer, "BACKOFF", 0)
+
+
+@pytest.fixture
+def files() -> Iterator[FileServer]:
+    with FileServer(CONTENT) as files:
+        yield files
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def fetch(files: FileServer, target: Path) -> Fetch:
+    def fetch(url: str = files.url, **how: Any) -> Path:
+        from_url(url, **{"timeout": 10, **how})("any", target)
+        return target / NAME
+
+    return fetch
