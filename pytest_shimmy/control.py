@@ -19,6 +19,9 @@ ROUTE = "/fake-shimmy/control"
 TIMEOUT = 30.0
 """Seconds for an answer; a question that waits has its own on top."""
 
+NO_SESSION = "no_session"
+"""The refusal of a question about a session that was not opened, or is closed."""
+
 NEVER = 10**14
 """A record's number that no journal reaches."""
 
@@ -97,7 +100,7 @@ class Control:
         if status == 200 and isinstance(document, dict):
             return document
         if status == 400 and isinstance(document, Mapping):
-            raise refused(str(document.get("error")))
+            raise refused(str(document.get("error")), str(document.get("code")))
         raise ShimmyError(
             ShimmyErrorCode.CONTROL_FAILED,
             f"the server at {self._url} has no remote control, or not for us: it answered "
@@ -106,6 +109,6 @@ class Control:
         )
 
 
-def refused(reason: str) -> ShimmyError:
-    """The error for what a fake cannot be told to do."""
-    return ShimmyError(ShimmyErrorCode.CONTROL_FAILED, reason)
+def refused(reason: str, code: str = "refused") -> ShimmyError:
+    """The error for what a fake cannot be told to do; `code` is that of the fake's refusal."""
+    return ShimmyError(ShimmyErrorCode.CONTROL_FAILED, reason, {"refusal": code})

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from . import journal as journals
 from .conditions import Conditions, WhenLike, in_words, read_when, when_document
-from .control import NEVER, Control, refused
+from .control import NEVER, NO_SESSION, Control, refused
 from .dialect import API_KEY, HARNESS_KEY
 from .errors import ShimmyError, is_ours
 from .journal import Journal, RecordedRequest
@@ -262,17 +262,18 @@ class Session:
         # They are numbered from 1, in their order.
         self._own_rules = set(range(1, len(document.get("rules", ())) + 1))
         self._watches.clear()
-        self._strays_before = self._ask("journal", after=NEVER)["stray_count"]
+        self._strays_before = answer["stray_count"]
 
     def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
         try:
             return self._control.ask(op, patience=patience, session=self.api_key, **members)
         except ShimmyError as error:
-            if "no such session" not in error.message:
+            if error.details.get("refusal") != NO_SESSION:
                 raise
             raise refused(
                 "the fake knows nothing of this test any more: it was restarted since, or the "
-                "test is over, and with that its rules and its journal are gone"
+                "test is over, and with that its rules and its journal are gone",
+                NO_SESSION,
             ) from None
 
     def _journal_of(self, answer: Mapping[str, Any]) -> Journal:

@@ -171,10 +171,10 @@ class ClientReport:
             f"{count(len(self.hang_ups), 'hang-up')}, "
             f"{count(len(self.truncated), 'truncated answer')}"
         )
-        lines += [f"it took a truncated answer for a whole one: {each.text()}"
-                  for each in self.taken_as_whole]  # fmt: skip
-        lines += [f"a truncated answer was not asked again: {each.text()}"
-                  for each in self.unwatched]  # fmt: skip
+        lines += self._taken_as_whole_lines()
+        lines += [
+            f"a truncated answer was not asked again: {each.text()}" for each in self.unwatched
+        ]
         return "\n".join(lines)
 
     def _not_asked_again(self) -> list[RecordedRequest]:
@@ -189,11 +189,16 @@ class ClientReport:
         when = ", ".join(map(str, seen))
         return [f"it hung up after {when} tokens, not after {_amount(wanted)}"]
 
+    def _taken_as_whole_lines(self) -> list[str]:
+        return [
+            f"it took a truncated answer for a whole one: {each.text()}"
+            for each in self.taken_as_whole
+        ]
+
     def _truncation_complaints(self) -> list[str]:
         if not self.truncated:
             return ["no answer was truncated, so there was nothing to notice"]
-        found = [f"it took a truncated answer for a whole one: {each.text()}"
-                 for each in self.taken_as_whole]  # fmt: skip
+        found = self._taken_as_whole_lines()
         found += [
             f"a truncated answer was not asked again, and whether anything was raised is not "
             f"known: {each.text()}\nRun the code under test inside `with "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 
 from fake_shimmy import rust
+from fake_shimmy.serving.listening import listen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,18 +43,9 @@ class Address:
 
     def listen(self) -> socket.socket:
         """A listening socket; raises ``OSError`` as the system says."""
-        listener = socket.socket(self.family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self.family == socket.AF_INET:
-                listener.bind((self.host, self.port))
-            else:
-                listener.bind((self.host, self.port, 0, self.scope))
-            listener.listen(1024)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
+        if self.family == socket.AF_INET:
+            return listen(self.family, (self.host, self.port))
+        return listen(self.family, (self.host, self.port, 0, self.scope))
 
 
 def resolve(bind: str, environ: Mapping[str, str]) -> Address:

@@ -20,15 +20,8 @@ if TYPE_CHECKING:
     from fake_shimmy.commands.clap import Invocation
     from fake_shimmy.commands.cli import Session
     from fake_shimmy.models.registry import Registry
+    from fake_shimmy.releases import Build
     from fake_shimmy.stage.director import Director
-
-_BACKENDS = {
-    "auto": "CPU (no GPU acceleration)",
-    "cpu": "CPU only",
-    "cuda": "CUDA (GPU acceleration)",
-    "vulkan": "Vulkan (GPU acceleration)",
-    "opencl": "OpenCL (GPU acceleration)",
-}
 
 
 def serve(session: Session, registry: Registry) -> None:
@@ -83,9 +76,9 @@ def _director(session: Session) -> Director | None:
     token = session.environ.get("FAKE_SHIMMY_CONTROL")
     if session.script is None and not token:
         return None
-    from fake_shimmy.stage.director import open_director
+    from fake_shimmy.stage.director import Director
 
-    return open_director(token, session.script, session.lifetime)
+    return Director(session.script, token, session.lifetime)
 
 
 def _register_model_path(session: Session, registry: Registry) -> None:
@@ -110,7 +103,7 @@ def _banner(session: Session, registry: Registry, address: str) -> int:
     elif session.has_airframe:
         console.out("🔧 Backend: Airframe (GPU)")
     elif session.engine_name == LLAMA:
-        for line in _llama_lines(session.invocation):
+        for line in _llama_lines(session.invocation, session.build):
             console.out(line)
     console.out(f"📦 Models: {registered if session.release.counts_registered else 0} available")
     if session.has_airframe and int4:
@@ -119,7 +112,7 @@ def _banner(session: Session, registry: Registry, address: str) -> int:
         console.out("💡 Tip: add --kv-quant int4 to enable TurboShimmy (INT4 KV, ~60% less VRAM)")
     console.out(f"🚀 Starting server on {address}")
     if registered <= 1 and not session.has_airframe:
-        session.announce_engine()
+        session.choose_backend()
         registry.register_discovered()
     available = len(registry.names())
     if not available:
@@ -136,11 +129,11 @@ def _banner(session: Session, registry: Registry, address: str) -> int:
     return available
 
 
-def _llama_lines(invocation: Invocation) -> list[str]:
-    """What the banner tells of llama.cpp: the backend that was asked for, not the one there is."""
-    asked = invocation.text("gpu-backend")
-    asked = "auto" if asked is None else asked
-    lines = [f"🔧 Backend: {_BACKENDS.get(asked, f'{asked} (custom)')}"]
+def _llama_lines(invocation: Invocation, build: Build) -> list[str]:
+    """What the banner tells of llama.cpp."""
+    from fake_shimmy.models import backends
+
+    lines = [f"🔧 Backend: {backends.in_banner(invocation.text('gpu-backend'), build)}"]
     count = invocation.number("n-cpu-moe")
     if count is not None:
         which = f"first {count} layers (saves VRAM for large MoE models)"

@@ -90,6 +90,11 @@ class Latency(Node):
                 raise ValueError("per_token and tokens_per_second say the same: give one of them")
             self.per_token = 1 / self.tokens_per_second
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether any token has to wait."""
+        return bool(self.first_token or self.per_token or self.jitter)
+
 
 def _header_value(text: str) -> str:
     if not text.isascii() or not text.isprintable():

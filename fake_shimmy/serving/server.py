@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 
 from fake_shimmy.rust.backtrace import Panic
 from fake_shimmy.serving.connection import Connection
+from fake_shimmy.serving.listening import listen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,14 +112,10 @@ class Server:
             self._accept_again()
 
     def _listen_again(self, address: tuple[object, ...]) -> None:
-        listener = socket.socket(self._listener_family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(address)
-            listener.listen(1024)
+            listener = listen(self._listener_family, address)
         except OSError:
             # Somebody else has the port by now.
-            listener.close()
             self.wake(time.monotonic() + ACCEPT_RETRY, None)
             return
         listener.setblocking(False)

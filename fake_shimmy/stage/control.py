@@ -33,7 +33,15 @@ LONGEST_WAIT = 3600.0
 
 
 class RefusedError(Exception):
-    """A message that cannot be meant; the text says why."""
+    """A message that cannot be meant; the text says why, ``code`` says it to a program."""
+
+    code = "refused"
+
+
+class NoSessionError(RefusedError):
+    """A message about a session that was not opened, or is closed."""
+
+    code = "no_session"
 
 
 def respond(director: Director, app: App, head: Head, body: bytes) -> Steps:
@@ -47,7 +55,9 @@ def respond(director: Director, app: App, head: Head, body: bytes) -> Steps:
             raise RefusedError(f"op is one of: {', '.join(_OPERATIONS)}")
         return _answered(app, head, operation(director, message))
     except (ScriptError, RefusedError, ValueError, RecursionError) as error:
-        return (app.json(head, _json({"error": str(error)}), b"400 Bad Request"),)
+        code = error.code if isinstance(error, RefusedError) else RefusedError.code
+        refusal = _json({"error": str(error), "code": code})
+        return (app.json(head, refusal, b"400 Bad Request"),)
 
 
 def _answered(app: App, head: Head, steps: Iterator[Step | Message]) -> Iterator[Step]:
@@ -61,7 +71,10 @@ def _json(message: Message) -> bytes:
 
 def _open(director: Director, message: Message) -> Iterator[Step | Message]:
     key, script = _key(message), rules.read(message.get("script", {}))
-    return iter(({"ok": True, "seed": director.open(key, script).seed},))
+    session = director.open(key, script)
+    return _after_the_others(
+        lambda: {"ok": True, "seed": session.seed, "stray_count": director.stray_count}
+    )
 
 
 def _add(director: Director, message: Message) -> Iterator[Step | Message]:
@@ -86,14 +99,14 @@ def _configure(director: Director, message: Message) -> Iterator[Step | Message]
 
 def _journal(director: Director, message: Message) -> Iterator[Step | Message]:
     session, after = _session(director, message), _number(message, "after", 0)
-    return _told(director, session, after)
+    return _after_the_others(lambda: _state(director, session, after))
 
 
-def _told(director: Director, session: Session, after: float) -> Iterator[Step | Message]:
-    # Sockets that are ready together are served in any order: the others first, so that a client
-    # that has left by now is seen to have left.
+def _after_the_others(tell: Callable[[], Message]) -> Iterator[Step | Message]:
+    # Sockets that are ready together are served in any order: the others first, so that a request
+    # that has come by now is counted, and a client that has left is seen to have left.
     yield Pause(0)
-    yield _state(director, session, after)
+    yield tell()
 
 
 def _wait(director: Director, message: Message) -> Iterator[Step | Message]:
@@ -177,7 +190,7 @@ def _session(director: Director, message: Message) -> Session:
     key = _key(message)
     session = director.sessions.get(key)
     if session is None:
-        raise RefusedError("there is no such session: open it first")
+        raise NoSessionError("there is no such session: open it first")
     return session
 
 

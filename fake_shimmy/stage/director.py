@@ -43,12 +43,12 @@ _PATHS = frozenset(ENDPOINTS.values())
 
 
 class Director:
-    """The sessions of one server. ``token`` is what control requests must know; nothing means
-    that there are none."""
+    """The sessions of one server, whose script is ``base``, if it has one. ``token`` is what
+    control requests must know; nothing means that there are none."""
 
-    def __init__(self, base: Script, token: str | None, lifetime: Lifetime | None) -> None:
-        self.base = base
-        self.sessions = {ANONYMOUS: Session(base, base)}
+    def __init__(self, base: Script | None, token: str | None, lifetime: Lifetime | None) -> None:
+        self.base = Script() if base is None else base
+        self.sessions = {ANONYMOUS: Session(self.base, self.base)}
         self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
         self.stray_count = 0
         # Heads that are alike are one object.
@@ -152,11 +152,6 @@ class Director:
                 method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
                 self.strays.append({"method": method, "path": path, "key": key})
         return session, head
-
-
-def open_director(token: str | None, script: Script | None, lifetime: Lifetime | None) -> Director:
-    """The director of a server that has a script, a control token, or both."""
-    return Director(Script() if script is None else script, token or None, lifetime)
 
 
 def _key_of(head: Head) -> str:

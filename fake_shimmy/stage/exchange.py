@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 
+from fake_shimmy.script.rules import ENDPOINTS
 from fake_shimmy.stage import damage
 from fake_shimmy.stage.journal import Record
 from fake_shimmy.stage.player import Player
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
-WEBSOCKET = "/ws/generate"
+_WEBSOCKET = ENDPOINTS["websocket"].encode()
 SWITCHED = 101
 """The status of a WebSocket."""
 
@@ -99,7 +100,7 @@ class Exchange:
         latency = self.session.latency
         if self._answer is not None and self._answer.latency is not None:
             latency = self._answer.latency
-        self.is_timed = bool(latency.first_token or latency.per_token or latency.jitter)
+        self.is_timed = latency.is_timed
         record = self._begin(b"")
         if isinstance(steps, tuple):
             first = steps[0] if steps else b""
@@ -126,7 +127,7 @@ class Exchange:
         return seconds
 
     def end(self, how: str) -> None:
-        """The answer is over."""
+        """The answer is over; only the first end counts."""
         record = self.record
         if record is None or record.ended is not None:
             return
@@ -139,7 +140,7 @@ class Exchange:
     @property
     def speaks_http(self) -> bool:
         """Whether the answer is one of HTTP, and not of a WebSocket."""
-        return self.head.path.decode("latin-1") != WEBSOCKET
+        return self.head.path != _WEBSOCKET
 
     def framing(self, is_whole: bool) -> str:
         """How the pieces of its answer are framed; see :mod:`damage`."""

@@ -86,10 +86,9 @@ class Record:
         self.bytes += len(data)
 
     def end(self, how: str) -> None:
-        """The answer is over; only the first end counts."""
-        if self.ended is None:
-            self.ended = how
-            self.duration = time.monotonic() - self.begun
+        """The answer is over."""
+        self.ended = how
+        self.duration = time.monotonic() - self.begun
 
     def document(self) -> dict[str, Any]:
         """The record as plain values."""

@@ -87,7 +87,7 @@ class Session:
         self.is_random = False
         """Whether the seed has mattered."""
         self.strict = script.strict or base.strict
-        self.latency: Latency = script.latency if _is_timed(script.latency) else base.latency
+        self.latency: Latency = script.latency if script.latency.is_timed else base.latency
         self.load_time = script.load_time or base.load_time
         self.serialise = script.serialise or base.serialise
         self.journal = Journal()
@@ -95,7 +95,6 @@ class Session:
         self._lock = allocate_lock()
         self._next_id = 1
         self._rules: list[RuleState] = []
-        self._base_rules: list[RuleState] = []
         self._loaded: dict[str, float] = {}
         self._generating: object | None = None
         self._queue: deque[Callable[[], None]] = deque()
@@ -212,10 +211,6 @@ class Session:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
-
-
-def _is_timed(latency: Latency) -> bool:
-    return bool(latency.first_token or latency.per_token or latency.jitter)
 
 
 def _first(*values: int | None) -> int | None:

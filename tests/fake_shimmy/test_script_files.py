@@ -105,7 +105,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 EXAMPLES = re.findall(
     r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```",
-    (Path(__file__).parents[2] / "docs" / "scripts.md").read_text(),
+    (Path(__file__).parents[2] / "docs" / "reference" / "scripts.md").read_text(),
     re.DOTALL | re.MULTILINE,
 )
 
