@@ -4,6 +4,7 @@
     python3 dev.py demo     run the consumer suite under examples/ on the bundled fake
     python3 dev.py test     run the project's tests, with the real shimmy where it can be had
     python3 dev.py check    ruff and mypy
+    python3 dev.py docs     build the documentation in build/site; docs serve: show it while editing
     python3 dev.py shimmy   install the real shimmy that the tests use, and print its path; with a
                             name (2.5.0-default, 1.8.1-default), another one that is recorded
     python3 dev.py clients  install the clients of other people that the tests run, in the cache
@@ -40,9 +41,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", choices=["demo", "test", "check", "shimmy", "clients"])
+    parser.add_argument("task", choices=["demo", "test", "check", "docs", "shimmy", "clients"])
     parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, help="passed on (demo, test); a name (shimmy)"
+        "arguments",
+        nargs=argparse.REMAINDER,
+        help="passed on (demo, test); a name (shimmy); serve (docs)",
     )
     chosen = parser.parse_args()
     # Whoever runs this may have any.
@@ -55,9 +58,11 @@ def main() -> int:
         path = real_shimmy(name)
         print(path or "")
         return 0 if path else 1
-    python = environment("test,check" if chosen.task != "demo" else "")
+    python = environment({"demo": "", "docs": "docs"}.get(chosen.task, "test,check"))
     if chosen.task == "demo":
         return run(python, "-m", "pytest", *chosen.arguments, cwd=ROOT / "examples")
+    if chosen.task == "docs":
+        return docs(python, *chosen.arguments)
     if chosen.task == "check":
         return check(python)
     if chosen.task == "clients":
@@ -110,6 +115,13 @@ def check(python: str) -> int:
         or run(python, "-m", "ruff", "format", "--check", ".")
         or run(python, "-m", "mypy")
     )
+
+
+def docs(python: str, task: str = "build", *arguments: str) -> int:
+    """The documentation as a site; a warning is an error."""
+    # It tells its users of another tool's future.
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
+    return run(python, "-m", "mkdocs", task, "--strict", *arguments)
 
 
 def test(python: str, arguments: list[str]) -> int:

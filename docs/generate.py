@@ -1,4 +1,7 @@
-"""Write what is generated: tables of reference.md and scripts.md, and the JSON Schema of scripts.
+"""Write what is generated: the tables of the reference, and the JSON Schema of scripts.
+
+Everything comes from the code: the table of settings, and the texts that stand below fixtures,
+constants and fields. Needs the extra ``docs``.
 
 python docs/generate.py
 """
@@ -11,32 +14,93 @@ import inspect
 import itertools
 import json
 import re
+import sys
 from pathlib import Path
+from typing import get_args
 
 from fake_shimmy.script import rules
-from pytest_shimmy import defaults, errors, fixtures, table
+from pytest_shimmy import defaults, errors, events, fixtures, table
 
-PAGES = [Path(__file__).with_name(name) for name in ("reference.md", "scripts.md")]
+sys.path.insert(0, str(Path(__file__).parent))
+import library
+
+PAGES = sorted(Path(__file__).with_name("reference").glob("*.md"))
 SCHEMA = Path(rules.__file__).with_name("script.schema.json")
 
 
+FIRST_RELEASE = "0.1.0"
+SINCE: dict[str, str] = {}
+"""The release that brought a setting, fixture, event or error code, by name. What is not here was
+there in the first one."""
+
+UNITS = {"max_restarts": "restarts", "port_attempts": "ports", "log_tail_lines": "lines"}
+"""Of defaults; other whole numbers are bytes, and fractions are seconds."""
+
+
+def since(name: str) -> str:
+    return SINCE.get(name, FIRST_RELEASE)
+
+
+def markdown_table(*rows: tuple[str, ...]) -> str:
+    """The first row is the head."""
+    head, *rest = rows
+    ruled = [head, ("---",) * len(head), *rest]
+    return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
+
+
 def settings_table() -> str:
-    rows = ["| flag | ini option | environment | meaning |", "|---|---|---|---|"]
-    for row in table.TABLE:
-        meaning = row.help.replace("|", "\\|")
-        rows.append(f"| `{row.flag}` | `{row.ini}` | `{row.variable}` | {meaning} |")
-    return "\n".join(rows)
+    return markdown_table(
+        ("setting", "meaning", "value", "default", "since"), *map(setting_row, table.TABLE)
+    )
+
+
+def setting_row(row: table.Setting) -> tuple[str, ...]:
+    meaning, _, default = row.help.partition(" (default: ")
+    # "; a note" may follow what the default is.
+    default = default.removesuffix(")") or ("off" if row.kind == "switch" else "none")
+    names = "<br>".join(f"`{name}`" for name in (row.flag, row.ini, row.variable))
+    value = "on or off" if row.kind == "switch" else f"`{row.metavar}`".replace("|", "` or `")
+    return names, meaning.replace("|", "\\|"), value, default, since(row.name)
 
 
 def fixtures_table() -> str:
-    rows = ["| fixture | scope | yields |", "|---|---|---|"]
+    rows = [("fixture", "scope", "yields", "since")]
     for node in ast.parse(inspect.getsource(fixtures)).body:
         if not isinstance(node, ast.FunctionDef) or not node.name.startswith(("shimmy", "make_")):
             continue
         scope = "session" if "session" in ast.unparse(node.decorator_list[0]) else "function"
         text = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-        rows.append(f"| `{node.name}` | {scope} | {text} |")
-    return "\n".join(rows)
+        rows.append((f"`{node.name}`", scope, text, since(node.name)))
+    return markdown_table(*rows)
+
+
+def events_table() -> str:
+    payloads = {}
+    for payload in get_args(events.Event):
+        names, _, meaning = (inspect.getdoc(payload) or "").partition(": ")
+        for name in re.findall("``(.+?)``", names):
+            payloads[name] = (payload.__name__, library.marked(meaning).rstrip("."))
+    return markdown_table(
+        ("event", "payload", "when", "since"),
+        *(
+            (f"`{name}`", f"[`{kind}`](#{kind.lower()})", meaning, since(name))
+            for name, (kind, meaning) in (
+                (name, payloads[name]) for name in get_args(events.EventName)
+            )
+        ),
+    )
+
+
+def payloads_text() -> str:
+    """A section for each payload, and for the records within them."""
+    return "\n\n".join(
+        library.record(kind, owner)
+        for kind, owner in (
+            *((payload.__name__, "events") for payload in get_args(events.Event)),
+            ("Crash", "events"),
+            ("ExitStatus", "process"),
+        )
+    )
 
 
 def documented_constants(module: object, class_name: str) -> list[tuple[str, str, str]]:
@@ -60,27 +124,35 @@ def documented_constants(module: object, class_name: str) -> list[tuple[str, str
 
 
 def errors_table() -> str:
-    rows = ["| code | meaning |", "|---|---|"]
-    rows += [
-        f"| `{name}` | {text} |"
-        for name, _, text in documented_constants(errors, "ShimmyErrorCode")
-    ]
-    return "\n".join(rows)
+    return markdown_table(
+        ("code", "meaning", "since"),
+        *(
+            (f"`{name}`", text, since(name))
+            for name, _, text in documented_constants(errors, "ShimmyErrorCode")
+        ),
+    )
 
 
 def defaults_table() -> str:
-    rows = ["| constant | value | meaning |", "|---|---|---|"]
-    rows += [
-        f"| `{name}` | `{value}` | {text} |"
-        for name, value, text in documented_constants(defaults, "ShimmyProcessDefaults")
-    ]
-    return "\n".join(rows)
+    constants = documented_constants(defaults, "ShimmyProcessDefaults")
+    return markdown_table(
+        ("constant", "value", "unit", "meaning", "since"),
+        *((f"`{name}`", f"`{value}`", unit(name), text, since(name))
+          for name, value, text in constants),
+    )  # fmt: skip
+
+
+def unit(name: str) -> str:
+    value = getattr(defaults.ShimmyProcessDefaults, name)
+    kinds = {float: "s", int: "bytes", range: "ports", str: ""}
+    return UNITS.get(name, kinds[type(value)])
 
 
 def members_table(node: type[rules.Node]) -> str:
-    rows = ["| member | meaning |", "|---|---|"]
-    rows += [f"| `{name}` | {field.help} |" for name, field in node.FIELDS.items()]
-    return "\n".join(rows)
+    return markdown_table(
+        ("member", "meaning"),
+        *((f"`{name}`", field.help) for name, field in node.FIELDS.items()),
+    )
 
 
 def schema() -> str:
@@ -93,6 +165,9 @@ NODES += (rules.Failure, rules.Fault, rules.Position, rules.Life, rules.Exit, ru
 PARTS = {
     "settings": settings_table,
     "fixtures": fixtures_table,
+    "events": events_table,
+    "payloads": payloads_text,
+    "library": library.text,
     "errors": errors_table,
     "defaults": defaults_table,
     **{node.__name__: functools.partial(members_table, node) for node in NODES},

@@ -1,4 +1,4 @@
-"""What a row of the tables on docs/clients.md is made of.
+"""What a row of the tables on docs/reference/clients.md is made of.
 
 Strategy: a row names the scenarios it is about, says in words what the client sees, and holds the
 part of the record that proves the words. Seen on 2.5.0 CPU-only.

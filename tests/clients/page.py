@@ -1,4 +1,4 @@
-"""The tables of docs/clients.md; ``python -m tests.clients.page`` writes them anew."""
+"""The tables of docs/reference/clients.md; ``python -m tests.clients.page`` writes them anew."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.clients.expected.npm import NPM
 from tests.clients.expected.openai import OPENAI
 from tests.clients.expected.websockets import WEBSOCKETS
 
-PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "clients.md"
 TABLES = {
     "openai": OPENAI,
     "npm": NPM,

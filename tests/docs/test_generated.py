@@ -1,0 +1,91 @@
+"""What is generated is current, and the reference names everything."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import get_args
+
+import pytest
+
+import pytest_shimmy
+from pytest_shimmy import events, fixtures
+from pytest_shimmy.errors import ShimmyErrorCode
+from pytest_shimmy.fake import FakeShimmy, Rule
+from pytest_shimmy.journal import RecordedRequest
+from pytest_shimmy.table import TABLE
+from tests.docs.pages import DOCS, PAGES, title
+
+REFERENCE = DOCS / "reference"
+
+
+@pytest.fixture
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_those_of_the_code(generator: ModuleType) -> None:
+    for path in generator.PAGES:
+        page = path.read_text()
+        assert page == generator.generate(page), f"{path.name}: run python docs/generate.py"
+
+
+def test_every_generated_part_is_on_a_page(generator: ModuleType) -> None:
+    pages = "".join(path.read_text() for path in generator.PAGES)
+    for name in generator.PARTS:
+        assert pages.count(f"<!-- generated: {name} -->") == 1, name
+
+
+def test_the_shipped_schema_is_that_of_the_reader(generator: ModuleType) -> None:
+    assert generator.SCHEMA.read_text() == generator.schema(), "run: python docs/generate.py"
+
+
+def test_whatever_came_later_is_something_that_there_is(generator: ModuleType) -> None:
+    known = {row.name for row in TABLE}
+    known |= {*vars(fixtures), *ShimmyErrorCode, *get_args(events.EventName)}
+    known |= set(vars(pytest_shimmy.ShimmyProcessDefaults))
+    assert not set(generator.SINCE) - known
+
+
+def test_the_library_page_has_a_section_for_every_public_name() -> None:
+    headings = re.findall(r"^## (\w+)$", (REFERENCE / "library.md").read_text(), re.MULTILINE)
+    assert not set(pytest_shimmy.__all__) - set(headings)
+    assert len(headings) == len(set(headings))
+
+
+def test_the_events_page_has_a_section_for_every_payload() -> None:
+    page, _, _ = (REFERENCE / "events.md").read_text().partition("## ExitStatus\n")
+    for payload in get_args(events.Event):
+        assert f"## {payload.__name__}\n" in page
+    fields = re.findall(r"^\| `\w+` \| <code>.*</code> \| (.*) \|$", page, re.MULTILINE)
+    assert fields
+    assert all(fields), "a field without a text below it"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_a_flag_that_is_named_is_one(page: Path) -> None:
+    flags = {row.flag for row in TABLE} | {"--no-shimmy-fake"}
+    named = re.findall(r"--(?:no-)?shimmy-[a-z-]+", page.read_text())
+    assert not set(named) - flags
+
+
+@pytest.mark.parametrize(
+    ("owner", "ours"),
+    [
+        (FakeShimmy, {"close", "journal", "leftovers", "report"}),
+        (Rule, set()),
+        (RecordedRequest, {"facts", "from_json"}),
+    ],
+)
+def test_the_summary_names_all_that_a_test_can_use(owner: type, ours: set[str]) -> None:
+    summary = (REFERENCE / "shimmy-fake.md").read_text()
+    names = {*dir(owner), *getattr(owner, "__dataclass_fields__", ())}
+    told = {name for name in names if f"`{name}" in summary}
+    assert {name for name in names - told if not name.startswith("_")} == ours

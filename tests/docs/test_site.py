@@ -1,0 +1,82 @@
+"""The pages are a site that builds without a warning, and hold together on GitHub, too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import DOCS, PAGES, ROOT, title
+
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them from headings."""
+    headings = HEADING.findall(FENCED.sub("", page.read_text()))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_fits_a_screen_and_ci_runs_its_test_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 70
+    assert "python3 dev.py test " in readme
+    assert "\npython3 dev.py test\n" in (ROOT / ".ci" / "run").read_text()
+
+
+class Fetched(HTMLParser):
+    """What a browser fetches for a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe"):
+            self.urls.append(given.get("src") or "")
+        if tag == "link":
+            self.urls.append(given.get("href") or "")
+
+
+def test_the_site_builds_without_a_warning_and_stands_alone(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
+        cwd=ROOT,
+        # A notice about the tool's own future is none about the pages.
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr, done.stderr
+    # Strict: a page that is not in the navigation would have been a warning.
+    for page in DOCS.rglob("*.md"):
+        built = site / page.relative_to(DOCS).with_suffix(".html")
+        assert built.exists()
+        fetched = Fetched()
+        fetched.feed(built.read_text())
+        assert not [url for url in fetched.urls if re.match("(https?:)?//", url)]
+    assert "shimmy_fake" in (site / "search" / "search_index.json").read_text()
+    assert not list(site.rglob("*.py"))

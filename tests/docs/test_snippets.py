@@ -1,0 +1,144 @@
+"""The code on the pages runs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    Suite,
+    blocks,
+    foreign,
+    programs,
+    suites_by_files,
+    title,
+)
+
+
+@pytest.fixture
+def run_tests(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Suite], None]:
+    """Run tests on the bundled fake, and see all of them pass."""
+    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
+
+    def run_tests(suite: Suite) -> None:
+        for name, text in suite.files.items():
+            (pytester.path / name).write_text(text)
+        for name, code in suite.modules.items():
+            module = f"test_{re.sub(r'[^a-z0-9]', '_', name)}.py"
+            (pytester.path / module).write_text(code)
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+        code = "".join(suite.modules.values())
+        xfailed = code.count("mark.xfail(")
+        skipped = code.count("mark.skip(")
+        passed = code.count("def test_") - xfailed - skipped
+        result.assert_outcomes(passed=passed, xfailed=xfailed, skipped=skipped)
+
+    return run_tests
+
+
+@pytest.mark.parametrize("suite", suites_by_files(PAGES), ids=lambda suite: suite.name)
+def test_example_tests_pass_on_the_bundled_fake(
+    suite: Suite, run_tests: Callable[[Suite], None]
+) -> None:
+    """With a test for each row of the tables of recipes, which does what the row says."""
+    run_tests(suite)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(code, id=f"{title(page)}-{number}")
+        for page in PAGES
+        for number, code in enumerate(programs(page), 1)
+    ],
+)
+def test_example_programs_run(program: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-"],
+        input=program,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(block.text, id=f"{title(page)}-{number}")
+        for page in PAGES
+        for number, block in enumerate(blocks(page), 1)
+        if block.language == "yaml"
+    ],
+)
+def test_a_job_for_ci_has_steps_that_do_something(text: str) -> None:
+    (job,) = yaml.safe_load(text).values()
+    assert job["runs-on"]
+    assert all("run" in step or "uses" in step for step in job["steps"])
+
+
+FOREIGN = [
+    pytest.param(packages, code, id=f"{title(page)}-{'-'.join(packages)}")
+    for page in PAGES
+    for packages, code in foreign(page)
+]
+
+
+@pytest.mark.parametrize(("packages", "code"), FOREIGN)
+def test_code_of_other_libraries_is_python(packages: list[str], code: str) -> None:
+    imported = {
+        name
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [])
+        + [alias.name for alias in node.names]
+    }
+    assert "def test_" in code
+    assert imported
+
+
+@pytest.mark.parametrize(("packages", "code"), FOREIGN)
+def test_code_of_other_libraries_runs_where_they_are(
+    packages: list[str], code: str, run_tests: Callable[[Suite], None]
+) -> None:
+    for name in packages:
+        pytest.importorskip(name)
+    run_tests(Suite("", {}, {"foreign": code}))
+
+
+@pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
+def test_the_consumer_suite_passes(
+    server: str,
+    request: pytest.FixtureRequest,
+    models_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
+    arguments = []
+    if server == "real":
+        path = request.getfixturevalue("real_shimmy")
+        arguments = [f"--shimmy-path={path}", f"--shimmy-models-dir={models_dir}"]
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=ROOT / "examples",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "6 passed" in done.stdout if server == "real" else "5 passed, 1 skipped" in done.stdout
