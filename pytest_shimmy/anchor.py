@@ -1,10 +1,12 @@
-"""The controller's part in sharing: so light that every run with workers can afford it."""
+"""What holds a run's servers: so light that every run with workers can afford it."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import uuid
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,20 +19,15 @@ class Run(NamedTuple):
 
     id: str
     anchor: tuple[str, int] | None
-    """The controller's `Anchor`, when it is on this machine."""
+    """The run's `Anchor`, when it is on this machine."""
     cwd: str | None = None
     """Where the run was started on this machine, and with it each real server; None: nobody says,
     so it is the directory that this process is in."""
 
     @classmethod
-    def alone(cls, cwd: str | None = None) -> Run:
-        """A run of one process."""
-        return cls(uuid.uuid4().hex, None, cwd)
-
-    @classmethod
     def invited(cls, invitation: Mapping[str, Any], cwd: str | None = None) -> Run:
-        """The run that a controller's `Anchor.invitation` means for this process, which was
-        started in `cwd`."""
+        """The run that an `Anchor.invitation` means for this process, which was started in
+        `cwd`."""
         if invitation["host"] != host_id():
             # A worker on another host cannot reach the controller's anchor; there, the workers
             # alone hold their host's server.
@@ -40,28 +37,25 @@ class Run(NamedTuple):
 
 
 class Anchor:
-    """A controller's hold on all servers of its run, whether it knows of them or not.
+    """The hold of a run on all its servers, whether the process that has it knows of them or not.
 
     Keepers connect to it and watch the connection. It is not answered while tests run: an
-    established connection in a listener's queue lasts as long as the listener, so the controller
-    pays one socket and no thread, and lets go by dying, however it dies.
+    established connection in a listener's queue lasts as long as the listener, so it costs one
+    socket and no thread, and it lets go by dying, however its process dies.
     """
 
     def __init__(self, cwd: str | None = None) -> None:
         self._run = uuid.uuid4().hex
         self._cwd = cwd
         self._listener: socket.socket | None = None
+        self.address: tuple[str, int] | None = None
+        """Where keepers call; None when this machine gave us no socket."""
         # A sandbox without loopback must not break runs that need no server.
         with contextlib.suppress(OSError):
             self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
-
-    @property
-    def address(self) -> tuple[str, int] | None:
-        """Where keepers call; None when this machine gave us no socket."""
-        if self._listener is None:
-            return None
-        host, port = self._listener.getsockname()[:2]
-        return host, port
+            host, port = self._listener.getsockname()[:2]
+            self.address = host, port
+            _anchors.add(self)
 
     def invitation(self) -> dict[str, Any]:
         """What a worker needs to know to take part in this run."""
@@ -75,9 +69,26 @@ class Anchor:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     keepers.append(self._listener.accept()[0])
+            self._close()
+        return keepers
+
+    def _close(self) -> None:
+        if self._listener is not None:
             self._listener.close()
             self._listener = None
-        return keepers
+
+
+_anchors: weakref.WeakSet[Anchor] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # A child that lives on would keep the queue, and the servers, alive.
+    for anchor in list(_anchors):
+        anchor._close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def host_id() -> str:

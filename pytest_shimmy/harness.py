@@ -70,9 +70,8 @@ class Harness:
                 if settings.scope == "worker":  # it ends with this process, not with the run
                     run = run._replace(anchor=None)
                 link = join(run, key, lambda directory: plan(settings, directory, cwd=self._cwd))
-                # Who shares it does not wait for its end: that is for the controller.
-                is_shared = self._worker_id is not None and settings.scope == "run"
-                self._links[link] = 0.0 if is_shared or run.anchor else END_TIMEOUT
+                # Whoever has the anchor waits for its end, or it is on another machine.
+                self._links[link] = END_TIMEOUT if settings.scope == "worker" else 0.0
                 server = self._server(settings, link)
             if settings.model is not None:
                 _ = server.model  # a name that it does not have is better said now
@@ -87,10 +86,9 @@ class Harness:
         if settings.mode == "attached":
             return attach(settings)
         self._hold_gpu(settings)
-        # It is held by this process alone, and not by the controller too.
-        run = self.run._replace(anchor=None)
-        directory = server_directory(run.id[:16])
-        link = launch(run, directory, plan(settings, directory, script, cwd=self._cwd))
+        directory = server_directory(self.run.id[:16])
+        chosen = plan(settings, directory, script, cwd=self._cwd)
+        link = launch(self.run, directory, chosen, alone=True)
         try:
             server = self._server(settings, link, is_private=True)
         except BaseException:

@@ -6,11 +6,12 @@ means; the keeper waits for that in the kernel, without polling. Then it stops t
 its files and ends. If the keeper itself is killed, Linux kills the server with it (see `process`),
 and the `janitor` does the rest.
 
-Under xdist the lifeline is the *anchor*, a listening socket of the controller. It holds the server
-while no worker does, and lets go when the run is over, even if a worker still hangs in a test.
-The controller runs no code for it: a connection in a listener's queue lasts as long as the
-listener. Without a controller on this machine, the server is held by all who have joined: first
-the launcher, which the keeper calls (so that one that died meanwhile is noticed), then others.
+The lifeline of a run is its *anchor*, a listening socket of the process in which pytest was started
+(with xdist: the controller). It holds the server while no worker does, and lets go when the run is
+over, even if a worker still hangs in a test, or a child that a test has forked lives on. No code
+runs for it: a connection in a listener's queue lasts as long as the listener. A server of one test
+is held by the connection of its launcher, which the keeper calls, so that one that died meanwhile
+is noticed. Where there is no anchor on this machine, all who have joined hold the server.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class KeeperSpec(NamedTuple):
     """Files to make, in the directory: path and text of each."""
     token: str
     launcher: tuple[str, int]
+    launcher_alone: bool
+    """The launcher alone holds the server, whoever else joins."""
     anchor: tuple[str, int] | None
+    """If there is one, it alone holds the server."""
     options: dict[str, Any]
 
 
@@ -80,7 +84,7 @@ class Keeper:
         self._manager = ShimmyProcessManager()
         self._selector = selectors.DefaultSelector()
         self._lifelines: set[Channel] = set()
-        self._anchor: Channel | None = None
+        self._holder: Channel | None = None  # of one alone; else all lifelines hold
         self._leavers: list[Channel] = []
         self._waiting: list[tuple[Channel, dict[str, Any]]] = []
         self._keep_log = False
@@ -121,12 +125,16 @@ class Keeper:
             self._manager.on(event, lambda _: self._poke())
         self._handle_signals()
         if self._spec.anchor is not None:
-            self._anchor = self._call(self._spec.anchor)
-            if self._anchor is None:
-                return  # the controller is gone, and with it the reason to start
+            self._holder = self._call(self._spec.anchor)
+            if self._holder is None:
+                return  # the run is over, and with it the reason to start
         self._manager.start(self._options)
         self._announce(listener.getsockname()[1])
-        self._call(self._spec.launcher, self._spec.token)
+        launcher = self._call(self._spec.launcher, self._spec.token)
+        if self._spec.launcher_alone:
+            self._holder = launcher
+            if launcher is None:
+                return
         sweep(self._directory.parent)
         while self._is_wanted():
             for key, _ in self._selector.select():
@@ -137,7 +145,7 @@ class Keeper:
     def _is_wanted(self) -> bool:
         if self._terminated:
             return False
-        return bool(self._lifelines) if self._anchor is None else self._anchor in self._lifelines
+        return bool(self._lifelines) if self._holder is None else self._holder in self._lifelines
 
     def _listen(self) -> socket.socket:
         listener = socket.create_server((LOOPBACK, 0), backlog=128)

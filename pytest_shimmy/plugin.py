@@ -14,10 +14,12 @@ from .state import (
     EXECUTABLE,
     HARNESS,
     SETTINGS,
+    Failure,
     accel_of,
     anchor_of,
     farewells_of,
     finish,
+    hold_servers_of_forked_tests,
     settings_of,
 )
 
@@ -45,11 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except settings.BadSettingError as error:
         raise pytest.UsageError(str(error)) from None
-    if getattr(config.option, "forked", False):  # pytest-forked: no test runs in this process
-        anchor_of(config)
-    # A worker's controller has looked already; --help must work whatever is set.
-    if not hasattr(config, "workerinput") and not config.option.help:
-        _look_at_executable(config)
+    if not hasattr(config, "workerinput"):
+        hold_servers_of_forked_tests(config)
+        if not config.option.help:  # which must work whatever is set
+            _look_at_executable(config)
 
 
 def _look_at_executable(config: pytest.Config) -> None:
@@ -116,6 +117,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from . import in_use
 
         in_use.begin_test(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except BaseException as error:
+        # pytest gives every later test the exception of a session fixture. A time-out or Ctrl-C
+        # that struck while one of ours waited for the server says nothing about the next test.
+        if fixturedef.func.__module__ == fixtures.__name__ and not isinstance(error, Failure):
+            fixturedef.cached_result = None
+        raise
 
 
 @pytest.hookimpl(wrapper=True)

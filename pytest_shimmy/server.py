@@ -186,7 +186,11 @@ class ShimmyServer:
     def begin_test(self) -> None:
         """Wait for a restart that is under way, and note where this test's log begins."""
         if self._link is not None:
-            self._note(self._link.ready())
+            try:
+                self._note(self._link.ready())
+            except ShimmyError:
+                self.note_log()
+                raise
 
     def note_log(self) -> None:
         """Note where this test's log begins, and no more: it may not need the server."""

@@ -122,7 +122,7 @@ class Link:
             return []
         farewells = part([channel], timeout)
         if farewells and self._keeper is not None:
-            _reap(self._keeper)
+            _reap(self._keeper)  # it is just exiting
         return farewells
 
     def _ask(self, op: Op, waiting: Callable[[float], None] | None = None) -> Snapshot:
@@ -222,8 +222,8 @@ def server_directory(name: str) -> Path:
     return subdir("servers") / f"{name}-{secrets.token_hex(4)}"
 
 
-def launch(run: Run, directory: Path, plan: Plan) -> Link:
-    """Start a keeper, which starts the server, and hold it."""
+def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Link:
+    """Start a keeper, which starts the server, and hold it; `alone`: instead of the run."""
     token = secrets.token_hex(16)
     with socket.create_server((LOOPBACK, 0), backlog=1) as listener:
         host, port = listener.getsockname()[:2]
@@ -234,7 +234,8 @@ def launch(run: Run, directory: Path, plan: Plan) -> Link:
             files=dict(plan.files),
             token=token,
             launcher=(host, port),
-            anchor=run.anchor,
+            launcher_alone=alone,
+            anchor=None if alone else run.anchor,
             options=plan.options.to_json(),
         )
         keeper = _spawn_keeper(spec, directory.parent)
@@ -277,6 +278,13 @@ def _reap(keeper: subprocess.Popen[bytes]) -> None:
         _children.remove(keeper)
     if keeper.stderr is not None:
         keeper.stderr.close()
+
+
+def reap() -> None:
+    """Take leave of the keepers that have ended since."""
+    for keeper in list(_children):
+        if keeper.poll() is not None:
+            _reap(keeper)
 
 
 @atexit.register

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,12 +40,9 @@ def harness_of(config: pytest.Config) -> Harness:
         from .harness import Harness
 
         worker = getattr(config, "workerinput", {})
-        invitation = worker.get("shimmy")
-        if ANCHOR in config.stash:  # a forked child of the process that has it
-            invitation = config.stash[ANCHOR].invitation()
+        invitation = worker.get("shimmy") or anchor_of(config).invitation()
         # Not the present directory: a test may have changed that.
-        cwd = str(config.invocation_params.dir)
-        run = Run.alone(cwd) if invitation is None else Run.invited(invitation, cwd)
+        run = Run.invited(invitation, str(config.invocation_params.dir))
         harness = Harness(run, worker.get("workerid"), waiting_shown(config))
         config.stash[HARNESS] = harness
     return harness
@@ -66,12 +65,28 @@ def accel_of(config: pytest.Config) -> AccelDetectorResult:
 
 
 def anchor_of(config: pytest.Config) -> Anchor:
-    """The anchor of those who start other test processes, made at the first call."""
+    """The anchor of the run that was started in this process, made at the first call."""
     from .anchor import Anchor
 
     if ANCHOR not in config.stash:
         config.stash[ANCHOR] = Anchor(str(config.invocation_params.dir))
     return config.stash[ANCHOR]
+
+
+_forking: weakref.WeakSet[pytest.Config] = weakref.WeakSet()
+
+
+def hold_servers_of_forked_tests(config: pytest.Config) -> None:
+    """Have an anchor before this process forks: plugins that run each test in a forked child
+    (pytest-forked) would else start a server for each."""
+    if not _forking and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_make_anchors)
+    _forking.add(config)
+
+
+def _make_anchors() -> None:
+    for config in list(_forking):
+        anchor_of(config)
 
 
 def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
@@ -89,6 +104,10 @@ def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
     return show
 
 
+class Failure(pytest.fail.Exception):  # type: ignore[misc, name-defined]  # not a type to mypy
+    """The failure of a test because of a `ShimmyError`."""
+
+
 @contextlib.contextmanager
 def failures_reported() -> Iterator[None]:
     """Turn a `ShimmyError` into the failure of the test that is running.
@@ -100,7 +119,7 @@ def failures_reported() -> Iterator[None]:
     try:
         yield
     except ShimmyError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise Failure(str(error), pytrace=False) from None
 
 
 def skip_test(reason: str) -> NoReturn:
@@ -116,6 +135,7 @@ def farewells_of(config: pytest.Config) -> list[Farewell]:
 
 def finish(config: pytest.Config) -> None:
     """Let go of all servers; may be called twice. What they say last is in `farewells_of`."""
+    _forking.discard(config)
     farewells = farewells_of(config)
     harness = config.stash.get(HARNESS, None)
     if harness is not None:
@@ -125,6 +145,7 @@ def finish(config: pytest.Config) -> None:
     anchor = config.stash.get(ANCHOR, None)
     if anchor is not None and (keepers := anchor.let_go()):
         from .harness import END_TIMEOUT
-        from .sharing import part
+        from .sharing import part, reap
 
         farewells += part(keepers, END_TIMEOUT)
+        reap()
