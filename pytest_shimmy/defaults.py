@@ -44,6 +44,12 @@ class ShimmyProcessDefaults:
     version_timeout: Final = 10.0
     """``shimmy --version`` and other questions that an executable answers without a model."""
 
+    accel_timeout: Final = 10.0
+    """For one tool that `AccelDetector` asks. nvidia-smi takes seconds when it has to wake several
+    GPUs."""
+    accel_end_timeout: Final = 2.0
+    """For such a tool to end once it is killed. One that waits inside a hung driver does not."""
+
     port_attempts: Final = 10
     """Ports to try in turn when the server finds them taken by strangers."""
     listener_timeout: Final = 5.0

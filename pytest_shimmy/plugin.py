@@ -120,14 +120,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: Any
+) -> Generator[None, Any, Any]:
     try:
         return (yield)
     except BaseException as error:
         # pytest gives every later test the exception of a session fixture. A time-out or Ctrl-C
         # that struck while one of ours waited for the server says nothing about the next test.
         if fixturedef.func.__module__ == fixtures.__name__ and not isinstance(error, Failure):
-            fixturedef.cached_result = None
+            fixturedef.finish(request)
         raise
 
 
