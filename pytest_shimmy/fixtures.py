@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .accel.result import AccelDetectorResult
     from .fake import FakeShimmy
+    from .models.registry import ModelRegistry
     from .server import ShimmyServer
 
 
@@ -118,6 +119,22 @@ def shimmy_async_openai_client(shimmy_server: ShimmyServer) -> Iterator[openai.A
     from .client import close_async_client
 
     close_async_client(client)
+
+
+@pytest.fixture(scope="session")
+def shimmy_registry(
+    pytestconfig: pytest.Config,
+    shimmy_settings: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ModelRegistry:
+    """The models that the executable in use finds. The fake finds its placeholder, and what is
+    downloaded; an attached server's executable is not known, and the test is skipped."""
+    if shimmy_settings.mode == "attached":
+        skip_test("needs an executable to ask for its models, and this run is attached to a server")
+    from .plan import registry
+
+    home = tmp_path_factory.mktemp("shimmy-registry")
+    return registry(shimmy_settings, home, cwd=str(pytestconfig.invocation_params.dir))
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,14 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
 from .pretence import pretence
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .models.registry import ModelRegistry
 
 PLACEHOLDER_ID = "placeholder"
 """Id of the model that the fake gets when nobody said which models it should have."""
@@ -81,10 +84,8 @@ def plan(
         )
         return Plan(options, log_kept_anyway=kept_anyway)
     files = {}
-    if settings.model_file is None and not settings.models_dir:
-        # Served by path, it keeps the exact name under which a test may ask for it.
-        named = settings.model is not None and "/" not in settings.model
-        placeholder = str(directory / f"{settings.model if named else PLACEHOLDER_ID}.gguf")
+    if has_placeholder(settings):
+        placeholder = str(directory / placeholder_name(settings))
         files[placeholder] = PLACEHOLDER
         common["model_path"] = placeholder
     script_path = settings.fake_script
@@ -93,12 +94,47 @@ def plan(
         files[script_path] = json.dumps(script)
     release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
     env = {
-        **HERMETIC,
+        **hermetic(directory),
         **machine,
-        "HOME": str(directory),
         SCRIPT: script_path,
         CONTROL_TOKEN: secrets.token_hex(16),
         **dict(settings.env),
     }
     options = ShimmyProcessOptions(**common, fake_version=release, env=env, cwd=directory)
     return Plan(options, files, kept_anyway)
+
+
+def hermetic(home: Path) -> dict[str, str | None]:
+    """The environment, on top of the user's, in which the fake finds nothing but what is in
+    `home`."""
+    return {**HERMETIC, "HOME": str(home)}
+
+
+def has_placeholder(settings: Settings) -> bool:
+    """Whether the fake gets a model that is made up."""
+    return settings.mode == "fake" and settings.model_file is None and not settings.models_dir
+
+
+def placeholder_name(settings: Settings) -> str:
+    """Its file name: served by path, it keeps the exact name under which a test may ask for it."""
+    named = settings.model is not None and "/" not in settings.model
+    return f"{settings.model if named else PLACEHOLDER_ID}.gguf"
+
+
+def registry(settings: Settings, home: Path, *, cwd: str | None = None) -> ModelRegistry:
+    """The models of the executable that `settings` mean. The fake finds those in `home`, its own
+    directory, where its placeholder is put; a real one those of the user, starting in `cwd`.
+    """
+    from .models.registry import OWN_DIRECTORY, ModelRegistry
+
+    if settings.mode == "real":
+        return ModelRegistry(
+            settings.path, settings.models_dir, env=dict(settings.env), cwd=cwd or Path.cwd()
+        )
+    if has_placeholder(settings):
+        own = home.joinpath(*OWN_DIRECTORY)
+        own.mkdir(parents=True, exist_ok=True)
+        (own / placeholder_name(settings)).write_text(PLACEHOLDER, encoding="ascii", newline="")
+    release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
+    env = {**hermetic(home), **machine, **dict(settings.env)}
+    return ModelRegistry(None, settings.models_dir, fake_version=release, env=env, cwd=home)
