@@ -33,7 +33,8 @@ PROMISED = 2.0
 
 LONG = 60.0
 
-OURS = ("pytest_shimmy.keeper", "pytest-shimmy-janitor", "fake_shimmy.__main__")
+JANITOR = "pytest-shimmy-janitor"
+OURS = ("pytest_shimmy.keeper", JANITOR, "fake_shimmy.__main__")
 """Keepers, janitors and servers, by what is in their command lines."""
 
 XDIST = "xdist"

@@ -11,7 +11,7 @@ import signal
 import pytest
 
 from tests.chaos.conftest import is_long
-from tests.chaos.driver import PROMISED, Session, kill, wait_for
+from tests.chaos.driver import JANITOR, PROMISED, Session, cmdline, kill, wait_for
 from tests.chaos.killing import ENDS_AT_ONCE, MOMENTS, USE, VICTIMS, WAIT, WORKERS, Start
 
 OFTEN = {"controller", "keeper", "server", "everything", "Ctrl-C"}
@@ -91,7 +91,8 @@ def test_what_a_run_left_whose_every_process_was_killed_at_once_is_removed_by_th
 ) -> None:
     session = start(WAIT, "-n", "2")
     session.wait_for_notes(2)
-    kill(session.processes())
+    # The janitor first: it would be quicker than the rest of us.
+    kill(sorted(session.processes(), key=lambda each: JANITOR not in cmdline(each)))
     wait_for(lambda: not session.processes(), session.processes)
     assert not session.held_locks()
     assert session.files(), "nobody was left to remove them"

@@ -291,7 +291,7 @@ def ggufs(data: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path = Path(folder, "m.gguf")
         path.write_bytes(data)
-        for lines in (gguf.complaints(str(path)), gguf.adapter_complaints(str(path))):
+        for lines in (gguf.read(str(path)).complaints, gguf.adapter_complaints(str(path))):
             "\n".join(lines).encode()
 
 

@@ -125,5 +125,5 @@ def test_snapshots_survive_json(snapshot: Snapshot) -> None:
 
 @pytest.mark.parametrize("kept", [None, "/somewhere/shimmy.log"])
 def test_last_words_survive_json(kept: str | None) -> None:
-    farewell = Farewell("2.5.0", 22435, 1, kept)
+    farewell = Farewell("/bin/shimmy", "2.5.0", 22435, 1, 0.25, 7, kept)
     assert Farewell(**json.loads(json.dumps(farewell._asdict()))) == farewell
