@@ -50,16 +50,24 @@ class Keeper:
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, and wait until its janitor has ended too."""
-        shells = [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if "pytest-shimmy-janitor" in child.cmdline()
-        ]
-        assert len(shells) == 1
+        (shell,) = wait_for_shell(self.process.pid)
         self.process.send_signal(number)
         self.process.communicate()
-        gone, _ = psutil.wait_procs(shells, SOON)
-        assert gone == shells
+        gone, _ = psutil.wait_procs([shell], SOON)
+        assert gone == [shell]
+
+
+def wait_for_shell(keeper: int) -> list[psutil.Process]:
+    """The janitor of this process; its name is there a moment after it is."""
+    deadline = time.monotonic() + SOON
+    while True:
+        found = [
+            child
+            for child in psutil.Process(keeper).children()
+            if "pytest-shimmy-janitor" in child.cmdline()
+        ]
+        if found or time.monotonic() > deadline:
+            return found
 
 
 @pytest.fixture
@@ -149,7 +157,7 @@ def test_a_killed_janitor_is_no_trouble(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdin.write("0\n")
         process.stdout.readline()
-        (shell,) = psutil.Process(process.pid).children()
+        (shell,) = wait_for_shell(process.pid)
         shell.kill()
         deadline = time.monotonic() + SOON
         while shell.status() != psutil.STATUS_ZOMBIE:
