@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import ShimmyError, ShimmyErrorCode, is_ours
+from .health import CONTROL_ROUTE
 from .options import CONTROL_TOKEN
 
 __tracebackhide__ = is_ours
-
-ROUTE = "/fake-shimmy/control"
 
 TIMEOUT = 30.0
 """Seconds for an answer; a question that waits has its own on top."""
@@ -88,7 +87,7 @@ class Control:
         else:
             connection.timeout = TIMEOUT + patience
         headers = {"content-type": "application/json", "x-fake-shimmy-control": self._token}
-        connection.request("POST", ROUTE, question, headers)
+        connection.request("POST", CONTROL_ROUTE, question, headers)
         with connection.getresponse() as answer:
             return answer.status, answer.read()
 

@@ -50,6 +50,8 @@ class ShimmyErrorCode(StrEnum):
     """There is nothing to compare a shimmy with, or it cannot be recorded."""
     STREAM_STALLED = "STREAM_STALLED"
     """A stream did not go on within the limits that a test gave it."""
+    ANSWER_FAILED = "ANSWER_FAILED"
+    """The server refused a request of ours, or its answer is broken, empty or cut off."""
     CLIENT_MISSING = "CLIENT_MISSING"
     """A client library that was asked for is not installed."""
 

@@ -33,6 +33,7 @@ from filelock import FileLock, Timeout
 from .anchor import LOOPBACK
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError
+from .health import requests_sent
 from .janitor import Janitor
 from .manager import ShimmyProcessManager
 from .options import CONTROL_TOKEN, ShimmyProcessOptions
@@ -90,6 +91,7 @@ class Keeper:
         self._keep_log = False
         self._terminated = False
         self._started = time.monotonic()
+        self._requests: int | None = None
         # Manager threads and signals wake the loop through this pair.
         self._wake, self._waker = socket.socketpair()
 
@@ -103,6 +105,7 @@ class Keeper:
             self._directory.mkdir(parents=True)
             try:
                 self._keep()
+                self._requests = self._count_requests()
             finally:
                 self._manager.stop()
                 kept_log = self._clear()
@@ -239,6 +242,14 @@ class Keeper:
             control=self._options.env.get(CONTROL_TOKEN),
         )
 
+    def _count_requests(self) -> int | None:
+        """How many the server was sent; None where it does not say, or lost count by a restart."""
+        token = self._options.env.get(CONTROL_TOKEN)
+        is_fake = self._options.shimmy_path is None and self._manager.state == "ready"
+        if not is_fake or token is None or self._manager.port is None or self._manager.restarts:
+            return None
+        return requests_sent(self._options.host, self._manager.port, token)
+
     def _say_goodbye(self, kept_log: Path | None) -> None:
         """Tell those who wait for our end; that they see it is up to the system, at our exit."""
         path = self._options.shimmy_path
@@ -248,7 +259,7 @@ class Keeper:
             port=self._manager.port or 0,
             restarts=self._manager.restarts,
             lifetime=time.monotonic() - self._started,
-            requests=None,
+            requests=self._requests,
             kept_log=None if kept_log is None else str(kept_log),
         )
         for channel in {*self._leavers, *self._lifelines}:

@@ -64,7 +64,7 @@ class Farewell(NamedTuple):
     lifetime: float
     """Seconds from its first start to its end."""
     requests: int | None
-    """How many it was sent, if it says; questions of ours do not count."""
+    """How many it was sent, if it says, and was never restarted; questions of ours do not count."""
     kept_log: str | None
     """Where the log is; None when it was removed."""
 

@@ -9,7 +9,7 @@ else reads options.
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -107,9 +107,12 @@ def register(parser: Any) -> None:
         parser.addini(row.ini, row.help, type=INI_TYPES[row.kind], default=None)
 
 
-def add_arguments(add: Callable[..., Any]) -> None:
-    """Add every row's flag through `add`, which takes what `argparse` takes."""
+def add_arguments(add: Callable[..., Any], only: Collection[str] | None = None) -> None:
+    """Add the flags of the settings in `only` (default: of all) through `add`, which takes what
+    `argparse` takes."""
     for row in TABLE:
+        if only is not None and row.name not in only:
+            continue
         how: dict[str, Any] = {"metavar": row.metavar}
         if row.kind == "many":
             how["action"] = "append"

@@ -28,6 +28,9 @@ class Client(Protocol):
     number: int
     closed: bool
     left: Callable[[], None] | None
+    unread: Callable[[Steps], Steps] | None
+    """What the answer passes where a handler waits for a body that turns out too large or broken,
+    so that the handler never gets it."""
 
     def is_local(self) -> bool:
         """Whether it comes from this machine."""

@@ -1,4 +1,4 @@
-"""One client's connection: takes up requests, plays the steps of their answers, closes.
+"""One client's connection: plays the steps that answer its requests, and closes.
 
 Strategy: a small state machine that never waits. What is due at once is sent in one piece, but a
 stream's first event leaves alone and at once, and after it every stream gets a bounded burst per
@@ -14,10 +14,7 @@ import time
 from contextlib import suppress
 from itertools import chain
 
-from fake_shimmy.api.app import MAX_BODY
-from fake_shimmy.wire import answers, http1
-from fake_shimmy.wire.body import BROKEN
-from fake_shimmy.wire.head import RefusedError
+from fake_shimmy.serving.incoming import CONTINUE, Incoming
 from fake_shimmy.wire.steps import (
     Cut,
     Exit,
@@ -30,16 +27,13 @@ from fake_shimmy.wire.steps import (
     Upgrade,
     Wait,
     Work,
-    unless_long,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fake_shimmy.api.routes import BodyHandler
     from fake_shimmy.serving.server import Server
-    from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
 BURST_STEPS = 48
@@ -65,17 +59,11 @@ class Connection:
     not private; they may raise what the socket raises."""
 
     __slots__ = (
-        "_ended",
-        "_handler",
-        "_head",
+        "_incoming",
         "_is_new",
         "_out",
-        "_reader",
-        "_receive",
         "_server",
         "_steps",
-        "_unread_body",
-        "_upgraded",
         "_wait",
         "closed",
         "left",
@@ -83,6 +71,7 @@ class Connection:
         "number",
         "queued",
         "sock",
+        "unread",
         "waiting",
     )
 
@@ -92,26 +81,18 @@ class Connection:
         """Of the connections of this server, from 1."""
         self.left: Callable[[], None] | None = None
         """Called when the connection ends, by whomever."""
+        self.unread: Callable[[Steps], Steps] | None = None
         self.mask = _READ
         self.queued = False
         self.waiting = False
         """A timer will continue the answer, or nothing will."""
         self.closed = False
         self._server = server
-        self._reader = http1.RequestReader()
-        self._head: Head | None = None
-        self._handler: BodyHandler | None = None
-        self._receive: Callable[[bytearray], Steps | None] | None = None
-        """Gets what comes in, instead of the reader of requests."""
-        self._upgraded = False
+        self._incoming = Incoming()
         self._steps: Iterator[Step] | None = None
         self._out = b""
         self._is_new = False
         """No event of the running answer has been sent yet."""
-        self._unread_body = False
-        """The answer began before the request's body was complete."""
-        self._ended = False
-        """Close once everything is sent."""
         self._wait = 0
         """Number of the last wait: what would end an older one comes too late."""
 
@@ -122,21 +103,21 @@ class Connection:
             if not self._out and not self.closed:
                 self.play()
         if mask & _READ and not self.closed:
+            incoming = self._incoming
             try:
-                data = self.sock.recv(UPGRADED_READ_SIZE if self._upgraded else READ_SIZE)
+                data = self.sock.recv(UPGRADED_READ_SIZE if incoming.is_upgraded else READ_SIZE)
             except (BlockingIOError, InterruptedError):
                 return
             if not data:
                 self._on_end()
                 return
-            buffer = self._reader.buffer
-            if self._upgraded and self._receive is None:
+            if incoming.is_upgraded and not incoming.is_listening:
                 # Only whether the client is still there matters by now.
                 return
-            buffer += data
+            incoming.buffer += data
             if self._steps is None and not self._out:
                 self._advance()
-            elif len(buffer) > READ_AHEAD:
+            elif len(incoming.buffer) > READ_AHEAD:
                 self._want(self.mask & ~_READ)
 
     def play(self) -> None:
@@ -211,72 +192,28 @@ class Connection:
         return host == "::1" or host.removeprefix("::ffff:").startswith("127.")
 
     def _on_end(self) -> None:
-        head = self._head
-        if self._handler is not None and head is not None:
-            # The client closed its half in the middle of a body that somebody waits for.
-            self._handler = None
-            self._ended = True
-            self._want(self.mask & ~_READ)
-            self._start(self._server.app.broken_body(head))
-        else:
+        """The client sends no more: it breaks a body off, or it has left."""
+        steps = self._incoming.break_off(self._server.app, self)
+        if steps is None:
             self.close()
+        else:
+            self._want(self.mask & ~_READ)
+            self._start(steps)
 
     def _advance(self) -> None:
         """Take up requests as long as complete ones are there and answers are sent at once."""
         app = self._server.app
-        reader = self._reader
+        incoming = self._incoming
         while not self.closed and self._steps is None and not self._out:
-            if self._handler is not None:
-                if not self._take_body(self._handler):
-                    return
+            steps = incoming.answer(app, self)
+            if steps is None:
+                return
+            if steps is CONTINUE:
+                self._send(CONTINUE[0])
                 continue
-            if self._receive is not None:
-                self._listen(self._receive)
-                return
-            try:
-                head = reader.read_head()
-            except RefusedError as error:
-                self._ended = True
-                reader.buffer.clear()
-                self._start((answers.refusal(self._head, error, app.date()),))
-                return
-            if head is None:
-                return
-            self._head = head
-            steps, self._handler = app.respond(head, self)
-            if steps is not None:
-                self._unread_body = not reader.skip_body()
-                self._start(steps)
-            elif head.expects_continue and (head.chunked or head.content_length):
-                self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _take_body(self, handler: BodyHandler) -> bool:
-        head = self._head
-        assert head is not None
-        app = self._server.app
-        body = self._reader.read_body(MAX_BODY)
-        if body is None:
-            return False
-        self._handler = None
-        if isinstance(body, bytes):
-            raw = body
-            steps = unless_long(len(raw), lambda: handler(app, head, raw))
-        elif body == BROKEN:
-            self._ended = True
-            steps = app.broken_body(head)
-        else:
-            self._unread_body = not self._reader.skip_body()
-            steps = app.too_large(head)
-        self._start(steps)
-        return True
-
-    def _listen(self, receive: Callable[[bytearray], Steps | None]) -> None:
-        steps = receive(self._reader.buffer)
-        if steps is not None:
-            # The real one reads no further, so neither a flood nor a goodbye is noticed.
-            self._receive = None
-            self._ended = True
-            self._want(self.mask & ~_READ)
+            if incoming.is_upgraded:
+                # The real one reads no further, so neither a flood nor a goodbye is noticed.
+                self._want(self.mask & ~_READ)
             self._start(steps)
 
     def _start(self, steps: Steps) -> None:
@@ -308,8 +245,7 @@ class Connection:
             self._server.refuse(step.seconds)
             return False
         if isinstance(step, Upgrade):
-            self._receive = step.receive
-            self._upgraded = True
+            self._incoming.upgrade(step.receive)
             return False
         # What was said before the rest must be out by then.
         if pieces:
@@ -335,7 +271,7 @@ class Connection:
             self.close()
         elif isinstance(step, Cut):
             self._steps = None
-            self._ended = True
+            self._incoming.has_ended = True
         return True
 
     def _begin_wait(self) -> int:
@@ -363,30 +299,29 @@ class Connection:
         self._out = self._out[sent:]
         if not self._out:
             self._want(self.mask & ~_WRITE)
-            if self._steps is None and self._handler is None:
+            if self._steps is None and not self._incoming.waits_for_body:
                 self._finish()
 
     def _finish(self) -> None:
         """The answer is out: close, or go on with what comes next."""
-        head = self._head
-        if self._receive is not None:
+        incoming = self._incoming
+        if incoming.is_listening:
             self._want(self.mask | _READ)
             self._server.enqueue(self)
             return
-        if self._ended or head is None or not head.keep_alive:
-            self.close(in_order=not self._upgraded)
+        if incoming.is_last:
+            self.close(in_order=not incoming.is_upgraded)
             return
-        if self._unread_body:
-            self._unread_body = False
+        if incoming.is_unread:
             # One more look, then the connection is given up rather than read to its end.
             with suppress(BlockingIOError, InterruptedError):
-                self._reader.buffer += self.sock.recv(READ_SIZE)
-            if not self._reader.skip_body():
+                incoming.buffer += self.sock.recv(READ_SIZE)
+            if not incoming.skip_rest():
                 self.close(in_order=True)
                 return
         if not self.mask & _READ:
             self._want(self.mask | _READ)
-        if self._reader.buffer:
+        if incoming.buffer:
             # Not from here: a thousand pipelined requests would be a thousand calls deep.
             self._server.enqueue(self)
 

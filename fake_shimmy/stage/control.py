@@ -154,6 +154,10 @@ def _accept(director: Director, message: Message) -> Iterator[Step | Message]:  
     return iter((Refuse(0), {"ok": True}))
 
 
+def _totals(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+    return _after_the_others(lambda: {"requests": director.request_count})
+
+
 _OPERATIONS: dict[str, Callable[[Director, Message], Iterator[Step | Message]]] = {
     "open": _open,
     "add": _add,
@@ -164,6 +168,7 @@ _OPERATIONS: dict[str, Callable[[Director, Message], Iterator[Step | Message]]] 
     "close": _close,
     "refuse": _refuse,
     "accept": _accept,
+    "totals": _totals,
 }
 
 

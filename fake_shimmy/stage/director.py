@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CONTROL_PATH = b"/fake-shimmy/control"
 TOKEN_HEADER = b"x-fake-shimmy-control"
 ANONYMOUS = ""
+HARNESS_KEY = "shimmy-harness"
+"""The API key of pytest-shimmy's own questions, which are not counted."""
+
 MAX_SESSIONS = 1024
 """Sessions at once; the oldest is dropped for the next."""
 
@@ -51,6 +54,9 @@ class Director:
         self.sessions = {ANONYMOUS: Session(self.base, self.base)}
         self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
         self.stray_count = 0
+        self.request_count = 0
+        """Requests of all sessions, for good: each head that was understood, but for the harness's
+        own, control requests, health checks without a session, and those a scripted life fails."""
         # Heads that are alike are one object.
         self._headers: dict[Head, list[tuple[str, str]]] = {}
         self._token = token.encode() if token else None
@@ -74,6 +80,7 @@ class Director:
         steps, handler = route(view, head)
         if handler is not None:
             read = handler
+            client.unread = exchange.observed
             return None, lambda _app, _head, body: view.handle(read, head, body)
         assert steps is not None
         if isinstance(steps, tuple) and isinstance(steps[-1], Upgrade):
@@ -142,9 +149,12 @@ class Director:
             name, slash, rest = head.path[2:].partition(b"/")
             session = self.sessions.get(name.decode("latin-1")) if name and slash else None
             if session is not None:
+                self.request_count += 1
                 return session, _with_path(head, b"/" + rest)
         key = _key_of(head)
         session = self.sessions.get(key) if key else None
+        if key != HARNESS_KEY and (session is not None or head.path != b"/health"):
+            self.request_count += 1
         if session is None:
             session = self.sessions[ANONYMOUS]
             if len(self.sessions) > 1 and head.path != b"/health":

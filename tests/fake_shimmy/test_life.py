@@ -1,86 +1,26 @@
-"""Faults for the whole life of a process: how it starts, how healthy it says it is, how it dies."""
+"""A scripted life of a process: how it starts, how healthy it says it is, what it writes."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
-import resource
 import select
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fake_shimmy.conftest import (
-    TOY_MODEL,
-    Running,
-    free_port,
-    read_all,
-    wait_for_port,
+from tests.fake_shimmy.conftest import Running, free_port
+from tests.fake_shimmy.lives import (
+    LAST_OF_BANNER,
+    ends,
+    give_model,
+    health,
+    listening,
+    script,
+    serving,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.fake_shimmy.conftest import Shimmy
-
-LAST_OF_BANNER = b"OpenAI-compatible"
-NO_MEMORY = (
-    "memory allocation of N bytes failed\n"
-    "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
-)
-
-
-@pytest.fixture(autouse=True)
-def model(tmp_path):
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "tiny.safetensors").write_bytes(TOY_MODEL)
-
-
-def script(shimmy: Shimmy, **life: object) -> str:
-    """The path of a script with this ``life``."""
-    path = shimmy.cwd / "script.json"
-    path.write_text(json.dumps({"life": life}))
-    return str(path)
-
-
-@contextlib.contextmanager
-def serving(shimmy: Shimmy, **life: object) -> Iterator[Running]:
-    """A server with this ``life`` that has shown its banner, and perhaps not more."""
-    port = free_port()
-    process = shimmy.start(
-        "serve", "--bind", f"127.0.0.1:{port}", FAKE_SHIMMY_SCRIPT=script(shimmy, **life)
-    )
-    try:
-        assert process.stdout is not None
-        while LAST_OF_BANNER not in (line := process.stdout.readline()):
-            assert line, process.communicate()
-        yield Running(process, port)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@contextlib.contextmanager
-def listening(shimmy: Shimmy, **life: object) -> Iterator[Running]:
-    """A server with this ``life`` that can be connected to."""
-    with shimmy.serve(FAKE_SHIMMY_SCRIPT=script(shimmy, **life)) as running:
-        yield running
-
-
-def ends(running: Running) -> tuple[int, str]:
-    """How the server ended: its status and its last words."""
-    status = running.process.wait(10)
-    assert running.process.stderr is not None
-    return status, running.process.stderr.read().decode()
-
-
-def health(running: Running) -> int:
-    return running.request("GET", "/health").status
 
 
 def printed(running: Running, size: int) -> bytes:
@@ -193,128 +133,6 @@ def test_health_can_be_silence_while_others_are_answered(shimmy):
             sock.recv(1)
 
 
-@pytest.mark.parametrize(
-    ("how", "status"),
-    [({}, 1), ({"status": 0}, 0), ({"status": 42}, 42), ({"signal": "SIGSEGV"}, -signal.SIGSEGV)],
-)
-def test_it_dies_after_so_many_requests(shimmy, how, status):
-    with listening(shimmy, exit={"after_requests": 2, **how}) as running:
-        assert running.request("GET", "/v1/models").status == 200
-        # A health check is not counted.
-        assert health(running) == 200
-        answer = running.request("GET", "/api/tags")
-        assert len(json.loads(answer.body)["models"]) == 1
-        assert ends(running) == (status, "")
-
-
-def test_the_last_request_is_answered_whole(shimmy):
-    body = b'{"model":"tiny","stream":true,"messages":[{"role":"user","content":"u"}]}'
-    with listening(shimmy, exit={"after_requests": 1}) as running:
-        assert running.chat(body).body.endswith(b"data: [DONE]\n\n")
-        assert ends(running) == (1, "")
-
-
-def test_those_in_flight_are_cut_off_by_its_death(shimmy):
-    with listening(shimmy, exit={"after_requests": 1}) as running, running.connect() as sock:
-        sock.sendall(b"GET /v1/mod")
-        assert running.request("GET", "/v1/models").status == 200
-        assert read_all(sock) == b""
-
-
-@pytest.mark.parametrize(
-    ("how", "status"),
-    [({"status": 42}, 42), ({"signal": "SIGKILL"}, -signal.SIGKILL)],
-)
-def test_it_dies_after_a_while(shimmy, how, status):
-    begun = time.monotonic()
-    with serving(shimmy, exit={"after_seconds": 0.5, **how}) as running:
-        assert ends(running) == (status, "")
-        assert time.monotonic() - begun >= 0.5
-
-
-def test_it_answers_until_it_dies_after_a_while(shimmy):
-    with listening(shimmy, exit={"after_seconds": 2}) as running:
-        assert health(running) == 200
-        assert ends(running) == (1, "")
-
-
-@pytest.mark.parametrize("when", ["after_seconds", "after_requests"])
-def test_after_nothing_is_at_once(shimmy, when):
-    with serving(shimmy, exit={when: 0, "status": 9}) as running:
-        assert ends(running) == (9, "")
-
-
-def test_it_can_die_while_its_log_blocks_it(shimmy):
-    # Errors are logged; a pipe that nobody reads stops the server in the middle of a line.
-    body = b'{"model":"x","messages":[{"role":"user","content":"u"}]}'
-    (shimmy.cwd / "models" / "x.gguf").write_bytes(b"")
-    life = {"log_flood": 10_000_000, "exit": {"after_seconds": 2, "status": 5}}
-    with listening(shimmy, **life) as running, running.connect() as sock:
-        sock.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        assert ends(running) == (5, "")
-
-
-@pytest.mark.parametrize("when", ["after_seconds", "after_requests"])
-def test_it_can_die_as_if_there_were_no_memory(shimmy, when):
-    with serving(shimmy, exit={when: 0, "out_of_memory": True}) as running:
-        status, err = ends(running)
-        assert (status, re.sub(r"\d{2,}", "N", err)) == (-signal.SIGABRT, NO_MEMORY)
-
-
-@pytest.mark.shimmy_real
-def test_the_real_one_dies_so_without_memory(pair):
-    real, _ = pair
-    port = free_port()
-    limit = 64 << 20
-    process = subprocess.Popen(
-        [*real.command, "serve", "--bind", f"127.0.0.1:{port}"],
-        cwd=real.cwd,
-        env=real.environ({"TOKIO_WORKER_THREADS": "1"}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )
-    running = Running(process, port)
-    try:
-        wait_for_port(process, port)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            # Bodies that are not complete must be kept; a hundred do not fit.
-            for _ in range(100):
-                sock = stack.enter_context(running.connect())
-                sock.sendall(
-                    b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\n"
-                    b"content-length: 2000000\r\n\r\n" + b" " * 1_900_000
-                )
-        status, err = ends(running)
-    finally:
-        process.kill()
-        process.communicate()
-    assert (status, re.sub(r"\d{2,}", "N", err)) == (-signal.SIGABRT, NO_MEMORY)
-
-
-def test_a_deaf_process_ignores_sigterm_and_dies_by_sigkill(shimmy):
-    with listening(shimmy, deaf=True) as running:
-        running.process.terminate()
-        assert health(running) == 200
-        running.process.kill()
-        assert ends(running) == (-signal.SIGKILL, "")
-
-
-def test_a_deaf_process_can_die_by_the_signal_that_it_ignores(shimmy):
-    with listening(shimmy, deaf=True, exit={"after_requests": 1, "signal": "SIGTERM"}) as running:
-        running.process.terminate()
-        assert running.request("GET", "/v1/models").status == 200
-        assert ends(running) == (-signal.SIGTERM, "")
-
-
-def test_a_signal_that_does_not_kill_ends_it_with_a_shells_status(shimmy):
-    with serving(shimmy, exit={"after_seconds": 0, "signal": "SIGCHLD"}) as running:
-        assert ends(running) == (128 + signal.SIGCHLD, "")
-
-
 def test_a_flood_comes_at_its_rate(shimmy):
     begun = time.monotonic()
     with serving(shimmy, log_flood=100_000) as running:
@@ -366,26 +184,6 @@ def test_a_list_can_hang_until_it_is_killed(shimmy, name):
         process.communicate()
 
 
-LIVES = {
-    "slow start": {"start_delay": 60},
-    "unhealthy": {"healthy_after": 60},
-    "flapping": {"health": [False, True]},
-    "garbage": {"health": "garbage"},
-    "silent": {"health": "silent"},
-    "dies of requests": {"exit": {"after_requests": 5}},
-    "dies of time": {"exit": {"after_seconds": 60}},
-    "floods": {"log_flood": 10_000_000},
-}
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
-@pytest.mark.parametrize("life", LIVES.values(), ids=LIVES)
-def test_signals_end_it_whatever_is_scripted(shimmy, life, name):
-    with serving(shimmy, **life) as running:
-        running.process.send_signal(signal.Signals[name])
-        assert ends(running) == (-signal.Signals[name], "")
-
-
 @pytest.mark.parametrize("arguments", [("serve",), ("list",), ("gpu-info",), ("--version",)])
 def test_every_command_refuses_an_invalid_script(shimmy, arguments):
     status, out, err = shimmy.run(
@@ -406,6 +204,7 @@ def test_a_script_that_is_not_there_is_refused(shimmy):
 @pytest.mark.parametrize("command", ["serve", "list"])
 def test_nothing_of_scripts_is_loaded_without_one(shimmy, command):
     def loaded(**extra: str) -> str:
+        give_model(shimmy)
         extra["PYTHONPROFILEIMPORTTIME"] = "1"
         if command != "serve":
             return shimmy.run(command, **extra)[2]

@@ -104,7 +104,10 @@ def test_only_loopback_is_local(host, is_local):
         (b"", "Expecting value"),
         (b"\xff", "decode"),
         (b"[]", "a control request is an object"),
-        (b"{}", "op is one of: open, add, remove, configure, journal, wait, close, refuse, accept"),
+        (
+            b"{}",
+            "op is one of: open, add, remove, configure, journal, wait, close, refuse, accept, ",
+        ),
         (b'{"op":"open"}', "session is a string without a slash"),
         (b'{"op":"open","session":"a/b"}', "session is a string without a slash"),
         (b'{"op":"open","session":"K","script":{"rules":[{"x":1}]}}', "rules[0].x: there is no"),
@@ -141,7 +144,7 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
-OPS = ["open", "add", "remove", "configure", "journal", "close", "accept", "bogus"]
+OPS = ["open", "add", "remove", "configure", "journal", "close", "accept", "totals", "bogus"]
 MEMBERS = ["session", "script", "rule", "id", "after", "when", "count", "finished", "seconds"]
 NEAR = st.sampled_from(
     [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 
 import pytest
 
-from tests.fake_shimmy.conftest import Answer
+from tests.fake_shimmy.conftest import Answer, read_all
 from tests.fake_shimmy.staging import (
     CHAT,
     CHAT_WHOLE,
@@ -225,6 +226,50 @@ def test_what_is_refused_is_recorded(session, path, body, content_type, status):
     assert post(session, path, body, content_type).status == status
     (record,) = session.records
     assert (record["status"], record["path"], record["ended"]) == (status, path, "complete")
+
+
+TOO_LARGE = b"content-length: %d\r\n\r\n" % (2**21 + 1) + b"x" * (2**21 + 1)
+UNREAD = {
+    "too large": (TOO_LARGE, 413),
+    "broken": (b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n", 400),
+    "broken off": (b"content-length: 9\r\n\r\nhello", 400),
+}
+
+
+def completion(session, rest: bytes) -> bytes:
+    """A request whose head ends in ``rest``."""
+    lines = [b"POST /v1/completions HTTP/1.1", b"host: x", b"content-type: application/json"]
+    return b"\r\n".join([*lines, b"authorization: Bearer " + session.key.encode(), rest])
+
+
+@pytest.mark.parametrize(("rest", "status"), UNREAD.values(), ids=UNREAD)
+def test_a_request_is_recorded_whose_body_cannot_be_read(session, rest, status):
+    session.add(when={"path": "/v1/completions"}, reply="never asked")
+    with session.stage.running.connect() as sock:
+        sock.sendall(completion(session, rest))
+        sock.shutdown(socket.SHUT_WR)
+        answer = Answer(read_all(sock))
+    (record,) = session.wait()
+    assert (answer.status, record["status"], record["ended"]) == (status, status, "complete")
+    assert (record["path"], record["body"], record["rule"]) == ("/v1/completions", "", None)
+    assert record["bytes"] == len(answer.raw)
+
+
+def test_what_follows_a_body_that_was_too_large_is_recorded_for_itself(session):
+    raw = session.stage.running.send(completion(session, TOO_LARGE), CHAT.raw(session.key))
+    assert raw.count(b"HTTP/1.1 ") == 2
+    assert [record["status"] for record in session.records] == [413, 200]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_control_request_that_is_too_large_is_nobodys(session, is_large):
+    first = CHAT_WHOLE.raw(session.key, last=False)
+    if is_large:
+        first = completion(session, TOO_LARGE)
+    control = b"POST /fake-shimmy/control HTTP/1.1\r\nx-fake-shimmy-control: sesame\r\n"
+    raw = session.stage.running.send(first + control + b"connection: close\r\n" + TOO_LARGE)
+    (record,) = session.records
+    assert record["bytes"] == raw.rindex(b"HTTP/1.1 413 ")
 
 
 def test_a_wait_is_over_at_once_where_enough_has_come(session):

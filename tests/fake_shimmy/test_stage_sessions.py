@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pytest_shimmy.dialect import HARNESS_KEY
 from tests.fake_shimmy.conftest import Answer
 from tests.fake_shimmy.staging import (
     CHAT,
@@ -73,6 +74,33 @@ def test_requests_without_a_session_are_told_as_strays(shimmy):
     assert state["stray"] == [
         {"method": "GET", "path": f"/{number}", "key": "unknown"} for number in range(10, 30)
     ]
+
+
+def test_requests_are_counted_over_all_sessions_for_good(shimmy):
+    shimmy.build = "default"
+    with staged_server(shimmy) as stage:
+        send = stage.running.request
+        assert stage.control(op="totals") == {"requests": 0}
+        send("GET", "/nowhere")
+        one, other = stage.session(), stage.session()
+        for way in WAYS:
+            one.ask(way)
+        one.open()
+        other.ask(CHAT, prefix=f"/~{other.key}")
+        other.control("close")
+        send("GET", "/health", authorization=f"Bearer {one.key}")
+        send("GET", "/v1/models", authorization="Bearer unknown")
+        assert stage.control(op="totals") == {"requests": 1 + len(WAYS) + 3}
+
+
+def test_the_harness_and_its_health_checks_are_not_counted(shimmy):
+    with staged_server(shimmy) as stage:
+        send = stage.running.request
+        stage.session()
+        send("GET", "/health")
+        send("GET", "/v1/models", authorization=f"Bearer {HARNESS_KEY}")
+        send("GET", "/health", authorization=f"Bearer {HARNESS_KEY}")
+        assert stage.control(op="totals") == {"requests": 0}
 
 
 def test_a_session_that_is_opened_again_is_fresh(session):

@@ -31,16 +31,20 @@ FLOORS = (
     {"accel.probes", "accel.requirement", "models.staging", "models.transfer"},
     {"accel.detector", "models.downloads", "models.ensuring", "models.offering"},
     {"models.registry"},
+    {"models.searched"},
     {"client", "control", "failures", "outcomes", "ports", "streams", "table"},
     {"conditions", "journal", "settings", "startup"},
-    {"listeners", "report", "scripts", "verdict"},
+    {"listeners", "report", "scripts", "verdict"}
+    | {"commands.arguments", "commands.chat", "commands.terminal"}
+    | {"commands.meeting", "commands.project", "commands.shown"},
     {"observing"},
     {"fake"},
     {"gpu", "manager", "plan"},
-    {"keeper"},
+    {"commands.completion", "commands.offered", "commands.running", "keeper"},
     {"sharing"},
     {"server"},
-    {"harness", "doctor", "commands.models", "commands.serve"},
+    {"harness", "commands.agent", "commands.findings", "commands.serve"},
+    {"commands.doctor", "commands.models"},
     {"contract.cases", "contract.tiny_gguf", "contract.wire"},
     {"contract.neutral", "contract.subject", "contract.worlds"},
     {"contract.bodies", "contract.commands", "contract.framing", "contract.lives"}
@@ -50,6 +54,7 @@ FLOORS = (
     {"contract.verify"},
     {"contract.report"},
     {"contract.session"},
+    {"commands.record", "commands.verify"},
     {"cli", "state"},
     {"markers"},
     {"in_use"},
@@ -69,7 +74,7 @@ FAKE_FLOORS = (
     {"__main__"},
 )
 
-KNOW_PYTEST = {"fixtures", "in_use", "markers", "plugin", "state"}
+KNOW_PYTEST = {"commands.project", "fixtures", "in_use", "markers", "plugin", "state"}
 
 
 class Import(NamedTuple):

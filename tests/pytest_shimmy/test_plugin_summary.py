@@ -55,8 +55,10 @@ def test_verbose_runs_end_with_a_line_for_each_server(
 ) -> None:
     pytester.makepyfile(
         """
+        import requests
         def test_shared(shimmy_server):
-            assert shimmy_server.health()
+            for _ in range(3):
+                assert requests.get(f"{shimmy_server.url}/v1/models").ok
         def test_private(make_shimmy_server):
             assert make_shimmy_server().health()
         """
@@ -69,6 +71,7 @@ def test_verbose_runs_end_with_a_line_for_each_server(
         )
     ]
     assert len(lines) == 2
+    assert sorted("3 requests" in line for line in lines) == [False, True]
 
 
 def test_logs_are_kept_where_the_user_wants_them_under_names_that_say_when_and_what(

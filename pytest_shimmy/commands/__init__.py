@@ -1,0 +1,1 @@
+"""The commands of ``pytest-shimmy``: a module each, called with settings by `cli`."""

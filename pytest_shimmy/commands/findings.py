@@ -1,0 +1,286 @@
+"""What a session would run and why, as JSON values: what ``pytest-shimmy doctor`` finds.
+
+Strategy: every part is asked the way a session asks it, by itself, so that one that fails is a
+problem in the list and hides none of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import binary, paths, ports
+from ..accel.detector import AccelDetector
+from ..accel.result import FOUND, AccelDetectorResult
+from ..defaults import ShimmyProcessDefaults
+from ..dialect import ADAPTER_OF, Build, askable, gpu_arguments
+from ..errors import ShimmyError, ShimmyErrorCode
+from ..gpu import build_of
+from ..models.summary import ShimmyModelSummary
+from ..pretence import pretence, system_of
+from ..server import attach, choose_model
+from ..settings import Settings
+from . import meeting
+from .offered import offered
+
+Json = dict[str, Any]
+
+
+class Findings:
+    """What is found out, a part at a time; `to_json` is its documented shape."""
+
+    def __init__(self, settings: Settings | None, config_file: Path | None) -> None:
+        self._config_file = config_file
+        self.problems: list[str] = []
+        """What keeps a session from starting, each with what to do."""
+        self.warnings: list[str] = []
+        """What does not, but may surprise."""
+        self._parts: Json = dict.fromkeys(("server", "gpu", "models", "ports", "runtime"))
+        self._settings: Json = {}
+        if settings is not None:
+            self._settings = {
+                name: {"value": _plain(getattr(settings, name)), "from": source}
+                for name, source in settings.sources.items()
+            }
+            self._look(settings)
+
+    def to_json(self) -> Json:
+        """The findings as JSON values. A part that could not be looked at is None."""
+        return {
+            "pytest_shimmy": version("pytest-shimmy"),
+            "can_start": not self.problems,
+            "config_file": None if self._config_file is None else str(self._config_file),
+            "settings": self._settings,
+            **self._parts,
+            "warnings": self.warnings,
+            "problems": self.problems,
+        }
+
+    def _look(self, settings: Settings) -> None:
+        with self._problems():
+            self._parts["ports"] = self._ports(settings)
+        with self._problems():
+            self._parts["runtime"] = _runtime()
+        if settings.mode == "attached":
+            with self._problems():
+                self._attached(settings)
+            return
+        found = AccelDetector().detect()
+        self._parts["gpu"] = _gpu(found)
+        with self._problems():
+            release, build = self._executable(settings)
+            for gpu in settings.gpu:
+                with self._problems():
+                    self._backend(settings, gpu, release, build, found)
+            self._models(settings, release, build)
+
+    def _attached(self, settings: Settings) -> None:
+        server = self._parts["server"] = _server(settings)
+        attached = attach(settings)
+        server["version"] = attached.version
+        ids = attached.models()
+        entries = [_named(name) for name in ids]
+        models: Json = {"found": entries, "default": None, "searched": None}
+        self._parts["models"] = models
+        try:
+            chosen = choose_model(settings, ids, attached.version)
+        except ShimmyError as error:
+            self.warnings.append(str(error))
+            return
+        why = settings.sources.get("model")
+        reason = f"{why} says so" if why else "a session takes it where none is set"
+        models["default"] = {"id": chosen, "reason": reason}
+        for entry in entries:
+            entry["is_default"] = entry["id"] == chosen
+
+    def _executable(self, settings: Settings) -> tuple[str, Build]:
+        server = self._parts["server"] = _server(settings)
+        if settings.path is None:
+            release = pretence(settings.gpu[0], settings.fake_version, os.environ).release
+            executable = binary.bundled_fake(release)
+        else:
+            server["path"] = str(binary.locate(settings.path))
+            executable = binary.identify(settings.path)
+        server["version"] = executable.version
+        build = build_of(settings)
+        assert build is not None
+        server["build"] = {
+            "engine": build.engine,
+            "compiled_in": list(build.backends),
+            "line": build.line,
+        }
+        server["gpu_modes"] = list(askable(executable.version, build, _system(settings)))
+        return executable.version, build
+
+    def _backend(
+        self, settings: Settings, gpu: str, release: str, build: Build, found: AccelDetectorResult
+    ) -> None:
+        """Whether that one of the backends to ask for can be asked for, and is there."""
+        if settings.mode == "fake":
+            if gpu != settings.gpu[0]:
+                one = settings._replace(gpu=(gpu,))
+                told = pretence(gpu, settings.fake_version, os.environ).release
+                release = binary.bundled_fake(told).version
+                other = build_of(one)
+                assert other is not None
+                build = other
+            gpu_arguments(release, build, gpu, _system(settings._replace(gpu=(gpu,))))
+            return
+        gpu_arguments(release, build, gpu)
+        backend = gpu
+        if build.engine == "airframe":
+            backend = ADAPTER_OF.get(sys.platform, gpu)
+        elif gpu in ("auto", "cpu"):
+            return
+        there = found.backends.get(backend)
+        if there is not None and there.state != FOUND:
+            self.warnings.append(
+                f"the executable would use {backend}, and this machine: {there}.\n"
+                + (
+                    "The server starts, but may not answer: this build has no other way than a "
+                    "GPU. A build without the feature airframe, or the bundled fake, needs none."
+                    if build.engine == "airframe"
+                    else "It would silently use the processor. Leave --shimmy-gpu out, or set "
+                    "--shimmy-require=gpu to have tests say so."
+                )
+            )
+
+    def _models(self, settings: Settings, release: str, build: Build) -> None:
+        seen = offered(settings, where=True)
+        default = None if seen.default is None else seen.default._asdict()
+        self._parts["models"] = {
+            "found": [summary(model) for model in seen.models],
+            "default": default,
+            "searched": None if seen.searched is None else list(map(str, seen.searched)),
+        }
+        if seen.default is None:
+            why = ShimmyError(
+                ShimmyErrorCode.NO_MODELS,
+                "the executable finds no model.\nPut one into a directory that it searches, or "
+                "name it: --shimmy-models-dir=DIR, --shimmy-model=FILE.",
+            )
+            # 1.x starts all the same (seen on 1.8.1), 2.x does not (seen on 2.5.0).
+            (self.warnings if release.startswith("1.") else self.problems).append(str(why))
+            return
+        chosen = [model for model in seen.models if model.is_default]
+        if not chosen:
+            names = ", ".join(repr(model.id) for model in seen.models[:10]) or "none"
+            self.warnings.append(
+                f"there is no model {seen.default.id!r}, which {seen.default.reason}. "
+                f"There are: {names}.\nNames are exact. Choose one (--shimmy-model), or add a "
+                "directory that has it (--shimmy-models-dir)."
+            )
+            if not seen.models and settings.mode == "real" and not release.startswith("1."):
+                self.problems.append(
+                    "[NO_MODELS] the executable finds no model at all, and does not start then.\n"
+                    "Add a directory that has one: --shimmy-models-dir."
+                )
+        elif (
+            settings.mode == "real"
+            and build.engine == "huggingface"
+            and str(chosen[0].path).lower().endswith(".gguf")
+        ):
+            self.warnings.append(
+                f"this build cannot load {chosen[0].path}: it reads SafeTensors only.\n"
+                "Use a default build, or a model of that format."
+            )
+
+    def _ports(self, settings: Settings) -> Json:
+        held = meeting.leases()
+        every = ShimmyProcessDefaults.port_range
+        answer: Json = {
+            "first": every.start,
+            "last": every.stop - 1,
+            "wanted": settings.port,
+            "leased": [lease._asdict() for lease in held],
+        }
+        if settings.mode == "attached":
+            return answer
+        try:
+            with ports.lease(settings.port) as lease:
+                if settings.port not in (None, lease.port):
+                    self.warnings.append(
+                        f"port {settings.port} is taken now; a session would take {lease.port}.\n"
+                        "End what holds it, or leave --shimmy-port out."
+                    )
+        except ShimmyError as error:
+            self.problems.append(str(error))
+        return answer
+
+    @contextmanager
+    def _problems(self) -> Iterator[None]:
+        try:
+            yield
+        except ShimmyError as error:
+            self.problems.append(str(error))
+        except OSError as error:
+            self.problems.append(f"{error}\nCheck the file or directory, and its permissions.")
+
+
+def summary(model: ShimmyModelSummary) -> Json:
+    """A model as JSON values."""
+    fields = {name: getattr(model, name) for name in ShimmyModelSummary.__dataclass_fields__}
+    return fields | {"path": None if model.path is None else str(model.path)}
+
+
+def _named(name: str) -> Json:
+    """A model of which only its id is known."""
+    unknown = dict.fromkeys(ShimmyModelSummary.__dataclass_fields__)
+    return unknown | {"id": name, "is_default": False}
+
+
+def _server(settings: Settings) -> Json:
+    return {
+        "mode": settings.mode,
+        "url": settings.url,
+        "path": settings.path,
+        "version": None,
+        "build": None,
+        "gpu_modes": None,
+    }
+
+
+def _gpu(found: AccelDetectorResult) -> Json:
+    return {
+        "recommended": found.recommended,
+        "reason": found.reason,
+        "backends": {
+            name: {
+                "state": backend.state,
+                "devices": list(backend.devices),
+                "driver": backend.driver,
+                "evidence": list(map(str, backend.evidence)),
+            }
+            for name, backend in found.backends.items()
+        },
+    }
+
+
+def _runtime() -> Json:
+    logs = meeting.kept_logs()
+    return {
+        "directory": str(paths.runtime_dir()),
+        "left_behind": list(map(str, meeting.left_behind())),
+        "kept_logs": {
+            "directory": str(logs.directory),
+            "count": logs.files,
+            "bytes": logs.size,
+        },
+    }
+
+
+def _system(settings: Settings) -> str:
+    """The system that the executable runs on, or pretends to."""
+    if settings.mode == "real":
+        return sys.platform
+    told = pretence(settings.gpu[0], settings.fake_version, os.environ).environment
+    return system_of({**os.environ, **told, **dict(settings.env)})
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else value
