@@ -54,6 +54,20 @@ def run(directory: Path, *arguments: str, **how: Any) -> subprocess.CompletedPro
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
 
+def said(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What the command line said in `cwd`; a traceback is no way to say it."""
+    done = subprocess.run(
+        [*CLI, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+        cwd=cwd,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
 def wait_until_nothing_is_left(temporary: Path) -> None:
     """Neither a file in `temporary`, nor a process whose command line names it."""
     deadline = time.monotonic() + LONG

@@ -24,6 +24,14 @@ class Fetch(Protocol):
     def __call__(self, url: str = ..., **how: Any) -> Path: ...
 
 
+def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither proxies nor certificates of the person who runs the tests."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+
+
 def refusal(fetch: Fetch, **how: Any) -> ShimmyError:
     with pytest.raises(ShimmyError) as caught:
         fetch(**how)

@@ -18,6 +18,7 @@ from filelock import FileLock
 from pytest_shimmy import ports
 from pytest_shimmy.binary import bundled_fake, identify
 from pytest_shimmy.models.searched import searched
+from tests.pytest_shimmy.commanding import said
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 
@@ -38,16 +39,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def doctor(project: Path) -> Run:
     def run(*arguments: str, cwd: Path = project) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest_shimmy.cli", "doctor", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=cwd,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return said("doctor", *arguments, cwd=cwd)
 
     return run
 

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.programs.fileserver import FileServer, Handler, Request, stall, status
+from tests.pytest_shimmy.commanding import said
+from tests.pytest_shimmy.downloading import own_network
 
 CLI = [sys.executable, "-m", "pytest_shimmy.cli", "models"]
 
@@ -32,10 +34,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(autouse=True)
 def _own_network(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxies, certificates or locks but the test's own."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    own_network(monkeypatch)
 
 
 @pytest.fixture
@@ -52,16 +51,7 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def models(tmp_path: Path) -> Run:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*CLI, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=tmp_path,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return said("models", *arguments, cwd=tmp_path)
 
     return run
 

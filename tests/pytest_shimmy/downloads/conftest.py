@@ -11,17 +11,14 @@ import pytest
 from pytest_shimmy.models import transfer
 from pytest_shimmy.models.downloads import from_url
 from tests.programs.fileserver import NAME, FileServer
-from tests.pytest_shimmy.downloading import CONTENT, Fetch
+from tests.pytest_shimmy.downloading import CONTENT, Fetch, own_network
 
 
 @pytest.fixture(autouse=True)
 def _own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxies, certificates or locks but the test's own, and no pause between attempts."""
     monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    own_network(monkeypatch)
     monkeypatch.setattr(transfer, "BACKOFF", 0)
 
 
