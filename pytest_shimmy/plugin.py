@@ -76,10 +76,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if chosen.mode == "fake":
         from fake_shimmy.releases import NEWEST
 
-        from .pretence import pretence
+        versions = [chosen.fake_version or NEWEST]
+        if chosen.gpu != ("auto",):
+            from .pretence import pretence
 
-        each = [pretence(gpu, chosen.fake_version, os.environ) for gpu in chosen.gpu]
-        versions = dict.fromkeys(release or NEWEST for release, _ in each)
+            each = [pretence(gpu, chosen.fake_version, os.environ) for gpu in chosen.gpu]
+            versions = list(dict.fromkeys(release or NEWEST for release, _ in each))
         return [report.header(chosen, "/".join(versions))]
     if chosen.mode == "attached":
         from .health import version_at
