@@ -2,13 +2,12 @@
 
 Strategy: a release is a row, a build is a row inside it; code asks the row and never the version.
 A trait is data or the name of one of two ways of doing a thing, and the way itself lives where it
-is used. The module imports nothing, so that it can be read anywhere at no cost.
+is used. The module imports nothing but a name, so that it can be read anywhere at no cost.
 """
 
 from __future__ import annotations
 
-NEWEST = "2.5.0"
-"""The newest release that is imitated, and the default."""
+from fake_shimmy import NEWEST as NEWEST
 
 AIRFRAME, ADAPTER, LLAMA = "airframe", "adapter", "llama"
 """The engines: the GPU engine, the toy SafeTensors engine, llama.cpp."""

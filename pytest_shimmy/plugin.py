@@ -74,7 +74,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
     chosen = settings_of(config)
     if chosen.mode == "fake":
-        from fake_shimmy.releases import NEWEST
+        from fake_shimmy import NEWEST
 
         versions = [chosen.fake_version or NEWEST]
         if chosen.gpu != ("auto",):
