@@ -17,6 +17,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .manager import ShimmyProcessManager
 
 SHELL = "/bin/sh"
 
@@ -45,6 +49,13 @@ class Janitor:
                 env={**os.environ, "PATH": os.defpath},
                 start_new_session=True,
             )
+
+    def follow(self, manager: ShimmyProcessManager) -> None:
+        """Watch the process group of its server, whenever there is one."""
+        manager.on("starting", lambda starting: self.watch(starting.pid))
+        manager.on("restarting", lambda _: self.watch(None))
+        manager.on("stopped", lambda _: self.watch(None))
+        manager.on("error", lambda _: self.watch(None))
 
     def watch(self, group: int | None) -> None:
         """Kill this process group at the end; None: there is none any more.

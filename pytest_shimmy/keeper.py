@@ -120,10 +120,7 @@ class Keeper:
         self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
         self._wake.setblocking(False)
         self._waker.setblocking(False)
-        self._manager.on("starting", lambda starting: self._janitor.watch(starting.pid))
-        self._manager.on("restarting", lambda _: self._janitor.watch(None))
-        self._manager.on("stopped", lambda _: self._janitor.watch(None))
-        self._manager.on("error", lambda _: self._janitor.watch(None))
+        self._janitor.follow(self._manager)
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
         self._handle_signals()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..events import Starting
 from ..janitor import Janitor
 from ..manager import ShimmyProcessManager
 from ..paths import write_files
@@ -37,12 +36,7 @@ def running(
         ShimmyProcessManager() as manager,
     ):
         directory = Path(name)
-        janitor = Janitor(directory)
-
-        def on_starting(event: Starting) -> None:
-            janitor.watch(event.pid)  # which leads its process group
-
-        manager.on("starting", on_starting)
+        Janitor(directory).follow(manager)
         prepare(manager)
         chosen = plan(settings, directory)
         write_files(chosen.files)

@@ -21,7 +21,7 @@ FAKE = Path(fake_shimmy.__file__).parent
 # imports in circles either.
 FLOORS = (
     {"pump", "windows_job"},
-    {"anchor", "errors", "defaults", "health", "janitor", "process", "protocol"}
+    {"anchor", "errors", "defaults", "health", "process", "protocol"}
     | {"accel.cuda_driver", "accel.result"}
     | {"models.answers", "models.choice", "models.listing", "models.progress"},
     {"command"},
@@ -40,6 +40,7 @@ FLOORS = (
     {"observing"},
     {"fake"},
     {"gpu", "manager", "plan"},
+    {"janitor"},
     {"commands.completion", "commands.offered", "commands.running", "keeper"},
     {"sharing"},
     {"server"},
