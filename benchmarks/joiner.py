@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from pytest_shimmy.sharing import Run, join
+from pytest_shimmy.sharing.link import Run, join
 
 
 def main() -> None:

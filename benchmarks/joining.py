@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_shimmy.anchor import Run
-from pytest_shimmy.plan import Plan
-from pytest_shimmy.sharing import Link, join
+from pytest_shimmy.launch.plan import Plan
+from pytest_shimmy.sharing.link import Link, join
+from pytest_shimmy.sharing.run import Run
 
 from .bench import NO_REAL, PATIENCE, Bench, running
 from .figures import Figure, Missing, Result, Target

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from pytest_shimmy.binary import bundled_fake
+from pytest_shimmy.executable.identify import bundled_fake
 
 from .bench import PATIENCE, Bench
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pytest_shimmy.control import Control
+from pytest_shimmy.fake_control.connection import Control
 
 from . import load
 from .bench import Bench, running

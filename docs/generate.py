@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import get_args
 
 from fake_shimmy.script import rules
-from pytest_shimmy import defaults, errors, events, fixtures, table
+from pytest_shimmy import defaults, errors, events
+from pytest_shimmy.plugin import fixtures
+from pytest_shimmy.settings_table import TABLE as SETTINGS
 
 sys.path.insert(0, str(Path(__file__).parent))
 import library
@@ -50,11 +52,11 @@ def markdown_table(*rows: tuple[str, ...]) -> str:
 
 def settings_table() -> str:
     return markdown_table(
-        ("setting", "meaning", "value", "default", "since"), *map(setting_row, table.TABLE)
+        ("setting", "meaning", "value", "default", "since"), *map(setting_row, SETTINGS)
     )
 
 
-def setting_row(row: table.Setting) -> tuple[str, ...]:
+def setting_row(row: settings_table.Setting) -> tuple[str, ...]:
     meaning, _, default = row.help.partition(" (default: ")
     # "; a note" may follow what the default is.
     default = default.removesuffix(")") or ("off" if row.kind == "switch" else "none")
@@ -98,7 +100,7 @@ def payloads_text() -> str:
         for kind, owner in (
             *((payload.__name__, "events") for payload in get_args(events.Event)),
             ("Crash", "events"),
-            ("ExitStatus", "process"),
+            ("ExitStatus", "process.process"),
         )
     )
 

@@ -18,7 +18,7 @@ FOR_OTHER_ROOMS = re.compile(r" {4}# For (the plugin|`)")
 
 HANDED_OUT = {
     "AccelDetectorResult": ("accel.result.Finding", "accel.result.Evidence"),
-    "FakeShimmy": ("fake.Rule", "journal.RecordedRequest"),
+    "FakeShimmy": ("fake_control.fake.Rule", "fake_control.journal.RecordedRequest"),
     "ShimmyServer": ("server.ServerGpu",),
 }
 """Records that these names hand out, and that are told after them."""

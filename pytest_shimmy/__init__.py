@@ -9,30 +9,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pytest
+
     from .accel.detector import AccelDetector
     from .accel.result import AccelDetectorResult
     from .defaults import ShimmyProcessDefaults
     from .errors import ShimmyError, ShimmyErrorCode
-    from .fake import FakeShimmy
-    from .manager import ShimmyProcessManager
+    from .fake_control.fake import FakeShimmy
     from .models.registry import ModelRegistry
     from .models.summary import ShimmyModelSummary
     from .options import ShimmyProcessOptions
     from .server import ShimmyServer
     from .settings import Settings
     from .streams import limited
+    from .supervisor.manager import ShimmyProcessManager
 
 _HOMES = {
     "AccelDetector": "accel.detector",
     "AccelDetectorResult": "accel.result",
-    "FakeShimmy": "fake",
+    "FakeShimmy": "fake_control.fake",
     "ModelRegistry": "models.registry",
     "Settings": "settings",
     "ShimmyError": "errors",
     "ShimmyErrorCode": "errors",
     "ShimmyModelSummary": "models.summary",
     "ShimmyProcessDefaults": "defaults",
-    "ShimmyProcessManager": "manager",
+    "ShimmyProcessManager": "supervisor.manager",
     "ShimmyProcessOptions": "options",
     "ShimmyServer": "server",
     "limited": "streams",
@@ -62,6 +64,13 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f".{home}", __name__), name)
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Make ``-p pytest_shimmy`` the same as ``-p shimmy``."""
+    from .plugin import pytest_addoption
+
+    pytest_addoption(pluginmanager)
 
 
 def __dir__() -> list[str]:

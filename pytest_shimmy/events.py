@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import ShimmyError
-from .process import ExitStatus
+from .process.process import ExitStatus
 
 EventName = Literal["starting", "ready", "restarting", "stopped", "stdout", "stderr", "error"]
 

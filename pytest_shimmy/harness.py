@@ -13,20 +13,20 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .accel.lease import GpuLease
-from .anchor import Run
+from .addresses import authority
 from .defaults import ShimmyProcessDefaults
-from .dialect import API_KEY
 from .errors import ShimmyError, is_ours
-from .gpu import may_use_gpu
-from .health import authority
-from .plan import plan
-from .protocol import Farewell
+from .executable.dialect import API_KEY
+from .launch.gpu import may_use_gpu
+from .launch.plan import plan
 from .server import ShimmyServer, attach
 from .settings import Settings
-from .sharing import Link, join, launch, server_directory
+from .sharing.link import Link, join, launch, server_directory
+from .sharing.protocol import ServerSummary
+from .sharing.run import Run
 
 if TYPE_CHECKING:
-    from .fake import FakeShimmy
+    from .fake_control.fake import FakeShimmy
 
 __tracebackhide__ = is_ours
 
@@ -55,7 +55,7 @@ class Harness:
         """Servers of the running test alone."""
         self.fakes: list[FakeShimmy] = []
         """The remote controls that the running test uses."""
-        self.farewells: list[Farewell] = []
+        self.server_summaries: list[ServerSummary] = []
         """One for each server that ended because of this process."""
 
     def shared_server(self, settings: Settings) -> ShimmyServer:
@@ -117,14 +117,14 @@ class Harness:
             self.private.remove(server)
             for fake in [each for each in self.fakes if each.server_url == server.url]:
                 self.release(fake)
-            self.farewells += server.leave(END_TIMEOUT)
+            self.server_summaries += server.leave(END_TIMEOUT)
 
     def finish(self) -> None:
         """Let go of everything, and wait for what ends because of it. May be called twice."""
         for server in list(self.private):
             self.stop(server)
         for link, timeout in self._links.items():
-            self.farewells += link.leave(timeout)
+            self.server_summaries += link.leave(timeout)
         if self._gpu is not None:
             self._gpu.release()
             self._gpu = None

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .dialect import API_KEY, HARNESS_KEY
+from .addresses import is_loopback
 from .errors import ShimmyError, ShimmyErrorCode
-from .health import is_loopback, is_shimmy
-from .models.choice import default_model
-from .protocol import Death, Farewell, Snapshot
+from .executable.dialect import API_KEY, HARNESS_KEY
+from .models.default_model import default_model
 from .settings import Mode, Settings
-from .sharing import Link
+from .sharing.link import Link
+from .sharing.protocol import Death, ServerSummary, Snapshot
+from .supervisor.health import is_shimmy
 
 if TYPE_CHECKING:
     import openai
     import requests
 
     from .accel.readback import ServerGpu
-    from .fake import FakeShimmy
+    from .fake_control.fake import FakeShimmy
 
 REQUEST_TIMEOUT = 30.0
 """Seconds, for the questions that this object asks itself."""
@@ -108,7 +109,7 @@ class ShimmyServer:
         """
         pid = self.pid
         if self._gpu is None or self._gpu[0] != pid:
-            from .gpu import gpu_of
+            from .launch.gpu import gpu_of
 
             found = gpu_of(
                 self.settings,
@@ -157,13 +158,13 @@ class ShimmyServer:
         return self._fake
 
     def openai_client(self, **kwargs: Any) -> openai.OpenAI:
-        """A new client; see `pytest_shimmy.client.openai_client`. The caller closes it."""
+        """A new client; see `openai_clients.openai_client`. The caller closes it."""
         kwargs = {"api_key": self.api_key, **kwargs}
         client: openai.OpenAI = _clients().openai_client(self.base_url, **kwargs)
         return client
 
     def async_openai_client(self, **kwargs: Any) -> openai.AsyncOpenAI:
-        """A new client; see `pytest_shimmy.client.async_openai_client`. The caller closes it."""
+        """A new client; see `openai_clients.async_openai_client`. The caller closes it."""
         kwargs = {"api_key": self.api_key, **kwargs}
         client: openai.AsyncOpenAI = _clients().async_openai_client(self.base_url, **kwargs)
         return client
@@ -179,7 +180,7 @@ class ShimmyServer:
                 f"{self!r} is not the bundled fake, and cannot be told what to answer.\n"
                 "Run the test with --shimmy-fake, or mark it with shimmy_fake.",
             )
-        from .fake import FakeShimmy
+        from .fake_control.fake import FakeShimmy
 
         return FakeShimmy(self.url, token, key=key, seed=self.settings.seed)
 
@@ -215,7 +216,7 @@ class ShimmyServer:
             with contextlib.suppress(ShimmyError):
                 self._link.keep_log()
 
-    def leave(self, timeout: float) -> list[Farewell]:
+    def leave(self, timeout: float) -> list[ServerSummary]:
         """Give up this process's hold; see `Link.leave`."""
         return [] if self._link is None else self._link.leave(timeout)
 
@@ -322,11 +323,11 @@ def _slice(snapshot: Snapshot, offset: int) -> str:
 
 def _clients() -> Any:
     try:
-        from . import client
+        from . import openai_clients
     except ImportError as error:
         raise ShimmyError(
             ShimmyErrorCode.CLIENT_MISSING,
             f"the OpenAI client library cannot be imported: {error}.\n"
             "Install it: pip install openai",
         ) from error
-    return client
+    return openai_clients

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from .defaults import ShimmyProcessDefaults
-from .table import TABLE, Setting, means_file
+from .settings_table import TABLE, Setting, means_file
 
 Mode = Literal["fake", "real", "attached"]
 

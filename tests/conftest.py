@@ -52,8 +52,8 @@ def real_shimmy(pytestconfig: pytest.Config) -> Path:
     """The real executable that this run was given with --shimmy-path; tests that ask for it are
     marked ``shimmy_real`` and skipped by the plugin where there is none.
     """
-    from pytest_shimmy.binary import locate
-    from pytest_shimmy.state import settings_of
+    from pytest_shimmy.executable.identify import locate
+    from pytest_shimmy.plugin.state import settings_of
 
     path = settings_of(pytestconfig).path
     assert path is not None, "mark the test with shimmy_real"
@@ -63,8 +63,8 @@ def real_shimmy(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture
 def fake_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server that somebody else runs: its URL and its process."""
-    from pytest_shimmy import health, ports
-    from pytest_shimmy.binary import bundled_fake
+    from pytest_shimmy.executable.identify import bundled_fake
+    from pytest_shimmy.supervisor import health, ports
 
     with ports.lease() as lease, tempfile.TemporaryDirectory(prefix="shimmy-") as directory:
         model = Path(directory, "attached.gguf")

@@ -12,12 +12,7 @@ import sys
 
 import openai
 
-from pytest_shimmy import (
-    ModelRegistry,
-    ShimmyError,
-    ShimmyProcessManager,
-    ShimmyProcessOptions,
-)
+from pytest_shimmy import ModelRegistry, ShimmyError, ShimmyProcessManager, ShimmyProcessOptions
 
 
 def main() -> None:

@@ -10,12 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pytest_shimmy import (
-    ModelRegistry,
-    ShimmyError,
-    ShimmyProcessManager,
-    ShimmyProcessOptions,
-)
+from pytest_shimmy import ModelRegistry, ShimmyError, ShimmyProcessManager, ShimmyProcessOptions
 from pytest_shimmy.models.downloads import from_url
 
 

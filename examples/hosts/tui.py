@@ -16,12 +16,7 @@ import threading
 from collections.abc import Iterator
 from urllib.request import ProxyHandler, Request, build_opener
 
-from pytest_shimmy import (
-    ModelRegistry,
-    ShimmyError,
-    ShimmyProcessManager,
-    ShimmyProcessOptions,
-)
+from pytest_shimmy import ModelRegistry, ShimmyError, ShimmyProcessManager, ShimmyProcessOptions
 
 HELP = """\
 on, off     start and stop the server

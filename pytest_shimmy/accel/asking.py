@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from .. import command
+from ..process import command
 
 OUTPUT_LIMIT = 1 << 18
 """Bytes. clinfo, which says most, takes 14 KB for one device."""

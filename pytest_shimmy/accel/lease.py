@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..paths import subdir
+from ..runtime_dir import subdir
 
 VISIBLE = (
     "CUDA_VISIBLE_DEVICES",

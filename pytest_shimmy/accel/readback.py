@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..dialect import Build, read_build
+from ..executable.dialect import Build, read_build
 
 
 class ServerGpu(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from ..dialect import ELSEWHERE, GPU_MODES
+from ..executable.dialect import ELSEWHERE, GPU_MODES
 from .result import NOT_FOUND, AccelDetectorResult
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from .arguments import (
 from .terminal import is_terminal
 
 if TYPE_CHECKING:
-    from ..manager import ShimmyProcessManager
     from ..server import ShimmyServer
+    from ..supervisor.manager import ShimmyProcessManager
 
 STALL_TIMEOUT = 60.0
 """Default of ``--timeout``."""
@@ -98,7 +98,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _server(settings: Settings) -> Iterator[tuple[ShimmyServer, ShimmyProcessManager | None]]:
     """The server to ask, and its manager when it is ours."""
     from ..server import ShimmyServer, attach
-    from .running import running
+    from .temporary_server import running
 
     if settings.mode == "attached":
         yield attach(settings), None
@@ -112,7 +112,7 @@ def _print_answer(base_url: str, body: dict[str, Any], timeout: float) -> None:
     from ..server import LOAD_TIMEOUT
     from ..streams import limited
     from .chat import answer
-    from .running import waiting
+    from .temporary_server import waiting
 
     pieces = limited(
         lambda: answer(base_url, body, max(LOAD_TIMEOUT, timeout)),

@@ -13,9 +13,9 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..dialect import API_KEY
+from ..addresses import is_loopback
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..health import is_loopback
+from ..executable.dialect import API_KEY
 
 END = "[DONE]"
 MAX_SHOWN = 300

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .arguments import Commands, add_command, add_settings
-from .shown import shown, table
+from .tables import shown, table
 from .terminal import Colour, label
 
 EXAMPLES = """\

@@ -14,19 +14,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import binary, paths, ports
+from .. import runtime_dir
 from ..accel.detector import AccelDetector
 from ..accel.result import FOUND, AccelDetectorResult
 from ..defaults import ShimmyProcessDefaults
-from ..dialect import ADAPTER_OF, Build, askable, gpu_arguments
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..gpu import build_of
+from ..executable.dialect import ADAPTER_OF, Build, askable, gpu_arguments
+from ..executable.fake_profile import pretence, system_of
+from ..executable.identify import bundled_fake, identify, locate
+from ..launch.gpu import build_of
 from ..models.summary import ShimmyModelSummary
-from ..pretence import pretence, system_of
 from ..server import attach, choose_model
 from ..settings import Settings
-from . import meeting
-from .offered import offered
+from ..supervisor import ports
+from . import runtime_state
+from .model_preview import offered
 
 Json = dict[str, Any]
 
@@ -102,10 +104,10 @@ class Findings:
         server = self._parts["server"] = _server(settings)
         if settings.path is None:
             release = pretence(settings.gpu[0], settings.fake_version, os.environ).release
-            executable = binary.bundled_fake(release)
+            executable = bundled_fake(release)
         else:
-            server["path"] = str(binary.locate(settings.path))
-            executable = binary.identify(settings.path)
+            server["path"] = str(locate(settings.path))
+            executable = identify(settings.path)
         server["version"] = executable.version
         build = build_of(settings)
         assert build is not None
@@ -125,7 +127,7 @@ class Findings:
             if gpu != settings.gpu[0]:
                 one = settings._replace(gpu=(gpu,))
                 told = pretence(gpu, settings.fake_version, os.environ).release
-                release = binary.bundled_fake(told).version
+                release = bundled_fake(told).version
                 other = build_of(one)
                 assert other is not None
                 build = other
@@ -191,7 +193,7 @@ class Findings:
             )
 
     def _ports(self, settings: Settings) -> Json:
-        held = meeting.leases()
+        held = runtime_state.leases()
         every = ShimmyProcessDefaults.port_range
         answer: Json = {
             "first": every.start,
@@ -262,10 +264,10 @@ def _gpu(found: AccelDetectorResult) -> Json:
 
 
 def _runtime() -> Json:
-    logs = meeting.kept_logs()
+    logs = runtime_state.kept_logs()
     return {
-        "directory": str(paths.runtime_dir()),
-        "left_behind": list(map(str, meeting.left_behind())),
+        "directory": str(runtime_dir.runtime_dir()),
+        "left_behind": list(map(str, runtime_state.left_behind())),
         "kept_logs": {
             "directory": str(logs.directory),
             "count": logs.files,

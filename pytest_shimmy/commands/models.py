@@ -82,8 +82,8 @@ def add_to(commands: Commands) -> None:
 def run_list(chosen: argparse.Namespace) -> int:
     """Print the models. Raises `ShimmyError`."""
     from .findings import summary
-    from .offered import offered
-    from .shown import shown, table
+    from .model_preview import offered
+    from .tables import shown, table
 
     seen = offered(settings_to_start(chosen))
     models = [summary(model) for model in seen.models]
@@ -102,10 +102,10 @@ def run_list(chosen: argparse.Namespace) -> int:
 
 def run_ensure(chosen: argparse.Namespace) -> int:
     """Have a model there. Raises `ShimmyError`."""
+    from ..launch.hermetic import HERMETIC
     from ..models.progress import human
     from ..models.registry import ModelRegistry
-    from ..plan import HERMETIC
-    from .shown import shown
+    from .tables import shown
 
     settings = settings_to_start(chosen)
     if chosen.sha256 and not chosen.url:

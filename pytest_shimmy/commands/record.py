@@ -28,6 +28,6 @@ def add_to(commands: Commands) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from ..contract import session
+    from ..contract import command
 
-    return session.record(chosen.shimmy_path, chosen.output)
+    return command.record(chosen.shimmy_path, chosen.output)

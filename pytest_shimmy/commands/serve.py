@@ -7,8 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from ..dialect import API_KEY
 from ..errors import ShimmyError
+from ..executable.dialect import API_KEY
 from ..settings import Settings
 from .arguments import (
     SERVER,
@@ -22,7 +22,7 @@ from .terminal import note
 
 if TYPE_CHECKING:
     from ..events import Failed, Output, Restarting
-    from ..manager import ShimmyProcessManager
+    from ..supervisor.manager import ShimmyProcessManager
 
 DESCRIPTION = """\
 Run one server until Ctrl-C, and restart it when it dies. Once it is ready, the lines that point
@@ -54,7 +54,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _serve(settings: Settings, *, verbose: bool) -> int:
-    from .running import running
+    from .temporary_server import running
 
     failed = threading.Event()
 

@@ -44,9 +44,9 @@ def add_to(commands: Commands) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from ..contract import session
+    from ..contract import command
 
-    return session.verify(
+    return command.verify(
         path=chosen.shimmy_path,
         release=chosen.release,
         build=chosen.build,

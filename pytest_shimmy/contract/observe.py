@@ -23,14 +23,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .. import health
-from ..process import Process
-from . import neutral
-from .cases import Case, Command, Exchange, Life, Step
+from ..process.process import Process
+from ..supervisor import health
+from . import normalise
+from .case import Case, Command, Exchange, Life, Step
+from .environments import WORLDS, build
 from .recordings import Observation
 from .subject import Subject
 from .wire import Wire
-from .worlds import WORLDS, build
 
 DEADLINE = 20.0
 """Seconds for anything that must happen."""
@@ -115,7 +115,7 @@ class Stage:
                 return {"exit": f"none within {DEADLINE:g} s", "stdout": "", "stderr": ""}
         stdout = self._shown(done.stdout or b"")
         if act.order == "lines":
-            stdout = neutral.sorted_lines(stdout)
+            stdout = normalise.sorted_lines(stdout)
         observation: Observation = {
             "exit": _exit_of(done.returncode),
             "stdout": stdout,
@@ -159,7 +159,7 @@ class Stage:
             own = self._own(server.port)
             return {
                 "seen": {
-                    name: [neutral.neutral_answer(part, own, act.order) for part in parts]
+                    name: [normalise.neutral_answer(part, own, act.order) for part in parts]
                     for name, parts in seen.items()
                 },
                 **self._output_of(server),
@@ -184,7 +184,7 @@ class Stage:
         return {"stdout": stdout, "stderr": self._quiet(stderr)}
 
     def _quiet(self, stderr: str) -> str:
-        return neutral.without_llama_cpp(stderr) if self.subject.engine == "llama" else stderr
+        return normalise.without_llama_cpp(stderr) if self.subject.engine == "llama" else stderr
 
     def spawn(
         self, arguments: list[str], env: dict[str, str], sink: Callable[[str, bytes], None]
@@ -218,7 +218,7 @@ class Stage:
         return own
 
     def _shown(self, raw: bytes, port: int = 0) -> str:
-        return neutral.neutral(neutral.text(raw), self._own(port))
+        return normalise.neutral(normalise.text(raw), self._own(port))
 
     def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -311,15 +311,15 @@ def _take_step(wire: Wire, step: Step, seen: list[str]) -> None:
     if step.do == "send":
         wire.send(step.data)
     elif step.do == "answer":
-        seen.append(neutral.text(wire.answer()))
+        seen.append(normalise.text(wire.answer()))
     elif step.do == "some":
-        seen.append(neutral.text(wire.until(step.data)))
+        seen.append(normalise.text(wire.until(step.data)))
     elif step.do == "rest":
         data, how = wire.rest()
-        seen += [neutral.text(data), how]
+        seen += [normalise.text(data), how]
     elif step.do == "patience":
         data, how = wire.rest(SILENCE)
-        seen += [neutral.text(data), how]
+        seen += [normalise.text(data), how]
     elif step.do == "finish":
         wire.finish()
     elif step.do == "close":

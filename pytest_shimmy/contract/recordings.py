@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from .cases import Case, Engine
+from .case import Case, Engine
+from .environments import WORLDS
 from .subject import Subject
 from .tiny_gguf import ANSWERS
-from .worlds import WORLDS
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "recorded"

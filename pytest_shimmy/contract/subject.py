@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import binary
 from ..errors import ShimmyError, ShimmyErrorCode
-from .cases import Case, Engine
+from ..executable.identify import bundled_fake as fake_executable
+from ..executable.identify import gpu_info, identify
+from .case import Case, Engine
 
 _ENGINES: tuple[tuple[str, Engine], ...] = (
     ("Airframe Engine: ✅ Enabled", "airframe"),
@@ -60,8 +61,8 @@ class Subject(NamedTuple):
 
 def executable(path: str | Path) -> Subject:
     """The executable at `path`; raises `ShimmyError` where that is no shimmy."""
-    found = binary.identify(path)
-    shown = binary.gpu_info(found, {})
+    found = identify(path)
+    shown = gpu_info(found, {})
     for line, engine in _ENGINES:
         if line in shown:
             return Subject(found.command, found.version, engine)
@@ -82,4 +83,4 @@ def bundled_fake(release: str, build: str, engine: Engine) -> Subject:
         "FAKE_SHIMMY_BUILD": build,
         "FAKE_SHIMMY_GPU": "none",
     }
-    return Subject(binary.bundled_fake(release).command, release, engine, env)
+    return Subject(fake_executable(release).command, release, engine, env)

@@ -16,13 +16,13 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from . import neutral, recordings
-from .cases import Case, Command
+from . import normalise, recordings
+from .case import Case, Command
+from .cases.all import all_cases
+from .environments import WORLDS
 from .observe import Stage
 from .recordings import Entry, Observation, Recording, digest
 from .subject import Subject
-from .tables import all_cases
-from .worlds import WORLDS
 
 FEW = 20
 """Differences that are looked at again; more are no chance."""
@@ -125,7 +125,7 @@ def record(
         raise ShimmyError(
             ShimmyErrorCode.VERIFY_FAILED,
             f"{len(unsteady)} cases came out differently the second time; nothing was recorded.\n"
-            "Make neutral what varies (pytest_shimmy/contract/neutral.py), or ask differently:\n"
+            "Make neutral what varies (pytest_shimmy/contract/normalise.py), or ask differently:\n"
             + "\n".join(unsteady[:10]),
             {"unsteady": [entry.partition("\n")[0] for entry in unsteady]},
         )
@@ -181,7 +181,7 @@ def _why_not(case: Case, subject: Subject, recording: Recording) -> str:
 def _speechless(case: Case, observation: Observation) -> Observation:
     if isinstance(case.act, Command):
         return {**observation, "stdout": "{said}"}
-    return {name: neutral.speechless(part) for name, part in observation.items()}
+    return {name: normalise.speechless(part) for name, part in observation.items()}
 
 
 def _missing(case: Case, recording: Recording) -> str:

@@ -1,1 +1,1 @@
-"""Models: which there are, which is the default, and how one comes here that is missing."""
+"""Models: which there are, which is the default, and how a missing one is fetched."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from ..command import Outcome
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..process.command import Outcome
 from .locks import only_one
 from .staging import Staging
 from .summary import DownloadHandler, ShimmyModelSummary

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from filelock import FileLock, Timeout
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..paths import subdir
+from ..runtime_dir import subdir
 
 LOCK_TIMEOUT = 3600.0
 """Seconds: whoever holds the lock is downloading, and models are large."""

@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .. import binary, dialect
-from ..command import Outcome, run
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..executable import dialect
+from ..executable.identify import Executable, bundled_fake, identify
+from ..process.command import Outcome, run
 from . import ensuring, listing
-from .choice import PHANTOM_MODEL, DefaultModel, default_model, named_model
+from .default_model import PHANTOM_MODEL, DefaultModel, default_model, named_model
 from .locks import LOCK_TIMEOUT
-from .offering import Manager, offer
+from .refresh_server import Manager, offer
 from .summary import DownloadHandler, ShimmyModelSummary
 
 StrPath = str | os.PathLike[str]
@@ -42,7 +43,7 @@ class ModelRegistry:
 
     The environment is this process's own with `env` on top (None removes a variable). Every method
     asks the executable anew, within `timeout` seconds, and raises `ShimmyError`: ``LIST_FAILED``
-    when its answer is no list, or what `binary.identify` raises.
+    when its answer is no list, or what `identify` raises.
     """
 
     def __init__(
@@ -67,20 +68,20 @@ class ModelRegistry:
         self._env = dict(env or {})
         self._cwd = None if cwd is None else Path(cwd)
         self._timeout = timeout
-        self._executable: binary.Executable | None = None
+        self._executable: Executable | None = None
 
     def __repr__(self) -> str:
         of = "the bundled fake" if self._shimmy_path is None else self._shimmy_path
         return f"<ModelRegistry of {of}, models_dir={list(self.models_dir)}>"
 
     @property
-    def executable(self) -> binary.Executable:
-        """The executable that is asked. Raises `ShimmyError`, see `binary.identify`."""
+    def executable(self) -> Executable:
+        """The executable that is asked. Raises `ShimmyError`, see `identify`."""
         if self._executable is None:
             if self._shimmy_path is None:
-                self._executable = binary.bundled_fake(self._fake_version)
+                self._executable = bundled_fake(self._fake_version)
             else:
-                self._executable = binary.identify(self._shimmy_path)
+                self._executable = identify(self._shimmy_path)
         return self._executable
 
     def list_local(self) -> list[ShimmyModelSummary]:

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from .answers import (
+from .http_headers import (
     ADVICE,
     LATER,
     length_of,

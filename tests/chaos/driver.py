@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 import psutil
 import pytest
 
-from pytest_shimmy import paths
+from pytest_shimmy import runtime_dir
 from tests.chaos import consumer
 
 PROMISED = 2.0
@@ -34,7 +34,7 @@ PROMISED = 2.0
 LONG = 60.0
 
 JANITOR = "pytest-shimmy-janitor"
-OURS = ("pytest_shimmy.keeper", JANITOR, "fake_shimmy.__main__")
+OURS = ("pytest_shimmy.sharing.keeper", JANITOR, "fake_shimmy.__main__")
 """Keepers, janitors and servers, by what is in their command lines."""
 
 XDIST = "xdist"
@@ -74,7 +74,7 @@ def environment(directory: Path, runtime: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         ONLY_THESE_PLUGINS: "1",
         consumer.DIRECTORY: str(directory),
-        paths.VARIABLE: str(runtime),
+        runtime_dir.VARIABLE: str(runtime),
     }
 
 
@@ -205,7 +205,7 @@ class Session:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get(paths.VARIABLE) == str(self.runtime) and (
+                if process.environ().get(runtime_dir.VARIABLE) == str(self.runtime) and (
                     process.status() != psutil.STATUS_ZOMBIE
                 ):
                     found.append(process)
@@ -216,7 +216,7 @@ class Session:
         return [p for p in self.processes() if any(n in cmdline(p) for n in names or OURS)]
 
     def keepers(self) -> list[psutil.Process]:
-        return self.ours("pytest_shimmy.keeper")
+        return self.ours("pytest_shimmy.sharing.keeper")
 
     def servers(self) -> list[psutil.Process]:
         return self.ours("fake_shimmy.__main__")

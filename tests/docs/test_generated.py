@@ -11,11 +11,12 @@ from typing import get_args
 import pytest
 
 import pytest_shimmy
-from pytest_shimmy import events, fixtures
+from pytest_shimmy import events
 from pytest_shimmy.errors import ShimmyErrorCode
-from pytest_shimmy.fake import FakeShimmy, Rule
-from pytest_shimmy.journal import RecordedRequest
-from pytest_shimmy.table import TABLE
+from pytest_shimmy.fake_control.fake import FakeShimmy, Rule
+from pytest_shimmy.fake_control.journal import RecordedRequest
+from pytest_shimmy.plugin import fixtures
+from pytest_shimmy.settings_table import TABLE
 from tests.docs.pages import DOCS, PAGES, title
 
 REFERENCE = DOCS / "reference"

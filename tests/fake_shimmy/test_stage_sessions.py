@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_shimmy.dialect import HARNESS_KEY
+from pytest_shimmy.executable.dialect import HARNESS_KEY
 from tests.fake_shimmy.conftest import Answer
 from tests.fake_shimmy.staging import (
     CHAT,

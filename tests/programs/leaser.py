@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from pytest_shimmy import ports
+from pytest_shimmy.supervisor import ports
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pytest_shimmy import (
     ShimmyProcessManager,
     ShimmyProcessOptions,
 )
-from pytest_shimmy.plan import HERMETIC, PLACEHOLDER
+from pytest_shimmy.launch.hermetic import HERMETIC, PLACEHOLDER
 from tests.pytest_shimmy.faking import Asker, asker
 from tests.pytest_shimmy.managing import LONG, Recorder
 

@@ -11,12 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from pytest_shimmy import (
-    ShimmyError,
-    ShimmyProcessManager,
-    ShimmyProcessOptions,
-    events,
-)
+from pytest_shimmy import ShimmyError, ShimmyProcessManager, ShimmyProcessOptions, events
 
 LONG = 60.0
 

@@ -12,7 +12,7 @@ import pytest
 from fake_shimmy.releases import RELEASES
 from pytest_shimmy import Settings
 from pytest_shimmy.settings import BadSettingError, load
-from pytest_shimmy.table import TABLE
+from pytest_shimmy.settings_table import TABLE
 
 ROWS = {row.name: row for row in TABLE}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy import ShimmyProcessDefaults
-from pytest_shimmy.ports import SHIMMY_AUTO_PORTS
+from pytest_shimmy.supervisor.ports import SHIMMY_AUTO_PORTS
 
 PORTS = set(ShimmyProcessDefaults.port_range)
 

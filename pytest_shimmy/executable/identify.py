@@ -1,0 +1,187 @@
+"""Find the executable and make sure that it is a shimmy; or stand in the bundled fake."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..defaults import ShimmyProcessDefaults
+from ..errors import ShimmyError, ShimmyErrorCode
+from ..process import command
+
+_VERSION = re.compile(r"^shimmy (\d+\.\d+\.\d+\S*)$")
+"""All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
+
+ANSWER_LIMIT = 1 << 18
+"""Bytes; ``gpu-info`` of a default build takes 1 KB (seen on 2.5.0)."""
+
+INSTALL_HINT = "Install it with: cargo install shimmy --locked --bin shimmy"
+
+
+class Executable(NamedTuple):
+    """Something that behaves as ``shimmy`` on its command line."""
+
+    command: tuple[str, ...]
+    """What to put before shimmy's own arguments."""
+    version: str
+    is_fake: bool
+
+    @property
+    def name(self) -> str:
+        """For messages: its path, or what it is."""
+        return "the bundled fake" if self.is_fake else self.command[0]
+
+
+def locate(path: str | os.PathLike[str]) -> Path:
+    """The executable that `path` means: a path, or a bare name to be found on PATH.
+
+    Raises `ShimmyError`: ``BINARY_NOT_FOUND``, ``BINARY_NOT_EXECUTABLE``.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_FOUND,
+            f"the path of the shimmy executable is empty.\n{INSTALL_HINT}",
+            {"path": text},
+        )
+    if os.sep not in text and not (os.altsep and os.altsep in text):
+        found = shutil.which(text)
+        if found is None:
+            looked = os.environ.get("PATH", "").split(os.pathsep)
+            raise ShimmyError(
+                ShimmyErrorCode.BINARY_NOT_FOUND,
+                f"no executable {text!r} on PATH; looked in:\n"
+                + "".join(f"  {directory}\n" for directory in looked if directory)
+                + f"{INSTALL_HINT}\nor give its path, or leave the path out to use the bundled "
+                "fake.",
+                {"path": text, "looked_in": looked},
+            )
+        return Path(found).absolute()
+    candidate = Path(text)
+    try:
+        candidate = candidate.expanduser().absolute()
+        mode = candidate.stat().st_mode
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error  # no such user, a null byte, a long name
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_FOUND,
+            f"no shimmy executable at {candidate}: {why}.\n{INSTALL_HINT}\n"
+            "or leave the path out to use the bundled fake.",
+            {"path": str(candidate)},
+        ) from error
+    if stat.S_ISDIR(mode):
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_EXECUTABLE,
+            f"{candidate} is a directory.\nGive the path of the executable itself"
+            + (f": {candidate / 'shimmy'}" if (candidate / "shimmy").is_file() else "."),
+            {"path": str(candidate)},
+        )
+    if not os.access(candidate, os.X_OK):
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_EXECUTABLE,
+            f"{candidate} is not executable (mode {stat.filemode(mode)}).\n"
+            f"If it is a shimmy: chmod +x {candidate}",
+            {"path": str(candidate)},
+        )
+    return candidate
+
+
+def identify(
+    path: str | os.PathLike[str], cancelled: Callable[[], bool] = lambda: False
+) -> Executable:
+    """Locate the executable and ask it for its version; a `cancelled()` question is given up.
+
+    Raises `ShimmyError`: what `locate` raises, ``BINARY_NOT_EXECUTABLE`` when the system refuses
+    to run it, ``BINARY_NOT_SHIMMY`` when it answers as something else or not at all.
+    """
+    executable = locate(path)
+    answer = _ask([str(executable), "--version"], os.environ, cancelled)
+    match = _VERSION.match(answer.stdout.decode("utf-8", "replace").strip())
+    if match is None or answer.exit.code != 0 or answer.cut is not None:
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_SHIMMY,
+            f"{executable} is not a shimmy.\n{answer.told()}\n"
+            "A shimmy says 'shimmy 2.5.0' or another version. Check the path.",
+            {"path": str(executable), **answer.details()},
+        )
+    return Executable((str(executable),), match[1], False)
+
+
+def bundled_fake(release: str | None = None) -> Executable:
+    """The bundled fake, imitating `release` (default: the newest one it imitates).
+
+    Raises `ShimmyError` (``BINARY_NOT_FOUND``) for a release that it does not imitate.
+    """
+    from fake_shimmy.releases import NEWEST, RELEASES
+
+    version = release or NEWEST
+    if version not in RELEASES:
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_FOUND,
+            f"the bundled fake does not imitate shimmy {version}; it imitates: "
+            f"{', '.join(RELEASES)}.",
+            {"release": version, "imitated": list(RELEASES)},
+        )
+    return Executable(python_command("fake_shimmy.__main__", "fake_shimmy"), version, True)
+
+
+def python_command(module: str, *packages: str) -> tuple[str, ...]:
+    """A command that runs ``main()`` of a module of ours in a bare interpreter.
+
+    Isolated and without ``site``: start-up hooks and variables of the user's environment
+    (coverage, PYTHONPATH, a slow ``.pth`` file) neither change nor slow it. `packages` are what
+    it imports beyond the standard library; their directories are handed over.
+    """
+    roots = dict.fromkeys(_root(package) for package in packages)
+    boot = (
+        f"import sys; sys.path[:0] = {list(roots)!r}; from {module} import main; sys.exit(main())"
+    )
+    return (sys.executable, "-I", "-S", "-c", boot)
+
+
+def _root(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_FOUND,
+            f"the Python package {package!r}, which pytest-shimmy needs, is not installed for "
+            f"{sys.executable}.\nInstall pytest-shimmy again: pip install --force-reinstall "
+            "pytest-shimmy",
+            {"package": package},
+        )
+    return str(Path(next(iter(spec.submodule_search_locations))).absolute().parent)
+
+
+def gpu_info(
+    executable: Executable,
+    env: Mapping[str, str],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> str:
+    """What ``shimmy gpu-info`` prints; it touches no GPU (seen on 2.5.0)."""
+    answer = _ask([*executable.command, "gpu-info"], env, cancelled)
+    return (answer.stdout + answer.stderr).decode("utf-8", "replace")
+
+
+def _ask(
+    question: list[str], env: Mapping[str, str], cancelled: Callable[[], bool]
+) -> command.Outcome:
+    """What a question is answered that needs no model."""
+    timeout = ShimmyProcessDefaults.version_timeout
+    try:
+        return command.run(
+            question, env=env, timeout=timeout, limit=ANSWER_LIMIT, cancelled=cancelled
+        )
+    except (OSError, ValueError) as error:
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_EXECUTABLE,
+            f"{question[0]} cannot be executed: {getattr(error, 'strerror', None) or error}.\n"
+            "Is it built for this machine (system and processor)?",
+            {"path": question[0]},
+        ) from error

@@ -1,0 +1,64 @@
+"""Whole scripts: from a mapping or a file to a checked document, and with faults for a life."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from fake_shimmy.script import files
+from fake_shimmy.script import rules as vocabulary
+from fake_shimmy.script.shapes import ScriptError
+
+from ..errors import is_ours
+from ..settings import Settings
+from .conditions import argument_errors
+from .connection import refused
+
+__tracebackhide__ = is_ours
+
+
+def load_script(script: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
+    """A script as a plain document, checked. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+    if isinstance(script, Mapping):
+        with argument_errors("script"):
+            vocabulary.read(dict(script))
+        return dict(script)
+    try:
+        return files.document(os.fspath(script))
+    except ScriptError as error:
+        raise refused(str(error)) from None
+
+
+def script_of(
+    settings: Settings,
+    script: Mapping[str, Any] | str | os.PathLike[str] | None,
+    faults: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What a server with these settings follows: a script, with `faults` for its process's life.
+
+    Raises `ShimmyError` (``CONTROL_FAILED``).
+    """
+    if settings.mode != "fake":
+        raise refused(
+            f"script and faults are for the bundled fake, and this is a server of mode "
+            f"{settings.mode!r}: mark the test with shimmy_fake."
+        )
+    if script is None and settings.fake_script is not None:
+        script = settings.fake_script
+    document = {} if script is None else load_script(script)
+    if faults is not None:
+        with argument_errors("faults", inside=("life",)):
+            vocabulary.read({"life": dict(faults)})
+        document["life"] = {**document.get("life", {}), **faults}
+    return document
+
+
+def exits(rules: Any) -> bool:
+    """Whether any of these rules ends the process."""
+    return any(
+        fault.get("do") == "exit"
+        for rule in rules
+        for answer in (rule, *rule.get("answers", ()))
+        for fault in answer.get("faults", ())
+    )

@@ -1,0 +1,305 @@
+"""A session on a fake: opened, reset and closed, and asked for what came. The lower half of
+`FakeShimmy`; needs no pytest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, Unpack
+from urllib.parse import quote
+
+from ..errors import ShimmyError, is_ours
+from ..executable.dialect import API_KEY, HARNESS_KEY
+from . import journal as journals
+from .client_report import Amount, ClientReport, Watch
+from .conditions import Conditions, WhenLike, in_words, read_when, when_document
+from .connection import NEVER, NO_SESSION, Control, refused
+from .journal import Journal, RecordedRequest
+
+__tracebackhide__ = is_ours
+
+HARNESS_KEYS = f"{API_KEY}-"
+"""What the API keys of test processes begin with."""
+
+
+class FakeSession:
+    """What was asked with one API key; with the key ``""``, all that has no session of its own.
+
+    A context manager that opens the session and closes it. Thread-safe.
+    """
+
+    def __init__(self, url: str, token: str, *, key: str = "", seed: int | None = None) -> None:
+        self.server_url = url
+        self.api_key = key
+        """The key whose requests are answered and recorded."""
+        self.url = f"{url}/~{quote(key)}" if key else url
+        """Address for code that cannot set an API key; without a path."""
+        self.base_url = f"{self.url}/v1"
+        """The same, as OpenAI clients want it."""
+        self.seed = seed if seed is not None else 0
+        """What chance and jitter grow from; drawn by the fake where none was given."""
+        self._given_seed = seed
+        self._control = Control(url, token)
+        self._strict = False
+        self._own_rules: set[int] = set()
+        self._strays_before = 0
+        self._watches: list[Watch] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.reset()
+        except BaseException:
+            self._control.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.server_url}>"
+
+    def reset(self) -> None:
+        """Forget rules, counters, journal and settings. Raises `ShimmyError`."""
+        self._open({})
+
+    def close(self) -> None:
+        """End the session; its requests are answered as if nothing had been scripted."""
+        with contextlib.suppress(ShimmyError):  # the server has ended, and the session with it
+            self._control.ask("close", session=self.api_key)
+        self._control.close()
+
+    # What came
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request, oldest first, with what has become of it by now."""
+        return self.journal().records
+
+    @property
+    def last_request(self) -> RecordedRequest:
+        """The newest request."""
+        __tracebackhide__ = True
+        journal = self.journal()
+        if not journal.records:
+            raise AssertionError("\n".join(["no request came", *self._stray_lines(journal)]))
+        return journal.records[-1]
+
+    def matching(
+        self, when: WhenLike | None = None, **conditions: Unpack[Conditions]
+    ) -> list[RecordedRequest]:
+        """The requests that are as wanted, oldest first."""
+        return self.journal().matching(read_when(when, conditions, "matching()"))
+
+    def assert_requested(
+        self,
+        when: WhenLike | None = None,
+        *,
+        count: int | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> RecordedRequest:
+        """Assert that a request came as wanted (exactly `count`); returns the newest."""
+        __tracebackhide__ = True
+        if count == 0:
+            raise ValueError("for a count of 0 there is assert_no_requests()")
+        wanted = read_when(when, conditions, "assert_requested()")
+        journal = self.journal()
+        found = journal.matching(wanted)
+        if found and count in (None, len(found)):
+            return found[-1]
+        if found:
+            head = f"{journals.count(len(found), 'request')} came as wanted, not {count}"
+            body = journals.listed(found, in_words(when_document(when, conditions)))
+        else:
+            head = "no request came as wanted"
+            body = journals.miss(journal, wanted, in_words(when_document(when, conditions)))
+        raise AssertionError("\n".join([head, *body, *self._stray_lines(journal)]))
+
+    def assert_no_requests(
+        self, when: WhenLike | None = None, **conditions: Unpack[Conditions]
+    ) -> None:
+        """Assert that no such request came; without conditions, none at all."""
+        __tracebackhide__ = True
+        found = self.journal().matching(read_when(when, conditions, "assert_no_requests()"))
+        if found:
+            head = f"{journals.count(len(found), 'request')} came, and none should have"
+            body = journals.listed(found, in_words(when_document(when, conditions)))
+            raise AssertionError("\n".join([head, *body]))
+
+    def wait_for_request(
+        self,
+        when: WhenLike | None = None,
+        *,
+        count: int = 1,
+        timeout: float = 5.0,
+        finished: bool = True,
+        **conditions: Unpack[Conditions],
+    ) -> RecordedRequest:
+        """Wait until `count` such requests came (and their answers are over, if `finished`), for
+        code that calls in the background; returns the newest. Raises `AssertionError`."""
+        __tracebackhide__ = True
+        wanted = read_when(when, conditions, "wait_for_request()")
+        document = when_document(when, conditions)
+        answer = self._ask(
+            "wait", timeout, when=document, count=count, seconds=timeout, finished=finished
+        )
+        journal = self._journal_of(answer)
+        found = journal.matching(wanted)
+        if not answer.get("timed_out"):
+            return [each for each in found if not (finished and each.in_flight)][-1]
+        if found:
+            over = sum(not each.in_flight for each in found)
+            fate = f", {over} of them finished" if finished else ""
+            head = f"{len(found)} of {count} requests came as wanted within {timeout:g} s{fate}"
+            body = journals.listed(found, in_words(document))
+        else:
+            head = f"no request came as wanted within {timeout:g} s"
+            body = journals.miss(journal, wanted, in_words(document))
+        raise AssertionError("\n".join([head, *body, *self._stray_lines(journal)]))
+
+    def journal(self) -> Journal:
+        """Everything that the fake knows about this session. Raises `ShimmyError`."""
+        return self._journal_of(self._ask("journal"))
+
+    # What the client did
+
+    def client_report(self) -> ClientReport:
+        """What the client did: retries, pauses, hang-ups, truncated answers."""
+        return ClientReport.of(self.requests, self._watches)
+
+    @contextlib.contextmanager
+    def watch_client(self) -> Iterator[Watch]:
+        """Watch whether the code in this block raises, which is how it would say that it noticed
+        a truncated answer. What it raises goes on; `pytest.raises` belongs around this block."""
+        watch = Watch(first=self._newest() + 1)
+        self._watches.append(watch)
+        try:
+            yield watch
+        except BaseException as error:
+            watch.raised = error
+            raise
+        finally:
+            with contextlib.suppress(ShimmyError):
+                records = self.requests
+                watch.last = records[-1].id if records else 0
+                mine = [record for record in records if watch.covers(record)]
+                watch.report = ClientReport.of(mine, [watch])
+
+    def assert_client(
+        self,
+        *,
+        retries: Amount | None = None,
+        min_pause: float | None = None,
+        max_pause: float | None = None,
+        hung_up_after: Amount | None = None,
+        noticed_truncation: bool = False,
+    ) -> ClientReport:
+        """Assert what the client did: how often it retried, after which pauses (seconds), after
+        how many tokens it hung up, that it noticed a truncated answer. Amounts are numbers, or
+        ranges."""
+        __tracebackhide__ = True
+        report = self.client_report()
+        complaints = report.complaints(
+            retries=retries,
+            min_pause=min_pause,
+            max_pause=max_pause,
+            hung_up_after=hung_up_after,
+            noticed_truncation=noticed_truncation,
+        )
+        if complaints:
+            raise AssertionError("\n".join([*complaints, "what the client did:", str(report)]))
+        return report
+
+    # For the plugin and the upper half
+
+    def leftovers(self) -> list[str]:
+        """What a strict test must not leave: requests that no rule matched, unused rules."""
+        if not self._strict:
+            return []
+        try:
+            journal = self.journal()
+        except ShimmyError:
+            if self.api_key:
+                raise
+            return []  # a server that the test has ended
+        return self._leftovers_in(journal)
+
+    def _leftovers_in(self, journal: Journal) -> list[str]:
+        lines = [
+            f"no rule matched number {record.id}: {record.text()}\n  nearest: {record.nearest}"
+            for record in journal.records
+            if record.unmatched
+        ]
+        for rule in journal.rules:
+            if rule["id"] in self._own_rules and (rule["left"] or not rule["used"]):
+                left = f", {rule['left']} left" if rule["left"] is not None else ""
+                lines.append(f"not used up: {rule['name']} ({_used(rule['used'])}{left})")
+        return lines + self._stray_lines(journal) if lines else []
+
+    def report(self) -> list[str]:
+        """The session in short, for the report of a failing test."""
+        journal = self.journal()
+        lines = journal.lines()
+        leftovers = self._leftovers_in(journal) if self._strict else []
+        lines += leftovers or self._stray_lines(journal)
+        if journal.is_random:
+            lines.append(f"seed {journal.seed}; give it back with --shimmy-seed={journal.seed}")
+        return lines
+
+    def _open(self, script: Mapping[str, Any]) -> None:
+        document = dict(script)
+        if self._given_seed is not None:
+            document.setdefault("seed", self._given_seed)
+        answer = self._control.ask("open", session=self.api_key, script=document)
+        self.seed = answer["seed"]
+        self._strict = bool(document.get("strict", False))
+        # They are numbered from 1, in their order.
+        self._own_rules = set(range(1, len(document.get("rules", ())) + 1))
+        self._watches.clear()
+        self._strays_before = answer["stray_count"]
+
+    def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
+        try:
+            return self._control.ask(op, patience=patience, session=self.api_key, **members)
+        except ShimmyError as error:
+            if error.details.get("refusal") != NO_SESSION:
+                raise
+            raise refused(
+                "the fake knows nothing of this test any more: it was restarted since, or the "
+                "test is over, and with that its rules and its journal are gone",
+                NO_SESSION,
+            ) from None
+
+    def _journal_of(self, answer: Mapping[str, Any]) -> Journal:
+        fresh = answer["stray_count"] - self._strays_before
+        newest = answer["stray"][-fresh:] if fresh > 0 and self.api_key else []
+        # Those of the other test processes are theirs.
+        strays = [each for each in newest if not each["key"].startswith(HARNESS_KEYS)]
+        journal = Journal(answer, strays)
+        if not self.api_key:  # all traffic, but for our own
+            ours = f"Bearer {HARNESS_KEY}"
+            journal.records = [
+                each for each in journal.records if each.headers.get("authorization") != ours
+            ]
+        return journal
+
+    def _newest(self) -> int:
+        records = self.requests
+        return records[-1].id if records else 0
+
+    def _counters(self) -> list[dict[str, Any]]:
+        rules: list[dict[str, Any]] = self._ask("journal", after=NEVER)["rules"]
+        return rules
+
+    def _stray_lines(self, journal: Journal) -> list[str]:
+        return journal.stray_lines(self.base_url, self.api_key)
+
+
+def _used(times: int) -> str:
+    return {0: "never used", 1: "used once"}.get(times, f"used {times} times")

@@ -1,0 +1,101 @@
+"""From settings to what is started: the options, and the files that are made for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..executable.fake_profile import pretence
+from ..options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
+from ..settings import Settings
+from .hermetic import PLACEHOLDER, has_placeholder, hermetic, placeholder_name
+
+if TYPE_CHECKING:
+    from ..models.registry import ModelRegistry
+
+
+class Plan(NamedTuple):
+    """What to start, in a directory of its own."""
+
+    options: ShimmyProcessOptions
+    files: Mapping[str, str] = {}
+    """Path and text of each file to make first."""
+    log_kept_anyway: bool = False
+    """The log is where the user wants it: neither moved nor removed."""
+
+
+def plan(
+    settings: Settings,
+    directory: Path,
+    script: Mapping[str, Any] | None = None,
+    *,
+    cwd: str | None = None,
+) -> Plan:
+    """What to start for `settings`, in `directory`, which is the plan's alone.
+
+    `script` is for the fake. A real executable starts in `cwd` (default: the present directory),
+    where it looks for ``./models``; the fake starts in `directory`.
+    """
+    log_path = directory / "server.log"
+    if settings.log_dir is not None:
+        now = time.strftime("%Y%m%d-%H%M%S")
+        log_path = Path(settings.log_dir) / f"shimmy-{settings.mode}-{now}-{directory.name}.log"
+    common: dict[str, Any] = {
+        "preferred_port": settings.port,
+        "models_dir": settings.models_dir,
+        "model_path": settings.model_file,
+        "args": settings.args,
+        "gpu_mode": settings.gpu[0],
+        "health_timeout": settings.start_timeout,
+        "max_restarts": settings.max_restarts,
+        "log_path": log_path,
+    }
+    kept_anyway = settings.log_dir is not None
+    if settings.mode == "real":
+        options = ShimmyProcessOptions(
+            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=cwd or Path.cwd()
+        )
+        return Plan(options, log_kept_anyway=kept_anyway)
+    files = {}
+    if has_placeholder(settings):
+        placeholder = str(directory / placeholder_name(settings))
+        files[placeholder] = PLACEHOLDER
+        common["model_path"] = placeholder
+    script_path = settings.fake_script
+    if script is not None:
+        script_path = str(directory / "script.json")
+        files[script_path] = json.dumps(script)
+    release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
+    env = {
+        **hermetic(directory),
+        **machine,
+        SCRIPT: script_path,
+        CONTROL_TOKEN: secrets.token_hex(16),
+        **dict(settings.env),
+    }
+    options = ShimmyProcessOptions(**common, fake_version=release, env=env, cwd=directory)
+    return Plan(options, files, kept_anyway)
+
+
+def registry(settings: Settings, home: Path, *, cwd: str | None = None) -> ModelRegistry:
+    """The models of the executable that `settings` mean. The fake finds those in `home`, its own
+    directory, where its placeholder is put; a real one those of the user, starting in `cwd`.
+    """
+    from ..models.registry import OWN_DIRECTORY, ModelRegistry
+
+    if settings.mode == "real":
+        return ModelRegistry(
+            settings.path, settings.models_dir, env=dict(settings.env), cwd=cwd or Path.cwd()
+        )
+    if has_placeholder(settings):
+        own = home.joinpath(*OWN_DIRECTORY)
+        own.mkdir(parents=True, exist_ok=True)
+        (own / placeholder_name(settings)).write_text(PLACEHOLDER, encoding="ascii", newline="")
+    release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
+    env = {**hermetic(home), **machine, **dict(settings.env)}
+    return ModelRegistry(None, settings.models_dir, fake_version=release, env=env, cwd=home)

@@ -1,0 +1,154 @@
+"""The fixtures. Each is a few lines over the library; heavy imports happen when one is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..settings import Settings
+from .state import accel_of, failures_reported, harness_of, settings_of, skip_test
+
+if TYPE_CHECKING:
+    import openai
+
+    from ..accel.result import AccelDetectorResult
+    from ..fake_control.fake import FakeShimmy
+    from ..models.registry import ModelRegistry
+    from ..server import ShimmyServer
+
+
+@pytest.fixture(scope="session")
+def shimmy_settings(pytestconfig: pytest.Config) -> Settings:
+    """The run's settings, frozen. Override it in a conftest to change them for its tests."""
+    return settings_of(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def _shimmy_gpu(shimmy_settings: Settings) -> str:
+    """The GPU backend asked for; parametrised when the run is to use several."""
+    return shimmy_settings.gpu[0]
+
+
+@pytest.fixture(scope="session")
+def shimmy_server(
+    pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
+) -> ShimmyServer:
+    """A running server, shared by the whole run: bundled fake, real executable, or attached."""
+    with failures_reported():
+        return harness_of(pytestconfig).shared_server(shimmy_settings.but(gpu=_shimmy_gpu))
+
+
+@pytest.fixture
+def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Iterator[FakeShimmy]:
+    """Remote control of the bundled fake, for this test only: replies, faults, and what came."""
+    if shimmy_server.mode != "fake":
+        from .texts import unmet
+
+        skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
+    harness = harness_of(pytestconfig)
+    with failures_reported():
+        fake = harness.control(shimmy_server.remote_control(shimmy_server.api_key))
+    yield fake
+    harness.release(fake)
+
+
+@pytest.fixture
+def make_shimmy_server(
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    shimmy_settings: Settings,
+    _shimmy_gpu: str,
+) -> Iterator[Callable[..., ShimmyServer]]:
+    """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
+
+    It takes the settings by name, as `Settings` has them, raises ShimmyError, and the servers are
+    stopped at the end of the test. For the fake also script=, a mapping or a file's path, and
+    faults=, what goes wrong in its life: make_shimmy_server(faults={"start_delay": 1}).
+    """
+    harness = harness_of(pytestconfig)
+    made = []
+
+    def make(
+        *,
+        script: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        faults: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> ShimmyServer:
+        from ..errors import is_ours
+        from .used_servers import judge_servers
+
+        __tracebackhide__ = is_ours
+        chosen = shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings})
+        document = None
+        if script is not None or faults is not None:
+            from ..fake_control.scripts import script_of
+
+            document = script_of(chosen, script, faults)
+        server = harness.private_server(chosen, document)
+        made.append(server)
+        judge_servers(request.node)
+        return server
+
+    yield make
+    for server in made:
+        harness.stop(server)
+
+
+@pytest.fixture(scope="session")
+def shimmy_model(shimmy_server: ShimmyServer) -> str:
+    """The model id to put in requests."""
+    with failures_reported():
+        return shimmy_server.model
+
+
+@pytest.fixture(scope="session")
+def shimmy_openai_client(shimmy_server: ShimmyServer) -> Iterator[openai.OpenAI]:
+    """An openai.OpenAI on the server; no retries, and "stream": false unless told otherwise."""
+    with shimmy_server.openai_client() as client:
+        yield client
+
+
+@pytest.fixture
+def shimmy_async_openai_client(shimmy_server: ShimmyServer) -> Iterator[openai.AsyncOpenAI]:
+    """An openai.AsyncOpenAI on the server, for pytest-asyncio and anyio (asyncio and trio)."""
+    client = shimmy_server.async_openai_client()
+    yield client
+    from ..openai_clients import close_async_client
+
+    close_async_client(client)
+
+
+@pytest.fixture(scope="session")
+def shimmy_registry(
+    pytestconfig: pytest.Config,
+    shimmy_settings: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ModelRegistry:
+    """The models that the executable in use finds. The fake finds its placeholder, and what is
+    downloaded; an attached server's executable is not known, and the test is skipped."""
+    if shimmy_settings.mode == "attached":
+        skip_test("needs an executable to ask for its models, and this run is attached to a server")
+    from ..launch.plan import registry
+
+    home = tmp_path_factory.mktemp("shimmy-registry")
+    return registry(shimmy_settings, home, cwd=str(pytestconfig.invocation_params.dir))
+
+
+@pytest.fixture(scope="session")
+def shimmy_accel(pytestconfig: pytest.Config) -> AccelDetectorResult:
+    """What GPUs this machine has, with evidence; looked for once in a run, when first asked."""
+    return accel_of(pytestconfig)
+
+
+@pytest.fixture
+def shimmy_env(shimmy_server: ShimmyServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Sets OPENAI_BASE_URL and OPENAI_API_KEY for code under test that reads them."""
+    from ..server import shimmy_env
+
+    variables = shimmy_env(shimmy_server, os.environ)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables

@@ -1,0 +1,216 @@
+"""The pytest plugin: hooks that delegate at once. Loaded in every run, so it loads little."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from .. import settings
+from . import fixtures
+from .state import (
+    ACCEL,
+    EXECUTABLE,
+    HARNESS,
+    SETTINGS,
+    Failure,
+    accel_of,
+    anchor_of,
+    finish,
+    hold_servers_of_forked_tests,
+    server_summaries_of,
+    settings_of,
+)
+
+MARKERS = (
+    "shimmy_real: needs a real shimmy, not the bundled fake",
+    "shimmy_fake: needs the bundled fake",
+    "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends "
+    "(default: any)",
+)
+MARKER_NAMES = ("shimmy_real", "shimmy_fake", "shimmy_gpu")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    settings.register(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(fixtures, "shimmy-fixtures")
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    ini_base = config.inipath.parent if config.inipath is not None else config.rootpath
+    try:
+        config.stash[SETTINGS] = settings.load(
+            config.getoption, config.getini, os.environ, ini_base
+        )
+    except settings.BadSettingError as error:
+        raise pytest.UsageError(str(error)) from None
+    if not hasattr(config, "workerinput"):
+        hold_servers_of_forked_tests(config)
+        if not config.option.help:  # which must work whatever is set
+            _look_at_executable(config)
+
+
+def _look_at_executable(config: pytest.Config) -> None:
+    """A broken executable is found now, and not in every test."""
+    chosen = settings_of(config)
+    if chosen.mode != "real":
+        return
+    from ..errors import ShimmyError
+    from ..executable.identify import identify
+
+    try:
+        config.stash[EXECUTABLE] = identify(chosen.path or "")
+    except ShimmyError as error:
+        raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if hasattr(config, "workerinput"):  # a worker's header is shown to nobody
+        return []
+    from . import texts
+
+    chosen = settings_of(config)
+    if chosen.mode == "fake":
+        from fake_shimmy import NEWEST
+
+        versions = [chosen.fake_version or NEWEST]
+        if chosen.gpu != ("auto",):
+            from ..executable.fake_profile import pretence
+
+            each = [pretence(gpu, chosen.fake_version, os.environ) for gpu in chosen.gpu]
+            versions = list(dict.fromkeys(release or NEWEST for release, _ in each))
+        return [texts.header(chosen, "/".join(versions))]
+    if chosen.mode == "attached":
+        from ..supervisor.health import version_at
+
+        return [texts.header(chosen, version_at(chosen.url or ""))]
+    executable = config.stash[EXECUTABLE]
+    lines = [texts.header(chosen, executable.version, executable.name)]
+    asked = {*chosen.gpu} - {"auto", "cpu"}
+    if asked or "gpu" in chosen.require:
+        lines += texts.machine(accel_of(config), asked)
+    return lines
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist: called in the controller for each worker that it starts."""
+    node.workerinput["shimmy"] = anchor_of(node.config).invitation()
+    if ACCEL in node.config.stash:
+        node.workerinput["shimmy_accel"] = accel_of(node.config).to_json()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    backends = settings_of(metafunc.config).gpu
+    if len(backends) > 1 and "_shimmy_gpu" in metafunc.fixturenames:
+        metafunc.parametrize("_shimmy_gpu", backends, ids=backends, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if any(item.get_closest_marker(name) for name in MARKER_NAMES):
+        from . import markers
+
+        markers.apply(item)
+    if HARNESS in item.config.stash:
+        from . import used_servers
+
+        used_servers.begin_test(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: Any
+) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except BaseException as error:
+        # pytest gives every later test the exception of a session fixture. A time-out or Ctrl-C
+        # that struck while one of ours waited for the server says nothing about the next test.
+        if fixturedef.func.__module__ == fixtures.__name__ and not isinstance(error, Failure):
+            fixturedef.finish(request)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    if HARNESS in item.config.stash:
+        from . import used_servers
+
+        used_servers.judge_servers(item)
+    result = yield
+    # Only here, so that a test that failed by itself is not failed again; its report has the same.
+    if HARNESS in item.config.stash:
+        from . import used_servers
+
+        used_servers.end_test(item)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    report = yield
+    if HARNESS in item.config.stash:
+        from . import used_servers
+
+        used_servers.complete(report, item)
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """pytest-xdist: called in the controller for each worker that has ended."""
+    # A worker that was killed has none.
+    summaries = getattr(node, "workeroutput", {}).get("shimmy")
+    if summaries:
+        from ..sharing.protocol import ServerSummary
+
+        server_summaries_of(node.config).extend(ServerSummary(*each) for each in summaries)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    from . import texts
+
+    verbose = config.get_verbosity()
+    modes = texts.modes(terminalreporter.stats)
+    summaries = server_summaries_of(config)
+    if modes or summaries or verbose >= 0:
+        for line in texts.summary(modes, summaries, verbose=verbose > 0):
+            terminalreporter.write_line(line)
+    if reason := _unmet_requirement(config, modes):
+        terminalreporter.write_line(f"shimmy: {reason}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    # Last: by now xdist's workers have gone, and with them their hold on the servers.
+    finish(config)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["shimmy"] = [tuple(each) for each in server_summaries_of(config)]
+        return
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if "real" in settings_of(config).require and terminal is not None:
+        from .texts import modes
+
+        if _unmet_requirement(config, modes(terminal.stats)) and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unmet_requirement(config: pytest.Config, modes: Sequence[str]) -> str | None:
+    """Why the run as a whole is not what --shimmy-require asked for."""
+    if "real" not in settings_of(config).require or config.option.collectonly:
+        return None
+    if "real" in modes or "attached" in modes:
+        return None
+    return "--shimmy-require=real: FAILED, because no test ran on a real executable"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    finish(config)

@@ -1,0 +1,151 @@
+"""What the plugin keeps in pytest's config between its hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..accel.result import AccelDetectorResult
+    from ..executable.identify import Executable
+    from ..harness import Harness
+    from ..sharing.protocol import ServerSummary
+    from ..sharing.run import Anchor
+
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
+ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
+FAREWELLS: pytest.StashKey[list[ServerSummary]] = pytest.StashKey()
+EXECUTABLE: pytest.StashKey[Executable] = pytest.StashKey()
+ACCEL: pytest.StashKey[AccelDetectorResult] = pytest.StashKey()
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """The run's settings."""
+    return config.stash[SETTINGS]
+
+
+def harness_of(config: pytest.Config) -> Harness:
+    """This process's harness, made (and its modules loaded) at the first call."""
+    harness = config.stash.get(HARNESS, None)
+    if harness is None:
+        from ..harness import Harness
+        from ..sharing.run import Run
+
+        worker = getattr(config, "workerinput", {})
+        invitation = worker.get("shimmy") or anchor_of(config).invitation()
+        # Not the present directory: a test may have changed that.
+        run = Run.invited(invitation, str(config.invocation_params.dir))
+        harness = Harness(run, worker.get("workerid"), waiting_shown(config))
+        config.stash[HARNESS] = harness
+    return harness
+
+
+def accel_of(config: pytest.Config) -> AccelDetectorResult:
+    """What GPUs this machine has; looked for once in a run, by the first process that asks."""
+    if ACCEL not in config.stash:
+        from ..accel.detector import detect_once
+        from ..accel.result import AccelDetectorResult
+        from ..runtime_dir import subdir
+
+        from_controller = getattr(config, "workerinput", {}).get("shimmy_accel")
+        if from_controller is not None:
+            config.stash[ACCEL] = AccelDetectorResult.from_json(from_controller)
+        else:
+            run = harness_of(config).run.id
+            config.stash[ACCEL] = detect_once(subdir("locks") / "accel.json", run=run)
+    return config.stash[ACCEL]
+
+
+def anchor_of(config: pytest.Config) -> Anchor:
+    """The anchor of the run that was started in this process, made at the first call."""
+    from ..sharing.run import Anchor
+
+    if ANCHOR not in config.stash:
+        config.stash[ANCHOR] = Anchor(str(config.invocation_params.dir))
+    return config.stash[ANCHOR]
+
+
+_forking: weakref.WeakSet[pytest.Config] = weakref.WeakSet()
+
+
+def hold_servers_of_forked_tests(config: pytest.Config) -> None:
+    """Have an anchor before this process forks: plugins that run each test in a forked child
+    (pytest-forked) would else start a server for each."""
+    if not _forking and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_make_anchors)
+    _forking.add(config)
+
+
+def _make_anchors() -> None:
+    for config in list(_forking):
+        anchor_of(config)
+
+
+def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
+    """A function that says on the terminal what is waited for; None where nobody would see it."""
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    if terminal is None or not terminal.isatty:
+        return None
+
+    def show(text: str) -> None:
+        with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(f"shimmy: {text}")
+
+    return show
+
+
+class Failure(pytest.fail.Exception):  # type: ignore[misc, name-defined]  # not a type to mypy
+    """The failure of a test because of a `ShimmyError`."""
+
+
+@contextlib.contextmanager
+def failures_reported() -> Iterator[None]:
+    """Turn a `ShimmyError` into the failure of the test that is running.
+
+    With the message alone: our own frames would tell its reader nothing.
+    """
+    from ..errors import ShimmyError
+
+    try:
+        yield
+    except ShimmyError as error:
+        raise Failure(str(error), pytrace=False) from None
+
+
+def skip_test(reason: str) -> NoReturn:
+    """Skip the test that is running."""
+    # So that the summary names the test's line and not ours.
+    raise pytest.skip.Exception(reason, _use_item_location=True)
+
+
+def server_summaries_of(config: pytest.Config) -> list[ServerSummary]:
+    """The last words of the servers that have ended."""
+    return config.stash.setdefault(FAREWELLS, [])
+
+
+def finish(config: pytest.Config) -> None:
+    """Let go of all servers; may be called twice. Their summaries are in `server_summaries_of`."""
+    _forking.discard(config)
+    summaries = server_summaries_of(config)
+    harness = config.stash.get(HARNESS, None)
+    if harness is not None:
+        harness.finish()
+        summaries += harness.server_summaries
+        harness.server_summaries = []
+    anchor = config.stash.get(ANCHOR, None)
+    if anchor is not None and (keepers := anchor.let_go()):
+        from ..harness import END_TIMEOUT
+        from ..sharing.link import reap, release_all
+
+        summaries += release_all(keepers, END_TIMEOUT)
+        reap()

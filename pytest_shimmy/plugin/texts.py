@@ -1,0 +1,111 @@
+"""What a person reads: pure text, made from values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..defaults import ShimmyProcessDefaults
+
+if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
+    from ..accel.result import AccelDetectorResult
+    from ..settings import Mode, Settings
+    from ..sharing.protocol import Death, ServerSummary
+
+MODE_ATTRIBUTE = "shimmy_mode"
+"""Of a test's report: the kind of server that it ran on."""
+
+
+def header(settings: Settings, version: str | None, executable: str | None = None) -> str:
+    """The line at the top of a run; `executable` is the path of a real one."""
+    if settings.mode == "attached":
+        what = f"attached to {settings.url} ({version or 'not answering yet'}), never stopped by us"
+        return f"shimmy: {what}"
+    if settings.mode == "real":
+        server = f"{executable} ({version}, real)"
+    else:
+        server = f"bundled fake of shimmy {version}"
+    gpu = "/".join(settings.gpu)
+    return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}"
+
+
+def log_section(text: str, limit: int = ShimmyProcessDefaults.log_section) -> str:
+    """The part of a server's log that a failing test's report shows; its end counts most."""
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    kept = data[-limit:].decode("utf-8", "ignore")
+    return f"[{len(data) - limit} earlier bytes left out]\n{kept}"
+
+
+def deaths_section(deaths: Sequence[Death]) -> str:
+    """What happened to the server during a failing test."""
+    return "\n".join(
+        f"the server (pid {death.pid}) died during this test: {death.exit}" for death in deaths
+    )
+
+
+def machine(accel: AccelDetectorResult, asked: Collection[str]) -> list[str]:
+    """Header lines: what is known of the backends that the run asks for, or of all."""
+    findings = [finding for name, finding in accel.backends.items() if name in asked]
+    if findings:
+        return [f"shimmy: this machine: {finding}" for finding in findings]
+    return [f"shimmy: this machine: {accel.reason}"]
+
+
+def unmet(marker: str, mode: Mode) -> str | None:
+    """Why a test with that marker cannot run on that kind of server; None when it can."""
+    if marker == "shimmy_real" and mode == "fake":
+        return (
+            "needs a real shimmy, and this run uses the bundled fake; "
+            "run it with --shimmy-path=EXECUTABLE or --shimmy-url=URL"
+        )
+    if marker == "shimmy_fake" and mode != "fake":
+        server = "an attached server" if mode == "attached" else "a real executable"
+        return f"needs the bundled fake, and this run uses {server}; run it with --shimmy-fake"
+    return None
+
+
+def modes(stats: Mapping[str, Sequence[object]]) -> list[str]:
+    """The kind of server of each test that ran on one, from the terminal's reports."""
+    # By test and worker: a test that was run again is one, with --dist each it is several.
+    ran = {
+        (getattr(test, "nodeid", ""), getattr(test, "worker_id", "")): mode
+        for outcome, tests in stats.items()
+        for test in tests
+        if outcome != "skipped" and (mode := getattr(test, MODE_ATTRIBUTE, None)) is not None
+    }
+    return list(ran.values())
+
+
+def summary(modes: Sequence[str], servers: Sequence[ServerSummary], *, verbose: bool) -> list[str]:
+    """The lines at the end of a run; `modes` has the kind of server of each test that used one."""
+    lines = ["shimmy: no test used a server"]
+    if modes:
+        count = len(modes)
+        lines = [
+            f"shimmy: {count} test{'s' * (count != 1)} used a server: "
+            f"{modes.count('fake')} on the fake, {modes.count('real')} on a real executable, "
+            f"{modes.count('attached')} on an attached server"
+        ]
+    for server in servers:
+        if verbose:
+            lines.append(f"shimmy: {_life(server)}")
+        elif server.restarts:
+            lines.append(f"shimmy: the server on port {server.port} was restarted {_times(server)}")
+        if server.kept_log is not None:
+            lines.append(f"shimmy: server log kept: {server.kept_log}")
+    return lines
+
+
+def _life(server: ServerSummary) -> str:
+    """One server's, in a line."""
+    version = server.version or "never healthy"
+    name = f"{server.executable or 'the bundled fake'} ({version})"
+    asked = "" if server.requests is None else f"{server.requests} requests, "
+    restarted = f"restarted {_times(server)}" if server.restarts else "never restarted"
+    return f"port {server.port}: {name}, {asked}{restarted}, lived {server.lifetime:.1f} s"
+
+
+def _times(server: ServerSummary) -> str:
+    return f"{server.restarts} time{'s' * (server.restarts != 1)}"

@@ -1,0 +1,112 @@
+"""The servers that the running test uses, and what its report says about them.
+
+Loaded with the first server: a run without one pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..errors import ShimmyError
+from .state import HARNESS, failures_reported
+from .texts import MODE_ATTRIBUTE, deaths_section, log_section
+
+if TYPE_CHECKING:
+    from ..fake_control.fake import FakeShimmy
+    from ..server import ShimmyServer
+
+
+def begin_test(item: pytest.Item) -> None:
+    """Wait until the servers that the test asks for are well; note where its logs begin."""
+    servers = _servers(item)
+    for server in servers:
+        with failures_reported():
+            server.begin_test()
+    current = item.config.stash[HARNESS].current
+    if current is not None and current not in servers:
+        current.note_log()  # the test may still ask for it, by request.getfixturevalue
+
+
+JUDGED: pytest.StashKey[set[str]] = pytest.StashKey()
+"""The addresses of the servers that a marked test may use."""
+
+
+def judge_servers(item: pytest.Item) -> None:
+    """Skip or fail a test that is marked for a GPU, for what its servers verifiably use."""
+    if item.get_closest_marker("shimmy_gpu") is None:
+        return
+    from .markers import judge_server
+
+    judged = item.stash.setdefault(JUDGED, set())
+    for server in _servers(item):
+        if server.url not in judged:
+            judge_server(item, server)
+            judged.add(server.url)
+
+
+def end_test(item: pytest.Item) -> None:
+    """Fail the test, which passed, for what it was strict about; judge what it asked for late."""
+    judge_servers(item)
+    for fake in _fakes(item):
+        with failures_reported():
+            leftovers = fake.leftovers()
+        if leftovers:
+            pytest.fail("\n".join(["the test was strict, and:", *leftovers]), pytrace=False)
+
+
+def complete(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Say in a report which kind of server the test used, and what happened to it."""
+    servers = _servers(item)
+    if report.when == "call" and servers:
+        # xdist carries plain attributes of a report to the controller.
+        setattr(report, MODE_ATTRIBUTE, servers[0].mode)
+    if report.failed:
+        for fake in _fakes(item):
+            _tell(report, fake)
+        for server in servers:
+            _explain(report, server)
+
+
+def _tell(report: pytest.TestReport, fake: FakeShimmy) -> None:
+    try:
+        lines = fake.report()
+    except ShimmyError as error:
+        lines = [str(error)]
+    where = "" if fake.api_key else f" ({fake.server_url})"
+    report.sections.append((f"shimmy fake{where}", "\n".join(lines)))
+
+
+def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
+    server.keep_log()
+    try:
+        log, deaths = server.what_happened()
+    except (ShimmyError, OSError) as error:
+        report.sections.append(("shimmy server", str(error)))
+        return
+    if deaths:
+        report.sections.append(("shimmy server", deaths_section(deaths)))
+    if log:
+        report.sections.append((f"shimmy server log ({server.url})", log_section(log)))
+
+
+def _fakes(item: pytest.Item) -> list[FakeShimmy]:
+    """The remote controls that the running test has."""
+    return list(item.config.stash[HARNESS].fakes)
+
+
+def _servers(item: pytest.Item) -> list[ShimmyServer]:
+    """The servers that this process holds and this test uses, as far as it has said."""
+    harness = item.config.stash[HARNESS]
+    servers = list(harness.private)
+    if harness.current is not None and _asks_for(item, "shimmy_server"):
+        servers.insert(0, harness.current)
+    return servers
+
+
+def _asks_for(item: Any, fixture: str) -> bool:
+    if fixture in getattr(item, "fixturenames", ()):
+        return True
+    # What it got by request.getfixturevalue. pytest has no public way to ask for that.
+    return fixture in getattr(getattr(item, "_request", None), "_fixture_defs", ())

@@ -1,0 +1,241 @@
+"""Spawn a command, keep its output, end its whole process group. Knows nothing of shimmy.
+
+Each `Process` has two threads. One spawns the child and waits for it, so that an exit is noticed at
+once and the Linux parent-death signal, which is tied to the spawning thread, fires exactly when
+this program dies. The other is a *pump* that drains the child's output: an undrained pipe freezes
+a server that logs (seen on shimmy 2.5.0). On Windows, a job object stands for group and signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .pump import BlockingPump, Pump, SelectingPump
+
+if sys.platform == "win32":
+    from .windows_job import Job
+
+
+class ExitStatus(NamedTuple):
+    """How a process ended: an exit code, or the signal that killed it."""
+
+    code: int | None
+    signal: int | None
+
+    @classmethod
+    def from_returncode(cls, returncode: int) -> ExitStatus:
+        # Windows has no signals; its codes may be negative.
+        if returncode < 0 and sys.platform != "win32":
+            return cls(None, -returncode)
+        return cls(returncode, None)
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exit code {self.code}"
+        try:
+            return f"killed by {signal.Signals(self.signal).name}"
+        except ValueError:
+            return f"killed by signal {self.signal}"
+
+
+class Process:
+    """A running command, in a process group of its own.
+
+    `on_output(stream, data)` is called from the pump thread with ``"stdout"`` or ``"stderr"``;
+    `on_exit()` from the exit thread, after the last output and with `exit` set.
+
+    Raises `OSError` when the command cannot be executed, `ValueError` when it has a null byte.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None,
+        on_output: Callable[[str, bytes], None],
+        on_exit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.command = tuple(command)
+        self.started = time.monotonic()
+        self.exit: ExitStatus | None = None
+        self.exited = threading.Event()
+        self._env = dict(env)
+        self._cwd = cwd
+        self._on_output = on_output
+        self._on_exit = on_exit
+        self._spawned = threading.Event()
+        self._spawn_error: Exception | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._pump: Pump | None = None
+        if sys.platform == "win32":
+            self._job: Job | None = None
+        self._reaping = threading.Lock()
+        threading.Thread(target=self._live, name="shimmy-process", daemon=True).start()
+        try:
+            self._spawned.wait()
+        except BaseException:  # Ctrl-C: nobody is ever going to hold this object
+            self._spawned.wait()
+            if self._spawn_error is None:
+                self.stop(0)
+            raise
+        if self._spawn_error is not None:
+            raise self._spawn_error
+
+    @property
+    def pid(self) -> int:
+        assert self._popen is not None
+        return self._popen.pid
+
+    def is_over(self) -> bool:
+        """Whether it has exited or is just exiting, even if nobody here has noticed yet."""
+        return self.exit is not None or _is_exiting(self.pid)
+
+    def owns(self, pid: int) -> bool:
+        """Whether process `pid` is this one, or one that it has started in its group."""
+        with self._reaping:
+            if self.exit is not None:
+                return False
+            if sys.platform == "win32":
+                return pid == self.pid or (self._job is not None and self._job.has(pid))
+            try:
+                return os.getpgid(pid) == self.pid
+            except OSError:  # gone, or in a session that the system does not talk about
+                return False
+
+    def drain(self) -> None:
+        """Take over all output that the child has written so far."""
+        if self._pump is not None:
+            self._pump.drain()
+
+    def terminate(self) -> None:
+        """Ask the process group to end (SIGTERM), and do not wait."""
+        self._signal_group("SIGTERM")
+
+    def stop(self, grace: float) -> ExitStatus:
+        """End the process group: SIGTERM, and SIGKILL after `grace` seconds."""
+        self.terminate()
+        if not self.exited.wait(grace):
+            self._signal_group("SIGKILL")
+            self.exited.wait()
+        assert self.exit is not None
+        return self.exit
+
+    def _live(self) -> None:
+        try:
+            popen = self._popen = _spawn(self.command, self._env, self._cwd)
+        except Exception as error:  # whatever it is, the thread that waits for us must have it
+            self._spawn_error = error
+            self._spawned.set()
+            return
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):  # without it, the server's children may stay
+                self._job = Job(popen.pid)
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        pipes = {"stdout": popen.stdout, "stderr": popen.stderr}
+        kind = BlockingPump if sys.platform == "win32" else SelectingPump
+        pump = self._pump = kind(pipes, self._on_output)
+        self._spawned.set()
+        _wait_unreaped(popen)
+        # Until it is reaped, the dead leader's id cannot be given to anybody else: the group that
+        # is killed here, for children that the leader left behind, is certainly ours.
+        self._signal_group("SIGKILL")
+        try:
+            pump.close()
+        finally:
+            with self._reaping:
+                self.exit = ExitStatus.from_returncode(popen.wait())
+                if sys.platform == "win32" and self._job is not None:
+                    self._job.close()
+            self.exited.set()
+            self._on_exit()
+
+    def _signal_group(self, name: str) -> None:
+        popen = self._popen
+        assert popen is not None
+        with self._reaping:
+            if self.exit is not None:
+                return
+            if sys.platform == "win32":
+                if name == "SIGKILL" and self._job is not None:
+                    self._job.kill()
+                else:
+                    popen.terminate()
+                return
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                # macOS answers EPERM when only a zombie is left.
+                os.killpg(popen.pid, getattr(signal, name))
+
+
+def _spawn(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path | None
+) -> subprocess.Popen[bytes]:
+    # A group of its own: Ctrl-C at the terminal is for the tests, not for the server.
+    return subprocess.Popen(
+        command,
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+        start_new_session=sys.platform != "win32",
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        preexec_fn=_die_with_parent(),
+    )
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """A hook for the child that has Linux kill it when the spawning thread dies."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):  # no such symbol in this C library
+        return None
+    parent = os.getpid()
+    set_death_signal = 1  # PR_SET_PDEATHSIG
+
+    def arm() -> None:
+        prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call: nobody is left to send the signal
+            os._exit(1)
+
+    return arm
+
+
+def _is_exiting(pid: int) -> bool:
+    if sys.platform == "linux":
+        # A dying process closes its sockets before it can be waited for, and may lose the
+        # processor in between. Its flag is up before both.
+        with contextlib.suppress(OSError):  # reaped since, or there is no /proc
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            flags = int(stat.rpartition(b")")[2].split()[6])
+            return bool(flags & 0x4)  # PF_EXITING
+    if sys.platform == "win32" or not hasattr(os, "waitid"):
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:  # reaped since
+        return True
+
+
+def _wait_unreaped(popen: subprocess.Popen[bytes]) -> None:
+    """Wait for the exit, but leave the zombie in place."""
+    if sys.platform != "win32" and hasattr(os, "waitid"):
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+    else:
+        popen.wait()

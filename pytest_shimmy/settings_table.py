@@ -1,0 +1,334 @@
+"""The table of settings: a row each, with how one value is read and what is allowed.
+
+Flags, ini options, environment variables, help texts and the reference page follow from it; see
+`settings` for how it is read.
+"""
+
+# Not "from __future__ import annotations": typing compiles each field of a NamedTuple that it gets
+# as text, which would be a third of what the plugin costs every pytest run.
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from .defaults import ShimmyProcessDefaults
+
+
+def _lines(value: str) -> list[str]:
+    return [line.strip() for line in value.splitlines() if line.strip()]
+
+
+class Setting(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    """Field of `Settings`; ``_`` is ``-`` in the flag."""
+    help: str
+    parse: Callable[[str], Any]
+    """One value, from text. Raises `ValueError` saying what is allowed."""
+    kind: Literal["one", "many", "switch"] = "one"
+    """``many``: the flag may be repeated, ini has lines, the variable `separator`."""
+    metavar: str | None = None
+    split: Callable[[str], Sequence[str]] = _lines
+    """``many``: how one text holds several values."""
+    collect: Callable[[list[Any]], Any] = tuple
+    """``many``: the value of the field from the values of its parts."""
+    is_path: Callable[[str], bool] = lambda _: False
+    """Whether a text is a path; in an ini file it is relative to that file."""
+
+    @property
+    def flag(self) -> str:
+        return f"--shimmy-{self.name.replace('_', '-')}"
+
+    @property
+    def ini(self) -> str:
+        return f"shimmy_{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return f"PYTEST_SHIMMY_{self.name.upper()}"
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a value that is not empty (to leave it unset, do not set it at all)")
+    return value
+
+
+def _executable(value: str) -> str:
+    return str(Path(value).expanduser().absolute()) if _has_separator(_text(value)) else value
+
+
+def _has_separator(value: str) -> bool:
+    return os.sep in value or (os.altsep is not None and os.altsep in value)
+
+
+def _directory(value: str) -> str:
+    path = Path(_text(value)).expanduser().absolute()
+    if not path.is_dir():
+        what = "is not a directory" if path.exists() else "does not exist"
+        raise ValueError(f"an existing directory ({path} {what})")
+    if ";" in str(path):
+        raise ValueError("a directory that shimmy can be told: it takes ';' as a separator")
+    return str(path)
+
+
+def _writable_directory(value: str) -> str:
+    path = Path(_text(value)).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"a directory ({path} is a file)")
+    return str(path)
+
+
+def _model(value: str) -> str:
+    if not means_file(_text(value)):
+        return value
+    path = Path(value).expanduser().absolute()
+    if not path.exists():
+        raise ValueError(f"a model id, or an existing model file ({path} does not exist)")
+    return str(path)
+
+
+def means_file(value: str) -> bool:
+    """Whether a `model` setting is the path of a file, and not an id."""
+    # A slash decides nothing: "org/model" is an id.
+    return value.lower().endswith((".gguf", ".safetensors", ".bin")) or Path(value).is_absolute()
+
+
+def _url(value: str) -> str:
+    url = _text(value).strip()
+    example = "an address such as http://127.0.0.1:11435"
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:  # the port
+        raise ValueError(f"{example} ({error})") from None
+    if not complete:
+        raise ValueError(example)
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _port(value: str) -> int:
+    if not value.strip().isdecimal() or not 1 <= int(value) <= 65535:
+        raise ValueError("a port, 1 to 65535 (with port 0, shimmy never says which one it took)")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ValueError("a number of seconds above 0")
+    return seconds
+
+
+def _count(value: str) -> int:
+    if not value.strip().isdecimal():
+        raise ValueError("a whole number, 0 or more")
+    return int(value)
+
+
+def _switch(value: str) -> bool:
+    words = {
+        **dict.fromkeys(("1", "true", "yes", "on"), True),
+        **dict.fromkeys(("0", "false", "no", "off"), False),
+    }
+    if value.strip().lower() not in words:
+        raise ValueError("one of: 1, true, yes, on, 0, false, no, off")
+    return words[value.strip().lower()]
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"one of: {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _fake_version(value: str) -> str:
+    from fake_shimmy.releases import RELEASES
+
+    return _choice(*RELEASES)(value)
+
+
+def _fake_script(value: str) -> str:
+    from fake_shimmy.script import files
+
+    path = Path(_text(value)).expanduser().absolute()
+    try:
+        files.load(str(path))
+    except ValueError as error:
+        raise ValueError(f"a script that the fake can follow ({error})") from None
+    return str(path)
+
+
+def _gpu(value: str) -> str:
+    from .executable.dialect import GPU_MODES
+
+    return _choice(*GPU_MODES)(value)
+
+
+def _backends(values: list[str]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("at least one backend")
+    return tuple(dict.fromkeys(values))
+
+
+def _assignment(value: str) -> tuple[str, str]:
+    name, equals, content = value.partition("=")
+    if not equals or not name.strip() or "\0" in value:
+        raise ValueError("NAME=value")
+    return name.strip(), content
+
+
+def _paths(value: str) -> list[str]:
+    return [path.strip() for path in value.split(os.pathsep) if path.strip()]
+
+
+def _shell_words(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"words as for a shell ({error})") from None
+
+
+def _words(value: str) -> list[str]:
+    return value.replace(",", " ").split()
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "path",
+        "shimmy executable to run; a bare name is looked up on PATH "
+        "(default: the bundled fake, which behaves like it)",
+        _executable,
+        metavar="EXECUTABLE",
+        is_path=_has_separator,
+    ),
+    Setting(
+        "fake",
+        "use the bundled fake, even where ini or environment name an executable or a URL",
+        _switch,
+        "switch",
+    ),
+    Setting(
+        "fake_version",
+        "shimmy release that the bundled fake imitates (default: the newest it knows)",
+        _fake_version,
+        metavar="RELEASE",
+    ),
+    Setting(
+        "fake_script",
+        "script file (JSON or TOML) that the bundled fake follows where a test says nothing else",
+        _fake_script,
+        metavar="FILE",
+        is_path=bool,
+    ),
+    Setting(
+        "seed",
+        "what chance and jitter in the fake's scripts grow from (default: another number for "
+        "every test; a failing test's report says which)",
+        _count,
+        metavar="N",
+    ),
+    Setting(
+        "url",
+        "attach to a server that already runs, and never stop it",
+        _url,
+        metavar="URL",
+    ),
+    Setting(
+        "model",
+        "model that shimmy_model yields, or a model file to serve "
+        "(default: the server's default model)",
+        _model,
+        metavar="ID|FILE",
+        is_path=means_file,
+    ),
+    Setting(
+        "models_dir",
+        "directory to search for models; may be repeated",
+        _directory,
+        "many",
+        "DIR",
+        _paths,
+        is_path=bool,
+    ),
+    Setting(
+        "gpu",
+        "GPU backend to ask for: auto, cpu, cuda, vulkan, opencl, metal, mlx; repeated, the "
+        "tests that use the server run once per backend (default: auto)",
+        _gpu,
+        "many",
+        "BACKEND",
+        _words,
+        _backends,
+    ),
+    Setting(
+        "require",
+        "real, gpu: a test that is marked for it and does not get it fails instead of being "
+        "skipped; may be repeated",
+        _choice("real", "gpu"),
+        "many",
+        "WHAT",
+        _words,
+        frozenset,
+    ),
+    Setting(
+        "scope",
+        "run: one server for the whole run; worker: one per xdist worker (default: run)",
+        _choice("run", "worker"),
+        metavar="SCOPE",
+    ),
+    Setting(
+        "port",
+        "first port to try; the next free one is taken (default: any of "
+        f"{ShimmyProcessDefaults.port_range.start}-{ShimmyProcessDefaults.port_range.stop - 1})",
+        _port,
+        metavar="PORT",
+    ),
+    Setting(
+        "start_timeout",
+        "seconds from spawn to healthy "
+        f"(default: {ShimmyProcessDefaults.start_timeout_fake:g} for the fake, "
+        f"{ShimmyProcessDefaults.start_timeout_real:g} for a real executable)",
+        _seconds,
+        metavar="SECONDS",
+    ),
+    Setting(
+        "max_restarts",
+        "restarts after unexpected exits of the server "
+        f"(default: {ShimmyProcessDefaults.max_restarts})",
+        _count,
+        metavar="N",
+    ),
+    Setting(
+        "args",
+        "further arguments for 'shimmy serve', quoted as for a shell; may be repeated",
+        str,
+        "many",
+        "ARGS",
+        _shell_words,
+    ),
+    Setting(
+        "env",
+        "further environment of the server; may be repeated",
+        _assignment,
+        "many",
+        "NAME=VALUE",
+    ),
+    Setting(
+        "log_dir",
+        "keep server logs in this directory (default: a log is kept only when a test failed)",
+        _writable_directory,
+        metavar="DIR",
+        is_path=bool,
+    ),
+)

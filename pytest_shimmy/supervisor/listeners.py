@@ -1,0 +1,95 @@
+"""Calls listeners, one at a time and in order, on a thread that holds nobody up.
+
+Not on the thread where something happens: a listener may stop the server, or ask for its log, and
+must not find the locks of the one who reports. The thread exists only while there is something
+to tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ..events import Event, Output
+
+Listener = Callable[[Any], object]
+
+MAX_PENDING = 10_000
+"""Events waiting for a slow listener; output beyond that is not told any more (the log has it)."""
+MAX_PENDING_TEXT = 16 * 1024 * 1024
+"""The same in characters: a server that floods its log sends them in pieces of 65,536."""
+
+
+class Listeners:
+    """Who wants to hear which event. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._listeners: dict[str, list[Listener]] = {}
+        self._pending: deque[tuple[str, Event]] = deque()
+        self._pending_text = 0
+        self._teller: threading.Thread | None = None
+
+    def add(self, event: str, listener: Listener) -> None:
+        with self._changed:
+            self._listeners.setdefault(event, []).append(listener)
+
+    def remove(self, event: str, listener: Listener) -> None:
+        with self._changed, contextlib.suppress(ValueError, KeyError):
+            self._listeners[event].remove(listener)
+
+    def want(self, event: str) -> bool:
+        """Whether anybody listens to `event`."""
+        return bool(self._listeners.get(event))
+
+    def tell(self, event: str, payload: Event) -> None:
+        """Have the listeners called; returns at once."""
+        with self._changed:
+            if not self.want(event):
+                return
+            if isinstance(payload, Output):
+                if len(self._pending) >= MAX_PENDING or self._pending_text >= MAX_PENDING_TEXT:
+                    return
+                self._pending_text += len(payload.text)
+            self._pending.append((event, payload))
+            if self._teller is not None:
+                return
+            self._teller = threading.Thread(
+                target=self._tell_all, name="shimmy-listeners", daemon=True
+            )
+            try:
+                self._teller.start()
+                return
+            except RuntimeError:  # the interpreter is shutting down, and starts no thread any more
+                self._teller = threading.current_thread()
+        self._tell_all()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until all that was told has been heard. A listener itself does not wait."""
+        with self._changed:
+            if self._teller is not threading.current_thread():
+                self._changed.wait_for(lambda: self._teller is None, timeout)
+
+    def _tell_all(self) -> None:
+        while True:
+            with self._changed:
+                if not self._pending:
+                    self._teller = None
+                    self._changed.notify_all()
+                    return
+                event, payload = self._pending.popleft()
+                if isinstance(payload, Output):
+                    self._pending_text -= len(payload.text)
+                listeners = tuple(self._listeners.get(event, ()))
+            for listener in listeners:
+                try:
+                    listener(payload)
+                except BaseException:  # pytest.fail() is one; the next listener is to hear it too
+                    with contextlib.suppress(BaseException):
+                        threading.excepthook(
+                            threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                        )

@@ -1,0 +1,122 @@
+"""Port leases: two runs of ours never pick the same port, and a stranger's port is skipped.
+
+A lease is a locked file per port, held for as long as the server lives and never deleted
+(deleting a lock file lets two holders lock two files of the same name). The kernel frees the
+lock with its holder, however that ends. The probe by binding covers everybody who does not
+lease; the moment between probe and the server's own bind stays open to strangers, and the
+manager answers it by taking the next port.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+import sys
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+from ..defaults import ShimmyProcessDefaults
+from ..errors import ShimmyError, ShimmyErrorCode
+from ..runtime_dir import subdir
+
+SHIMMY_AUTO_PORTS = range(11435, 11536)
+"""Where ``--bind auto`` looks (seen on 2.5.0): left to servers that are not ours."""
+
+
+class PortLease:
+    """The right to use `port` among this user's processes, until `release` or process exit."""
+
+    def __init__(self, port: int, lock: FileLock) -> None:
+        self.port = port
+        self._lock = lock
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> PortLease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def lease(
+    first: int | None = None,
+    *,
+    host: str = ShimmyProcessDefaults.bind_host,
+    skip: frozenset[int] = frozenset(),
+) -> PortLease:
+    """Lease the first free port, counting up from `first`.
+
+    Without `first`, counting begins at a random place of the default range, so that a port which
+    was just given up is not reused at once: a client that outlived its server would talk to ours.
+
+    Raises `ShimmyError` (``PORT_IN_USE``) when no port is left.
+    """
+    tried = 0
+    for port in _candidates(first):
+        if port in skip:
+            continue
+        tried += 1
+        lock = FileLock(str(subdir("ports") / f"{port}.lock"), thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        try:
+            if is_free(host, port):
+                return PortLease(port, lock)
+        except ShimmyError:
+            lock.release()
+            raise
+        lock.release()
+    begin = ShimmyProcessDefaults.port_range.start if first is None else first
+    raise ShimmyError(
+        ShimmyErrorCode.PORT_IN_USE,
+        f"no free port on {host}: tried {tried}, from {begin} up; "
+        "all are leased by other runs or bound by other programs.\n"
+        "Stop what holds them, or choose another first port (--shimmy-port).",
+        {"host": host, "first": begin, "tried": tried},
+    )
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether `port` can be bound on `host` right now.
+
+    Raises `ShimmyError` (``START_FAILED``) when `host` is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # On POSIX the option ignores connections in TIME_WAIT, as the server's own bind does;
+            # on Windows it would let two servers share the port.
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        not_ours = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+        if error.errno in not_ours or isinstance(error, socket.gaierror):
+            raise ShimmyError(
+                ShimmyErrorCode.START_FAILED,
+                f"{host} is no address of this machine: {error.strerror or error}.\nA server can "
+                "listen on 127.0.0.1, or on another IP address of one of its network interfaces.",
+                {"host": host},
+            ) from error
+        return False
+    return True
+
+
+def _candidates(first: int | None) -> Iterator[int]:
+    ports = ShimmyProcessDefaults.port_range
+    if first is None:
+        begin = random.randrange(len(ports))
+        yield from ports[begin:]
+        yield from ports[:begin]
+        return
+    # A person who asks for one of shimmy's own ports gets it; counting on skips them.
+    yield first
+    for port in range(first + 1, min(first + len(ports), 65536)):
+        if port not in SHIMMY_AUTO_PORTS:
+            yield port

@@ -1,0 +1,151 @@
+"""The plugin's main job: a consumer's pytest run on the fake, a real or an attached server."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.pytest_shimmy.suites import CHAT, Run
+
+# The main job
+
+
+def test_a_test_file_runs_against_the_bundled_fake_without_any_setting(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(CHAT)
+    result = run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "shimmy: bundled fake of shimmy *, gpu auto, one server per run",
+            "shimmy: 1 test used a server: 1 on the fake, 0 on a real executable, "
+            "0 on an attached server",
+        ]
+    )
+
+
+@pytest.mark.shimmy_real
+def test_the_same_file_runs_against_the_real_executable(
+    pytester: pytest.Pytester, run: Run, real_arguments: list[str], real_shimmy: Path
+) -> None:
+    pytester.makepyfile(CHAT)
+    result = run(*real_arguments)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"shimmy: {real_shimmy} (2.5.0, real), gpu auto, one server per run",
+            "shimmy: 1 test used a server: 0 on the fake, 1 on a real executable, *",
+        ]
+    )
+
+
+@pytest.mark.shimmy_real
+def test_four_workers_run_against_one_real_server(
+    pytester: pytest.Pytester, run: Run, real_arguments: list[str]
+) -> None:
+    pytester.makepyfile(
+        """
+        import pathlib, pytest
+        @pytest.mark.parametrize("n", range(8))
+        def test_pid(shimmy_server, n):
+            assert shimmy_server.health()["service"] == "shimmy"
+            with open("pids", "a") as pids:
+                pids.write(f"{shimmy_server.pid}\\n")
+        """
+    )
+    run(*real_arguments, "-n", "4").assert_outcomes(passed=8)
+    pids = (pytester.path / "pids").read_text().split()
+    assert len(pids) == 8
+    assert len(set(pids)) == 1
+
+
+def test_attaches_to_a_running_server_and_does_not_stop_it(
+    pytester: pytest.Pytester, run: Run, fake_server: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, process = fake_server
+    pytester.makepyfile(
+        CHAT
+        + """
+def test_attached(shimmy_server):
+    assert shimmy_server.mode == "attached"
+    assert (shimmy_server.pid, shimmy_server.log_path, shimmy_server.logs) == (None, None, "")
+"""
+    )
+    for address in (url, f"{url}/v1", f"{url}/"):
+        result = run(f"--shimmy-url={address}")
+        result.assert_outcomes(passed=2)
+        result.stdout.fnmatch_lines(f"shimmy: attached to {url} (2.5.0), never stopped by us")
+    assert process.poll() is None
+
+
+def test_attaching_works_with_workers(
+    pytester: pytest.Pytester, run: Run, fake_server: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, process = fake_server
+    pytester.makepyfile(CHAT)
+    run(f"--shimmy-url={url}", "-n", "2").assert_outcomes(passed=1)
+    assert process.poll() is None
+
+
+def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy(
+    pytester: pytest.Pytester, run: Run, runtime_dir: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+        def test_nothing():
+            heavy = {"openai", "requests", "filelock", "subprocess_", "pytest_shimmy.harness",
+                     "pytest_shimmy.sharing.link", "pytest_shimmy.supervisor.manager",
+                     "fake_shimmy.serving.server"}
+            assert not heavy & set(sys.modules)
+        """
+    )
+    result = run("-p", "no:xdist")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines("shimmy: no test used a server")
+    assert not runtime_dir.exists()
+
+
+def test_without_xdist_the_plugin_works(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(CHAT)
+    run("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_a_test_that_changes_directory_first_gets_the_same_server(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.parametrize("n", range(4))
+        def test_here(request, monkeypatch, tmp_path, n):
+            place = request.config.rootpath
+            monkeypatch.chdir(tmp_path)
+            with open(place / "ports", "a") as ports:
+                ports.write(f"{request.getfixturevalue('shimmy_server').port}\\n")
+        """
+    )
+    run("-n", "2").assert_outcomes(passed=4)
+    ports = (pytester.path / "ports").read_text().split()
+    assert (len(ports), len(set(ports))) == (4, 1)
+
+
+def test_pytest_inside_a_pytest_test_has_a_server_of_its_own(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makeconftest("pytest_plugins = ['pytester']")
+    pytester.makepyfile(
+        """
+        def test_outer(shimmy_server, pytester):
+            pytester.makepyfile(f'''
+                def test_inner(shimmy_server):
+                    assert shimmy_server.port != {shimmy_server.port}
+            ''')
+            pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+            assert shimmy_server.health()
+        """
+    )
+    run().assert_outcomes(passed=1)

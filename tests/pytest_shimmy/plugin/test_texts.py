@@ -1,0 +1,90 @@
+"""The texts that a person reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_shimmy.plugin import texts
+from pytest_shimmy.settings import Settings
+from pytest_shimmy.sharing.protocol import Death, ServerSummary
+
+
+def test_the_header_names_server_version_backend_and_scope() -> None:
+    assert texts.header(Settings(), "2.5.0") == (
+        "shimmy: bundled fake of shimmy 2.5.0, gpu auto, one server per run"
+    )
+    real = Settings(path="shimmy", gpu=("cuda", "cpu"), scope="worker")
+    assert texts.header(real, "2.5.0", "/opt/shimmy") == (
+        "shimmy: /opt/shimmy (2.5.0, real), gpu cuda/cpu, one server per worker"
+    )
+    assert texts.header(Settings(url="http://host:1"), None) == (
+        "shimmy: attached to http://host:1 (not answering yet), never stopped by us"
+    )
+
+
+@given(st.text(), st.integers(min_value=1, max_value=50))
+def test_a_log_section_is_bounded_and_keeps_the_end(text: str, limit: int) -> None:
+    shown = texts.log_section(text, limit)
+    if len(text.encode()) <= limit:
+        assert shown == text
+    else:
+        head, _, kept = shown.partition("\n")
+        assert head.endswith("earlier bytes left out]")
+        assert len(kept.encode()) <= limit
+        assert text.endswith(kept)
+
+
+def test_deaths_name_process_and_exit() -> None:
+    deaths = [Death(7, "killed by SIGSEGV", 0)]
+    assert texts.deaths_section(deaths) == (
+        "the server (pid 7) died during this test: killed by SIGSEGV"
+    )
+
+
+def test_the_summary_counts_tests_per_kind_of_server_and_says_when_there_was_none() -> None:
+    assert texts.summary([], [], verbose=False) == ["shimmy: no test used a server"]
+    assert texts.summary(["fake", "real", "fake"], [], verbose=False) == [
+        "shimmy: 3 tests used a server: 2 on the fake, 1 on a real executable, "
+        "0 on an attached server"
+    ]
+
+
+SERVERS = [
+    ServerSummary("/bin/shimmy", "2.5.0", 1234, 2, 3.21, None, "/logs/a.log"),
+    ServerSummary(None, "", 1235, 0, 0.5, 41, None),
+]
+
+
+def test_the_summary_names_restarts_and_kept_logs() -> None:
+    assert texts.summary(["fake"], SERVERS, verbose=False)[1:] == [
+        "shimmy: the server on port 1234 was restarted 2 times",
+        "shimmy: server log kept: /logs/a.log",
+    ]
+
+
+def test_a_verbose_summary_has_a_line_for_each_server() -> None:
+    assert texts.summary(["fake"], SERVERS, verbose=True)[1:] == [
+        "shimmy: port 1234: /bin/shimmy (2.5.0), restarted 2 times, lived 3.2 s",
+        "shimmy: server log kept: /logs/a.log",
+        "shimmy: port 1235: the bundled fake (never healthy), 41 requests, never restarted, "
+        "lived 0.5 s",
+    ]
+
+
+class Report(NamedTuple):
+    nodeid: str
+    shimmy_mode: str
+    worker_id: str = ""
+
+
+def test_a_test_that_ran_again_counts_once_and_one_that_ran_on_each_worker_for_each() -> None:
+    stats = {
+        "rerun": [Report("a", "fake")],
+        "passed": [Report("a", "fake"), Report("b", "real", "gw0"), Report("b", "real", "gw1")],
+        "skipped": [Report("c", "real")],
+        "warnings": [object()],
+    }
+    assert sorted(texts.modes(stats)) == ["fake", "real", "real"]

@@ -1,0 +1,168 @@
+"""What a killed keeper leaves is put away by the shell that waits beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_shimmy.sharing import janitor
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no shell on Windows")
+
+KEEPER = """
+import sys, subprocess, signal
+from pathlib import Path
+from pytest_shimmy.sharing.janitor import Janitor
+janitor = Janitor(*map(Path, sys.argv[1:]))
+for command in iter(sys.stdin.readline, ""):
+    janitor.watch(int(command) or None)
+    print("told", flush=True)
+"""
+"""Stands in for a keeper: tells the janitor which group to watch, as its standard input says."""
+
+SOON = 10.0
+
+
+class Keeper:
+    def __init__(self, *paths: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", KEEPER, *map(str, paths)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    def tell(self, group: int) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{group}\n")
+        assert self.process.stdout.readline() == "told\n"
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it, and wait until its janitor has ended too."""
+        (shell,) = wait_for_shell(self.process.pid)
+        self.process.send_signal(number)
+        self.process.communicate()
+        gone, _ = psutil.wait_procs([shell], SOON)
+        assert gone == [shell]
+
+
+def wait_for_shell(keeper: int) -> list[psutil.Process]:
+    """The janitor of this process; its name is there a moment after it is."""
+    deadline = time.monotonic() + SOON
+    while True:
+        found = [
+            child
+            for child in psutil.Process(keeper).children()
+            if "pytest-shimmy-janitor" in child.cmdline()
+        ]
+        if found or time.monotonic() > deadline:
+            return found
+
+
+@pytest.fixture
+def keeper() -> Iterator[Callable[..., Keeper]]:
+    made: list[Keeper] = []
+
+    def make(*paths: Path) -> Keeper:
+        made.append(Keeper(*paths))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.process.kill()
+        each.process.communicate()
+
+
+@pytest.fixture
+def group() -> Iterator[subprocess.Popen[str]]:
+    """A leader of a group that has another member."""
+    program = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', "
+    program += "'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    yield leader
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.communicate()
+
+
+def test_the_files_go_with_a_killed_keeper(keeper: Callable[..., Keeper], tmp_path: Path) -> None:
+    directory, lock = tmp_path / "a b'c\"$d", tmp_path / "-e.lock"
+    directory.mkdir()
+    (directory / "server.log").touch()
+    lock.touch()
+    (tmp_path / "other").touch()
+    dying = keeper(directory, lock)
+    dying.tell(0)
+    assert directory.exists()
+    dying.end()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_the_servers_whole_group_goes_with_a_killed_keeper(
+    keeper: Callable[..., Keeper], group: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    assert group.stdout is not None
+    member = psutil.Process(int(group.stdout.readline()))
+    dying = keeper(tmp_path / "nothing")
+    dying.tell(group.pid)
+    dying.end()
+    assert group.wait(SOON) == -signal.SIGKILL
+    psutil.wait_procs([member], SOON)
+    assert not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_group_that_ended_before_is_left_alone(
+    keeper: Callable[..., Keeper], group: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    dying = keeper(tmp_path / "nothing")
+    dying.tell(group.pid)
+    dying.tell(0)
+    dying.end()
+    assert group.poll() is None
+
+
+def test_an_orderly_end_ends_the_janitor_too(keeper: Callable[..., Keeper], tmp_path: Path) -> None:
+    ending = keeper(tmp_path / "nothing")
+    ending.tell(0)
+    ending.end(signal.SIGTERM)
+
+
+def test_without_a_shell_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(janitor, "SHELL", str(tmp_path / "no-shell"))
+    janitor.Janitor(tmp_path).watch(os.getpid())
+
+
+def test_a_killed_janitor_is_no_trouble(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEPER, str(tmp_path / "nothing")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("0\n")
+        process.stdout.readline()
+        (shell,) = wait_for_shell(process.pid)
+        shell.kill()
+        deadline = time.monotonic() + SOON
+        while shell.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+        process.stdin.write("0\n")
+        assert process.stdout.readline() == "told\n"
+        process.stdin.close()
+        assert process.wait(SOON) == 0

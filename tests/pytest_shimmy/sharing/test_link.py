@@ -1,0 +1,386 @@
+"""Joining, holding and leaving a server, without pytest around it: real keepers and servers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_shimmy.defaults import ShimmyProcessDefaults
+from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
+from pytest_shimmy.launch.hermetic import PLACEHOLDER
+from pytest_shimmy.launch.plan import Plan
+from pytest_shimmy.options import ShimmyProcessOptions
+from pytest_shimmy.sharing import link as room
+from pytest_shimmy.sharing.keeper import KEPT_LOGS, RendezvousFile
+from pytest_shimmy.sharing.link import Link
+from pytest_shimmy.sharing.protocol import Channel
+from pytest_shimmy.sharing.run import Anchor, Run
+
+SOON = 5.0
+"""Seconds within which an end must be complete; it takes a few hundredths."""
+
+
+def plan(directory: Path) -> Plan:
+    model = directory / "shared.gguf"
+    options = ShimmyProcessOptions(
+        model_path=model, cwd=directory, log_path=directory / "server.log", max_restarts=1
+    )
+    return Plan(options, {str(model): PLACEHOLDER})
+
+
+Join = Callable[..., Link]
+
+
+@pytest.fixture
+def join(runtime_dir: Path) -> Iterator[Join]:
+    links: list[Link] = []
+
+    def join(run: Run, key: str = "key", plan: Callable[[Path], Plan] = plan) -> Link:
+        links.append(room.join(run, key, plan))
+        return links[-1]
+
+    yield join
+    for link in links:
+        link.leave(0.0)
+    servers = runtime_dir / "servers"
+    deadline = time.monotonic() + SOON
+    while servers.exists() and any(servers.iterdir()):
+        assert time.monotonic() < deadline, f"left: {list(servers.iterdir())}"
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run(os.urandom(16).hex(), None)
+
+
+def directory_of(link: Link, runtime_dir: Path) -> Path:
+    return runtime_dir / "servers" / link.name
+
+
+def is_gone(pid: int | None) -> bool:
+    assert pid is not None
+    deadline = time.monotonic() + SOON
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+    return True
+
+
+def keeper_of(server: int | None) -> psutil.Process:
+    keeper = psutil.Process(server).parent()
+    assert keeper is not None
+    return keeper
+
+
+def test_all_who_join_a_run_hold_one_server(join: Join, run: Run) -> None:
+    snapshots = [join(run).ready() for _ in range(3)]
+    assert {snapshot.pid for snapshot in snapshots} == {snapshots[0].pid}
+    assert {snapshot.port for snapshot in snapshots} == {snapshots[0].port}
+
+
+def test_different_settings_and_different_runs_have_servers_of_their_own(
+    join: Join, run: Run
+) -> None:
+    links = [join(run, "a"), join(run, "b"), join(Run(os.urandom(16).hex(), None), "a")]
+    assert len({link.ready().pid for link in links}) == 3
+    assert len({link.ready().port for link in links}) == 3
+
+
+JOIN = """
+import sys
+from pathlib import Path
+from test_link import plan
+from pytest_shimmy.sharing import link as room
+from pytest_shimmy.sharing.run import Anchor, Run
+sys.stdin.readline()
+link = room.join(Run(sys.argv[1], None), "key", plan)
+print(link.ready().pid, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_that_ask_at_the_same_moment_get_one_server(runtime_dir: Path, run: Run) -> None:
+    askers = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOIN, run.id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            text=True,
+            bufsize=1,
+        )
+        for _ in range(6)
+    ]
+    try:
+        for asker in askers:
+            assert asker.stdin is not None
+            asker.stdin.write("go\n")
+        servers = {asker.stdout.readline() for asker in askers if asker.stdout is not None}
+        assert len(servers) == 1
+        (server,) = servers
+        *early, last = askers
+        for asker in early:
+            asker.kill()
+            asker.wait()
+        assert psutil.pid_exists(int(server)), "the last asker holds it"
+        last.kill()
+        last.wait()
+        assert is_gone(int(server))
+    finally:
+        for asker in askers:
+            asker.kill()
+            asker.communicate()
+
+
+def test_leaving_ends_the_server_and_removes_every_file(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    link = join(run)
+    server = link.ready().pid
+    (server_summary,) = link.leave(SOON)
+    assert (server_summary.restarts, server_summary.kept_log) == (0, None)
+    assert is_gone(server)
+    assert list((runtime_dir / "servers").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="counts descriptors")
+def test_servers_that_have_ended_leave_no_descriptor_open(run: Run, runtime_dir: Path) -> None:
+    def start_and_leave() -> int:
+        directory = room.server_directory(run.id)
+        link = room.launch(run, directory, plan(directory))
+        link.ready()
+        assert len(link.leave(SOON)) == 1
+        return psutil.Process().num_fds()
+
+    assert start_and_leave() == start_and_leave() == start_and_leave()
+
+
+def test_one_leaves_and_the_other_keeps_the_server(join: Join, run: Run) -> None:
+    first, second = join(run), join(run)
+    server = first.ready().pid
+    assert first.leave(0.0) == []
+    assert second.ready().pid == server
+
+
+def test_an_anchor_holds_the_server_while_nobody_else_does(join: Join, runtime_dir: Path) -> None:
+    anchor = Anchor()
+    run = Run.invited(anchor.invitation())
+    link = join(run)
+    server = link.ready().pid
+    assert link.leave(0.0) == []
+    later = join(run)
+    assert later.ready().pid == server
+    # It lets go of a server that somebody else would still hold: the run is over.
+    assert len(room.release_all(anchor.let_go(), SOON)) == 1
+    assert is_gone(server)
+    assert list((runtime_dir / "servers").iterdir()) == []
+
+
+def test_no_server_is_started_for_a_controller_that_is_gone(join: Join, runtime_dir: Path) -> None:
+    anchor = Anchor()
+    run = Run.invited(anchor.invitation())
+    assert anchor.let_go() == []
+    with pytest.raises(ShimmyError) as caught:
+        join(run)
+    assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+    assert list((runtime_dir / "servers").iterdir()) == []
+
+
+def test_a_start_that_fails_is_reported_to_everybody_who_waits(join: Join, run: Run) -> None:
+    def broken(directory: Path) -> Plan:
+        return plan(directory)._replace(
+            options=ShimmyProcessOptions(
+                args=["--no-such-flag"], log_path=directory / "server.log", cwd=directory
+            )
+        )
+
+    for _ in range(2):
+        with pytest.raises(ShimmyError, match=r"(?s)exit code 2.*--no-such-flag") as caught:
+            join(run, plan=broken).ready()
+        assert caught.value.code is ShimmyErrorCode.START_FAILED
+        assert caught.value.details["exit_code"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_death_of_the_server_is_known_as_soon_as_anybody_asks(join: Join, run: Run) -> None:
+    link = join(run)
+    first = link.ready()
+    assert first.pid is not None
+    with socket.create_connection((first.host, first.port)) as witness:
+        os.kill(first.pid, signal.SIGKILL)
+        # The kernel closes its sockets when it dies: this is what a client of it notices.
+        with contextlib.suppress(ConnectionResetError):
+            assert witness.recv(1) == b""
+    (death,) = link.status().deaths
+    assert (death.pid, death.exit) == (first.pid, "killed by SIGKILL")
+    second = link.ready()
+    assert second.pid != first.pid
+    assert (second.port, second.restarts) == (first.port, 1)
+
+
+def test_a_killed_keeper_takes_the_server_along_and_the_next_asker_starts_anew(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    link = join(run)
+    server = link.ready().pid
+    keeper_of(server).kill()
+    assert is_gone(server)
+    with pytest.raises(ShimmyError, match=r"the keeper of server .* is gone") as caught:
+        link.status()
+    assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+    assert link.leave(SOON) == []
+    again = join(run)
+    assert again.ready().pid != server
+    again.leave(SOON)
+
+
+def test_a_killed_keepers_files_vanish_at_once_and_no_others(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    dead, living = join(run, "dead"), join(run, "living")
+    server = dead.ready().pid
+    keeper_of(server).kill()
+    servers, left = runtime_dir / "servers", {living.name, f"{living.name}.lock"}
+    deadline = time.monotonic() + SOON
+    while {path.name for path in servers.iterdir()} != left:
+        assert time.monotonic() < deadline
+    assert is_gone(server)
+    assert living.ready().log_size > 0
+
+
+def test_an_answer_to_an_interrupted_question_is_nobody_elses(
+    join: Join, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = join(run)
+    link.ready()
+    receive = Channel.receive
+
+    def interrupted(channel: Channel) -> dict[str, object] | None:
+        monkeypatch.setattr(Channel, "receive", receive)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Channel, "receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        link.status()
+    before = link.ready()
+    os.kill(before.pid or 0, signal.SIGKILL)
+    assert is_gone(before.pid)
+    assert len(link.status().deaths) == 1, "and not the answer to the question before"
+
+
+def test_the_next_keeper_removes_what_is_left_of_a_run_that_was_killed_whole(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    remains = runtime_dir / "servers" / "killed"
+    remains.mkdir(parents=True)
+    (remains / "server.log").touch()
+    remains.with_suffix(".lock").touch()
+    join(run).ready()
+    deadline = time.monotonic() + SOON
+    while remains.exists() or remains.with_suffix(".lock").exists():
+        assert time.monotonic() < deadline
+
+
+def test_a_keeper_that_is_asked_to_end_ends_its_server_too(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    server = join(run).ready().pid
+    keeper_of(server).terminate()
+    assert is_gone(server)
+
+
+def test_strangers_on_the_control_port_learn_nothing_and_harm_nothing(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    link = join(run)
+    link.ready()
+    path = RendezvousFile.path(directory_of(link, runtime_dir))
+    port = json.loads(path.read_text())["port"]
+
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @given(st.binary() | st.just(b'{"token": "guess"}\n{"op": "status"}\n'))
+    def knock(said: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(said)
+            stranger.shutdown(socket.SHUT_WR)
+            stranger.settimeout(0.005)
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                assert stranger.recv(1) == b""
+
+    knock()
+    assert link.ready().state == "ready"
+
+
+def test_a_log_is_kept_when_asked_for_and_old_ones_are_removed(
+    join: Join, run: Run, runtime_dir: Path
+) -> None:
+    logs = runtime_dir / "logs"
+    logs.mkdir(parents=True)
+    for number in range(KEPT_LOGS + 5):
+        old = logs / f"old-{number}.log"
+        old.touch()
+        os.utime(old, (number, number))
+    link = join(run)
+    link.ready()
+    link.keep_log()
+    (server_summary,) = link.leave(SOON)
+    assert server_summary.kept_log is not None
+    assert "Ready to serve requests" in Path(server_summary.kept_log).read_text()
+    assert len(list(logs.iterdir())) == KEPT_LOGS
+    assert Path(server_summary.kept_log).parent == logs
+
+
+def test_a_start_that_somebody_else_never_finishes_ends_in_a_lock_timeout(
+    join: Join, run: Run, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "lock_timeout", 0.05)
+    monkeypatch.setattr(room, "START_LOCKS", 1)
+    (runtime_dir / "locks").mkdir(parents=True)
+    with (
+        FileLock(str(runtime_dir / "locks" / "start-0.lock"), is_singleton=False),
+        pytest.raises(ShimmyError, match=r"start-0\.lock was not free within") as caught,
+    ):
+        join(run)
+    assert caught.value.code is ShimmyErrorCode.LOCK_TIMEOUT
+
+
+def test_a_keeper_that_cannot_start_is_reported_with_what_it_said(
+    join: Join, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (sys.executable, "-c", "raise SystemExit('no room on this machine')")
+    monkeypatch.setattr(room, "python_command", lambda *_: command)
+    with pytest.raises(ShimmyError, match=r"(?s)keeper.*exit code 1.*no room on this") as caught:
+        join(run)
+    assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_that_lives_on_does_not_hold_the_server(join: Join, run: Run) -> None:
+    link = join(run)
+    server = link.ready().pid
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        link.leave(SOON)
+        assert is_gone(server)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
