@@ -1,9 +1,9 @@
-"""Write what is generated: the tables of the reference, and the JSON Schema of scripts.
+"""Write what is generated: tables of the reference, the JSON Schema of scripts, drawings.
 
 Everything comes from the code: the table of settings, and the texts that stand below fixtures,
 constants and fields. Needs the extra ``docs``.
 
-python docs/generate.py
+python -m docs.generate
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ import inspect
 import itertools
 import json
 import re
-import sys
 from pathlib import Path
 from typing import get_args
 
+from docs import drawings, library
 from fake_shimmy.script import rules
 from pytest_shimmy import defaults, errors, events
 from pytest_shimmy.plugin import fixtures
 from pytest_shimmy.settings_table import TABLE as SETTINGS
-
-sys.path.insert(0, str(Path(__file__).parent))
-import library
 
 PAGES = sorted(Path(__file__).with_name("reference").glob("*.md"))
 SCHEMA = Path(rules.__file__).with_name("script.schema.json")
@@ -189,3 +186,4 @@ if __name__ == "__main__":
     for page in PAGES:
         page.write_text(generate(page.read_text()))
     SCHEMA.write_text(schema())
+    drawings.write()

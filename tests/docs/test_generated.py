@@ -35,7 +35,7 @@ def generator() -> ModuleType:
 def test_generated_parts_are_those_of_the_code(generator: ModuleType) -> None:
     for path in generator.PAGES:
         page = path.read_text()
-        assert page == generator.generate(page), f"{path.name}: run python docs/generate.py"
+        assert page == generator.generate(page), f"{path.name}: run python -m docs.generate"
 
 
 def test_every_generated_part_is_on_a_page(generator: ModuleType) -> None:
@@ -45,7 +45,20 @@ def test_every_generated_part_is_on_a_page(generator: ModuleType) -> None:
 
 
 def test_the_shipped_schema_is_that_of_the_reader(generator: ModuleType) -> None:
-    assert generator.SCHEMA.read_text() == generator.schema(), "run: python docs/generate.py"
+    assert generator.SCHEMA.read_text() == generator.schema(), "run: python -m docs.generate"
+
+
+def test_the_drawings_are_those_of_their_texts_and_of_the_imports(generator: ModuleType) -> None:
+    for path, text in generator.drawings.sources().items():
+        assert path.read_text() == text, f"{path.name}: run python -m docs.generate"
+        assert path.with_suffix(".svg").read_text() == generator.drawings.draw(path)
+
+
+def test_every_drawing_is_on_a_page_and_says_what_it_shows(generator: ModuleType) -> None:
+    shown = re.findall(
+        r"!\[(.+?)\]\(\S*drawings/(\w+)\.svg\)", "".join(page.read_text() for page in PAGES)
+    )
+    assert {name for _, name in shown} == {path.stem for path in generator.drawings.sources()}
 
 
 def test_whatever_came_later_is_something_that_there_is(generator: ModuleType) -> None:
