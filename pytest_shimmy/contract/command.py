@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from . import recordings, report, subject
+from . import recording_files, report, subject
 from . import verify as checks
 from .case import Case
 from .cases.all import all_cases
@@ -34,7 +34,7 @@ def verify(
     Raises `ShimmyError` where there is no such executable or recording.
     """
     started = time.monotonic()
-    known = [recordings.load(recording)] if recording else recordings.shipped()
+    known = [recording_files.load(recording)] if recording else recording_files.shipped()
     found = [
         one for one in known if release in (None, one.release) and build in (None, one.of.build)
     ]
@@ -50,7 +50,7 @@ def verify(
             {"words": words},
         )
     comparisons = []
-    instead = recordings.load(Path(path)) if path and _is_recording(path) else None
+    instead = recording_files.load(Path(path)) if path and _is_recording(path) else None
     for who, label, one in _pairs(path, instead, found):
         if not as_json:
             print(report.title(label, who, one), flush=True)
@@ -81,7 +81,7 @@ def record(path: str, output: Path | None) -> int:
     # Everything is done twice.
     with _Progress(2 * sum(map(who.takes, all_cases()))) as progress:
         made = checks.record(who, progress=progress.step)
-    recordings.save(made, target)
+    recording_files.save(made, target)
     print(f"{len(made.entries)} cases in {target}")
     return 0
 

@@ -27,8 +27,8 @@ from ..process.process import Process
 from ..supervisor import health
 from . import normalise
 from .case import Case, Command, Exchange, Life, Step
+from .differences import Observation
 from .environments import WORLDS, build
-from .recordings import Observation
 from .subject import Subject
 from .wire import Wire
 

@@ -1,32 +1,22 @@
-"""What real executables did, as data: one JSON file per release and build.
+"""What real executables did, as values. How they lie in files is `recording_files`'.
 
-A file holds the format's number, the executable's release, engine, platform and features, and per
-case the digest of what was done and the observation. A case whose digest no longer matches was
-changed after the recording was made: it has to be recorded again.
+A recording has, for each case, the digest of what was done and the observation. A case whose digest
+no longer matches was changed after the recording was made: it has to be recorded again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..errors import ShimmyError, ShimmyErrorCode
 from .case import Case, Engine
+from .differences import Observation
 from .environments import WORLDS
 from .subject import Subject
 from .tiny_gguf import ANSWERS
-
-FORMAT = 1
-SHIPPED = Path(__file__).parent / "recorded"
-"""The recordings that come with the package."""
-
-Observation = dict[str, Any]
-"""What came back, as JSON values."""
 
 
 class Entry(NamedTuple):
@@ -63,56 +53,21 @@ def digest(case: Case) -> str:
     """Changes with anything that is done in `case`, its world included."""
     world = WORLDS[case.act.world]
     parts = (case.act, world, ANSWERS) if world.needs_gguf else (case.act, world)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(_told(parts).encode()).hexdigest()[:16]
+
+
+def _told(value: object) -> str:
+    """`value` without the fields that have their default, so that a new one changes no digest."""
+    if not isinstance(value, tuple):
+        return repr(value)
+    if not hasattr(value, "_fields"):
+        return f"({', '.join(map(_told, value))})"
+    defaults = getattr(value, "_field_defaults", {})
+    fields = zip(value._fields, value, strict=True)
+    told = [f"{name}={_told(field)}" for name, field in fields if field != defaults.get(name, ...)]
+    return f"{type(value).__name__}({', '.join(told)})"
 
 
 def this_platform() -> str:
     """System and processor."""
     return f"{sys.platform}-{platform.machine().lower()}"
-
-
-def shipped() -> list[Recording]:
-    """Every recording that comes with the package, newest release first."""
-    found = [load(path) for path in SHIPPED.glob("*.json")]
-    return sorted(found, key=lambda one: (one.of.numbers, one.engine))[::-1]
-
-
-def load(path: Path) -> Recording:
-    """Read a recording.
-
-    Raises `ShimmyError` (``VERIFY_FAILED``) for a file that is none, or of another format.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise ValueError(f"its format is {data['format']}, not {FORMAT}")
-        entries = {
-            name: Entry(entry["digest"], entry["observation"])
-            for name, entry in data["cases"].items()
-        }
-        return Recording(
-            data["release"], data["engine"], data["platform"], tuple(data["features"]), entries
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ShimmyError(
-            ShimmyErrorCode.VERIFY_FAILED,
-            f"{path} is not a recording that can be read here: {error!r}.\n"
-            "Make one with: pytest-shimmy record --shimmy-path=PATH",
-            {"path": str(path)},
-        ) from error
-
-
-def save(recording: Recording, path: Path) -> None:
-    """Write a recording, one case after the other in a stable order."""
-    data = {
-        "format": FORMAT,
-        "release": recording.release,
-        "engine": recording.engine,
-        "platform": recording.platform,
-        "features": list(recording.features),
-        "cases": {name: entry._asdict() for name, entry in sorted(recording.entries.items())},
-    }
-    # Lone surrogates stand for bytes that are not UTF-8, and only an escape can hold them.
-    shown = json.dumps(data, ensure_ascii=False, indent=1)
-    escaped = "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in shown)
-    path.write_text(escaped + "\n", encoding="utf-8")

@@ -19,9 +19,10 @@ from ..errors import ShimmyError, ShimmyErrorCode
 from . import normalise, recordings
 from .case import Case, Command
 from .cases.all import all_cases
+from .differences import Observation
 from .environments import WORLDS
 from .observe import Stage
-from .recordings import Entry, Observation, Recording, digest
+from .recordings import Entry, Recording, digest
 from .subject import Subject
 
 FEW = 20

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
-from pytest_shimmy.contract import recordings, subject, verify
+from pytest_shimmy.contract import recording_files, recordings, subject, verify
 from pytest_shimmy.contract.case import Case, Command, Exchange, Life
 from pytest_shimmy.contract.cases.all import all_cases
 from pytest_shimmy.contract.recordings import Recording
@@ -23,7 +23,7 @@ from pytest_shimmy.contract.report import Comparison, lines
 from pytest_shimmy.executable.identify import bundled_fake
 from tests.fake_shimmy.conftest import as_from_a_terminal
 
-SHIPPED = {recording.name: recording for recording in recordings.shipped()}
+SHIPPED = {recording.name: recording for recording in recording_files.shipped()}
 KINDS = (Command, Life, Exchange)
 
 
@@ -156,10 +156,10 @@ def test_verify_goes_on_where_the_server_dies_or_does_not_come_up(shims: Shims) 
 
 
 def test_a_recording_can_stand_in_for_the_executable() -> None:
-    one = recordings.SHIPPED / "2.5.0-cpu-only.json"
+    one = recording_files.SHIPPED / "2.5.0-cpu-only.json"
     done = run("verify", "--shimmy-path", one, "--recording", one)
     assert done.returncode == 0
-    other = recordings.SHIPPED / "2.5.0-default.json"
+    other = recording_files.SHIPPED / "2.5.0-default.json"
     done = run("verify", "--shimmy-path", one, "--recording", other, "--all")
     assert done.returncode == 1
     assert "There is no recording of 2.5.0-cpu-only; this is the nearest." in done.stdout
@@ -214,8 +214,8 @@ def test_an_executable_without_a_known_engine_is_refused(shims: Shims) -> None:
 def test_what_is_recorded_is_found_again(shims: Shims, tmp_path: Path) -> None:
     who = subject.executable(shims.make())
     made = verify.record(who, lambda case: case.group in ("listing", "target", "signals"))
-    recordings.save(made, tmp_path / "made.json")
-    assert recordings.load(tmp_path / "made.json") == made
+    recording_files.save(made, tmp_path / "made.json")
+    assert recording_files.load(tmp_path / "made.json") == made
     assert len(made.entries) > 40
     done = run("verify", "--recording", tmp_path / "made.json", "-k", "target")
     assert done.returncode == 0, done.stdout
@@ -229,13 +229,6 @@ def test_what_varies_is_not_recorded(shims: Shims, tmp_path: Path) -> None:
         verify.record(who, lambda case: case.group == "listing")
     assert "listing: list, toys" in caught.value.details["unsteady"]
     assert "listing: list --short, toys" not in caught.value.details["unsteady"]
-
-
-def test_bytes_that_are_not_utf8_survive_in_a_file(tmp_path: Path) -> None:
-    entry = recordings.Entry("0", {"seen": "\udcff and ünï", "exit": 0})
-    made = Recording("2.5.0", "adapter", "here", ("huggingface",), {"x": entry})
-    recordings.save(made, tmp_path / "made.json")
-    assert recordings.load(tmp_path / "made.json") == made
 
 
 def test_ignored_signals_are_not_passed_on(shims: Shims) -> None:
