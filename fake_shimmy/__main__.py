@@ -20,11 +20,11 @@ def main() -> None:
     import os
 
     from fake_shimmy import rust
-    from fake_shimmy.commands import cli
+    from fake_shimmy.commands import main as command_line
     from fake_shimmy.rust import console
 
     console.open_missing()
-    cli.run([rust.from_os(os.fsencode(argument)) for argument in sys.argv])
+    command_line.run([rust.from_os(os.fsencode(argument)) for argument in sys.argv])
     sys.exit(0)
 
 

@@ -61,12 +61,14 @@ class Release:
         "builds",
         "chat",
         "context_length",
+        "cors",
         "counts_registered",
         "default_build",
         "exponent",
         "gguf_type",
         "has_limits",
         "invariant_at",
+        "layers",
         "llama3_words",
         "missing_folders",
         "missing_options",
@@ -102,6 +104,8 @@ class Release:
         worker_thread: str,
         invariant_at: str,
         bench_cut_at: str,
+        layers: tuple[str, ...],
+        cors: bytes,
     ) -> None:
         self.version = version
         self.builds = {build.name: build for build in builds}
@@ -143,7 +147,19 @@ class Release:
         self.invariant_at = invariant_at
         """Where in its source file a broken invariant panics; the same for the next."""
         self.bench_cut_at = bench_cut_at
+        self.layers = layers
+        """What is done with every request before a route is looked for, outermost first: names of
+        ``api.layers``."""
+        self.cors = cors
+        """Header lines of every answer, unless a layer says others."""
 
+
+_ANY_ORIGIN = (
+    b"access-control-allow-origin: *\r\n"
+    b"access-control-allow-methods: GET, POST, OPTIONS\r\n"
+    b"access-control-allow-headers: Content-Type, Authorization\r\n"
+    b"access-control-max-age: 86400\r\n"
+)
 
 _GPU_RELEASES = (
     "",
@@ -198,6 +214,8 @@ _V2_5_0 = Release(
     worker_thread="tokio-rt-worker",
     invariant_at="31:9",
     bench_cut_at="484:58",
+    layers=("options",),
+    cors=_ANY_ORIGIN,
 )
 
 
@@ -247,6 +265,8 @@ _V1_8_1 = Release(
     worker_thread="tokio-runtime-worker",
     invariant_at="29:9",
     bench_cut_at="486:58",
+    layers=("options",),
+    cors=_ANY_ORIGIN,
 )
 
 RELEASES = {release.version: release for release in (_V2_5_0, _V1_8_1)}

@@ -7,7 +7,7 @@ seen on a build with a stand-in for its engine.
 
 from __future__ import annotations
 
-from fake_shimmy.api import openai, payloads
+from fake_shimmy.api import openai_errors, payloads
 from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError
 from fake_shimmy.rust.tracing import ERROR
 from fake_shimmy.rust.whitespace import words
@@ -16,7 +16,7 @@ from fake_shimmy.serde.structs import Struct, boolean, f32, optional, string, us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
@@ -34,31 +34,35 @@ _REQUEST = Struct(
 )
 
 
-def respond(app: App, head: Head, body: bytes) -> Steps:
+def respond(context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer ``body``."""
     try:
-        request = structs.read_body(body, _REQUEST.read, app.release.exponent)
+        request = structs.read_body(body, _REQUEST.read, context.server.release.exponent)
     except structs.RejectedError as error:
-        return app.rejected(head, error)
+        return context.rejected(head, error)
     name, prompt, max_tokens = request["model"], request["prompt"], request.get("max_tokens")
     prompt_words = words(prompt)
     if not prompt_words:
-        return openai.bad_request(app, head, "prompt", "prompt must not be empty")
+        return openai_errors.bad_request(context, head, "prompt", "prompt must not be empty")
     if max_tokens is None:
         max_tokens = DEFAULT_MAX_TOKENS
-    elif not openai.is_acceptable(max_tokens):
-        return openai.bad_max_tokens(app, head)
-    spec = app.registry.lookup(name)
+    elif not openai_errors.is_acceptable(max_tokens):
+        return openai_errors.bad_max_tokens(context, head)
+    spec = context.registry.lookup(name)
     if spec is None:
-        return openai.no_model(app, head, f"Model '{name}' not found")
+        return openai_errors.no_model(context, head, f"Model '{name}' not found")
     try:
-        text = app.engine.load(spec).generate(prompt, max_tokens, prompt)
+        text = context.engine.load(spec).generate(prompt, max_tokens, prompt)
     except LoadError as error:
-        return openai.load_failed(app, head, name, error, "completions")
+        return openai_errors.load_failed(context, head, name, error, "completions")
     except GenerationError as error:
-        app.event(ERROR, openai.TARGET, f"Generation error: {error}")
+        context.server.event(ERROR, openai_errors.TARGET, f"Generation error: {error}")
         status = b"500 Internal Server Error"
-        return (app.json(head, payloads.GENERATION_FAILED, status),)
-    ident = f"cmpl-{app.identifier()}"
+        return (context.json(head, payloads.GENERATION_FAILED, status),)
+    ident = f"cmpl-{context.server.identifier()}"
     count = len(prompt_words), len(words(text))
-    return (app.json(head, payloads.completion(ident, app.seconds(), name, text, *count)),)
+    return (
+        context.json(
+            head, payloads.completion(ident, context.server.seconds(), name, text, *count)
+        ),
+    )

@@ -15,15 +15,15 @@ from fake_shimmy.rust.tracing import DEBUG, ERROR
 from fake_shimmy.serde import structs
 from fake_shimmy.serde.jsonlexer import JsonError
 from fake_shimmy.serde.structs import Struct, boolean, f32, i32, optional, string, usize
-from fake_shimmy.wire import answers, sse
-from fake_shimmy.wire.steps import Cut, Upgrade, unless_long
+from fake_shimmy.wire import sse
+from fake_shimmy.wire.steps import Cut, Upgrade
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.models.engine import LoadedModel
     from fake_shimmy.models.registry import ModelSpec
     from fake_shimmy.wire.head import Head
@@ -70,37 +70,39 @@ class _Ask:
             self.user_text = next((text for role, text in reversed(messages) if role == "user"), "")
 
 
-def respond(app: App, head: Head, body: bytes) -> Steps:
+def respond(context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer the HTTP request with ``body``."""
     try:
-        request = structs.read_body(body, _REQUEST.read, app.release.exponent)
+        request = structs.read_body(body, _REQUEST.read, context.server.release.exponent)
     except structs.RejectedError as error:
-        return app.rejected(head, error)
+        return context.rejected(head, error)
     name = request["model"]
-    spec = app.registry.lookup(name)
+    spec = context.registry.lookup(name)
     if spec is None:
         message = f"Model '{name}' not found in registry"
-        return app.failed(head, b"404 Not Found", _TARGET, message)
+        return context.failed(head, b"404 Not Found", _TARGET, message)
     try:
-        model = app.engine.load(spec)
+        model = context.engine.load(spec)
         ask = _Ask(request, spec)
         if request.get("stream") is not False:
-            return _events(app, head, name, model, ask)
+            return _events(context, head, name, model, ask)
         text = model.generate(ask.prompt, ask.max_tokens, ask.user_text)
     except LoadError as error:
         message = f"Failed to load model '{name}': {error} {_REMARK}"
-        return app.failed(head, b"502 Bad Gateway", _TARGET, message)
+        return context.failed(head, b"502 Bad Gateway", _TARGET, message)
     except GenerationError as error:
         message = f"Generation failed for model '{name}': {error} {_REMARK}"
-        return app.failed(head, b"502 Bad Gateway", _TARGET, message)
-    app.event(DEBUG, _TARGET, f"Generation completed successfully for model '{name}'")
-    return (app.json(head, payloads.generated(text)),)
+        return context.failed(head, b"502 Bad Gateway", _TARGET, message)
+    context.server.event(DEBUG, _TARGET, f"Generation completed successfully for model '{name}'")
+    return (context.json(head, payloads.generated(text)),)
 
 
-def _events(app: App, head: Head, name: str, model: LoadedModel, ask: _Ask) -> Iterator[Step]:
-    yield answers.stream_head(head, app.date())
+def _events(
+    context: Context, head: Head, name: str, model: LoadedModel, ask: _Ask
+) -> Iterator[Step]:
+    yield context.stream_head(head)
     chunked = not head.is_1_0
-    for piece in _pieces(app, "Streaming", name, model, ask, "[ERROR] {}"):
+    for piece in _pieces(context, "Streaming", name, model, ask, "[ERROR] {}"):
         if not isinstance(piece, str):
             yield piece
         elif "\r" in piece:
@@ -113,46 +115,39 @@ def _events(app: App, head: Head, name: str, model: LoadedModel, ask: _Ask) -> I
         yield Cut()
 
 
-def upgrade(app: App, head: Head) -> Steps:
+def upgrade(context: Context, head: Head) -> Steps:
     """The answer to a request that wants to become a WebSocket."""
     from fake_shimmy.wire import websocket
 
     refusal = websocket.refusal(head)
     if refusal is not None:
         status, text = refusal
-        return (app.text(head, status, text),)
-    reader = websocket.MessageReader()
-
-    def receive(buffer: bytearray) -> Steps | None:
-        try:
-            message = reader.read(buffer)
-        except websocket.NoMessageError:
-            return ()
-        if message is None:
-            return None
-        return unless_long(len(message), lambda: app.handle(_converse, head, message))
-
-    return (websocket.acceptance(head, app.date()), Upgrade(receive))
+        return (context.text(head, status, text),)
+    acceptance = websocket.acceptance(head, context.server.date(), context.cors)
+    read = websocket.MessageReader().read
+    return (acceptance, Upgrade(read, lambda message: _converse(context, message)))
 
 
-def _converse(app: App, head: Head, message: bytes) -> Steps:  # noqa: ARG001
+def _converse(context: Context, message: bytes) -> Steps:
     """The frames that answer ``message``."""
     from fake_shimmy.wire.websocket import text_frame
 
     try:
-        request = structs.read_document(message, _REQUEST.read, app.release.exponent)
+        request = structs.read_document(message, _REQUEST.read, context.server.release.exponent)
     except JsonError as error:
         # Not escaped, so it may be no JSON.
         return (text_frame(f'{{"error":"bad request: {error.without_path()}"}}'),)
     name = request["model"]
-    spec = app.registry.lookup(name)
+    spec = context.registry.lookup(name)
     if spec is None:
         return (text_frame('{"error":"model not found"}'),)
     try:
-        model = app.engine.load(spec)
+        model = context.engine.load(spec)
     except LoadError:
         return (text_frame('{"error":"load failed"}'),)
-    return _frames(_pieces(app, "WebSocket", name, model, _Ask(request, spec), '{{"error":"{}"}}'))
+    return _frames(
+        _pieces(context, "WebSocket", name, model, _Ask(request, spec), '{{"error":"{}"}}')
+    )
 
 
 def _frames(pieces: Iterator[str | Step]) -> Iterator[Step]:
@@ -169,13 +164,15 @@ def _frames(pieces: Iterator[str | Step]) -> Iterator[Step]:
 
 
 def _pieces(
-    app: App, how: str, name: str, model: LoadedModel, ask: _Ask, on_error: str
+    context: Context, how: str, name: str, model: LoadedModel, ask: _Ask, on_error: str
 ) -> Iterator[str | Step]:
     """The tokens and steps of an answer; a failure is logged and told in place of a token, or
     ends the answer without a word."""
     try:
         yield from model.stream(ask.prompt, ask.max_tokens, ask.user_text)
     except GenerationError as error:
-        if app.release.tells_stream_errors:
-            app.event(ERROR, _TARGET, f"{how} generation failed for model '{name}': {error}")
+        if context.server.release.tells_stream_errors:
+            context.server.event(
+                ERROR, _TARGET, f"{how} generation failed for model '{name}': {error}"
+            )
             yield on_error.format(error)

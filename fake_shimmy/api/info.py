@@ -11,44 +11,44 @@ from fake_shimmy.wire.steps import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 
-def health(app: App, head: Head) -> Steps:
+def health(context: Context, head: Head) -> Steps:
     """``GET /health``."""
-    registry = app.registry
+    registry = context.registry
     body = payloads.health(
         len(registry.discovered),
         len(registry.registered),
-        len(app.names),
-        app.timestamp(),
-        app.seconds(),
-        app.release.version,
+        len(context.server.names),
+        context.server.timestamp(),
+        context.server.seconds(),
+        context.server.release.version,
     )
-    return (app.json(head, body),)
+    return (context.json(head, body),)
 
 
-def diag(app: App, head: Head) -> Steps:
+def diag(context: Context, head: Head) -> Steps:
     """``GET /diag``."""
-    body = f'{{"os":"linux","cores":{app.cores},"mem_total_mb":{app.memory}}}'
-    return (app.json(head, body.encode()),)
+    body = f'{{"os":"linux","cores":{context.server.cores},"mem_total_mb":{context.server.memory}}}'
+    return (context.json(head, body.encode()),)
 
 
-def models(app: App, head: Head) -> Steps:
+def models(context: Context, head: Head) -> Steps:
     """``GET /v1/models``."""
-    return (app.json(head, payloads.models(app.names, app.seconds())),)
+    return (context.json(head, payloads.models(context.server.names, context.server.seconds())),)
 
 
-def tags(app: App, head: Head) -> Steps:
+def tags(context: Context, head: Head) -> Steps:
     """``GET /api/tags``."""
-    return (app.json(head, payloads.tags(app.names)),)
+    return (context.json(head, payloads.tags(context.server.names)),)
 
 
-def api_models(app: App, head: Head) -> Steps:
+def api_models(context: Context, head: Head) -> Steps:
     """``GET /api/models``."""
-    registry = app.registry
+    registry = context.registry
     rows = [
         payloads.api_model(name, None, None, None, "registered")
         for name in shuffled(registry.registered)
@@ -59,29 +59,29 @@ def api_models(app: App, head: Head) -> Steps:
         )
         for model in shuffled(registry.discovered.values())
     ]
-    return (app.json(head, f'{{"models":[{",".join(rows)}]}}'.encode()),)
+    return (context.json(head, f'{{"models":[{",".join(rows)}]}}'.encode()),)
 
 
-def discover(app: App, head: Head) -> Steps:
+def discover(context: Context, head: Head) -> Steps:
     """``POST /api/models/discover``: a fresh search, which changes nothing but this answer."""
-    return (Work(lambda: (app.json(head, payloads.discovered(app.search())),)),)
+    return (Work(lambda: (context.json(head, payloads.discovered(context.server.search())),)),)
 
 
-def tools(app: App, head: Head) -> Steps:
+def tools(context: Context, head: Head) -> Steps:
     """``GET /api/tools``."""
-    return (app.json(head, b'{"tools":[]}'),)
+    return (context.json(head, b'{"tools":[]}'),)
 
 
-def model_load(app: App, head: Head, name: str) -> Steps:
+def model_load(context: Context, head: Head, name: str) -> Steps:
     """``POST /api/models/:name/load``."""
-    return (app.json(head, payloads.model_request(name, "load")),)
+    return (context.json(head, payloads.model_request(name, "load")),)
 
 
-def model_unload(app: App, head: Head, name: str) -> Steps:
+def model_unload(context: Context, head: Head, name: str) -> Steps:
     """``POST /api/models/:name/unload``."""
-    return (app.json(head, payloads.model_request(name, "unload")),)
+    return (context.json(head, payloads.model_request(name, "unload")),)
 
 
-def model_status(app: App, head: Head, name: str) -> Steps:
+def model_status(context: Context, head: Head, name: str) -> Steps:
     """``GET /api/models/:name/status``."""
-    return (app.json(head, payloads.model_status(name)),)
+    return (context.json(head, payloads.model_status(name)),)

@@ -13,7 +13,7 @@ from fake_shimmy.serde.structs import Struct, boolean, f32, i32, optional, strin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.serde.jsonbody import Json
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
@@ -22,31 +22,33 @@ _TARGET = "shimmy::anthropic_compat"
 _SOURCE = ("type", "media_type", "data")
 
 
-def respond(app: App, head: Head, body: bytes) -> Steps:
+def respond(context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer ``body``."""
     try:
-        request = structs.read_body(body, _REQUEST.read, app.release.exponent)
+        request = structs.read_body(body, _REQUEST.read, context.server.release.exponent)
     except structs.RejectedError as error:
-        return app.rejected(head, error)
+        return context.rejected(head, error)
     name, messages = request["model"], request["messages"]
-    spec = app.registry.lookup(name)
+    spec = context.registry.lookup(name)
     if spec is None:
         message = f"Model '{name}' not found in registry"
-        return app.failed(head, b"404 Not Found", _TARGET, message)
+        return context.failed(head, b"404 Not Found", _TARGET, message)
     prompt = _prompt(request.get("system"), messages)
     user_text = next((text for role, text in reversed(messages) if role == "user"), "")
     try:
-        text = app.engine.load(spec).generate(prompt, request["max_tokens"], user_text)
+        text = context.engine.load(spec).generate(prompt, request["max_tokens"], user_text)
     except LoadError:
         message = f"Failed to load model '{name}'"
-        return app.failed(head, b"500 Internal Server Error", _TARGET, message)
+        return context.failed(head, b"500 Internal Server Error", _TARGET, message)
     except GenerationError as error:
         message = f"Generation failed: {error}"
-        return app.failed(head, b"500 Internal Server Error", _TARGET, message)
-    digits = app.identifier()
+        return context.failed(head, b"500 Internal Server Error", _TARGET, message)
+    digits = context.server.identifier()
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
     ident = f"msg_{'-'.join(parts)}"
-    return (app.json(head, payloads.message(ident, name, text, _tokens(prompt), _tokens(text))),)
+    return (
+        context.json(head, payloads.message(ident, name, text, _tokens(prompt), _tokens(text))),
+    )
 
 
 def _tokens(text: str) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import IO, TypeAlias
 
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
@@ -31,36 +31,36 @@ _GLANCE = Pause(0.002)
 """How long a running tool is left alone."""
 
 
-def respond(app: App, head: Head) -> Steps:
+def respond(context: Context, head: Head) -> Steps:
     """The steps that answer."""
-    machine = machines.pretended(app.environ)
+    machine = machines.pretended(context.server.environ)
     if machine is not None:
-        return (_answer(app, head, machine.vendor is not None, machine.vendor),)
+        return (_answer(context, head, machine.vendor is not None, machine.vendor),)
     if not any(map(_is_there, _TOOLS)):
-        return (_answer(app, head, False, None),)
-    return _after_search(app, head)
+        return (_answer(context, head, False, None),)
+    return _after_search(context, head)
 
 
-def _after_search(app: App, head: Head) -> Iterator[Step]:
+def _after_search(context: Context, head: Head) -> Iterator[Step]:
     found = yield from _vendor()
     vendor = yield from _vendor()
-    yield _answer(app, head, found is not None, vendor)
+    yield _answer(context, head, found is not None, vendor)
 
 
-def _answer(app: App, head: Head, detected: bool, vendor: str | None) -> bytes:
-    registry = app.registry
+def _answer(context: Context, head: Head, detected: bool, vendor: str | None) -> bytes:
+    registry = context.registry
     body = payloads.metrics(
         [model.size_bytes for model in registry.discovered.values()],
         len(registry.registered),
-        len(app.names),
+        len(context.server.names),
         detected,
         vendor,
         _memory(),
-        app.timestamp(),
-        app.release.version,
-        app.build.features,
+        context.server.timestamp(),
+        context.server.release.version,
+        context.server.build.features,
     )
-    return app.json(head, body)
+    return context.json(head, body)
 
 
 def _memory() -> tuple[int, int, int]:

@@ -11,24 +11,24 @@ from fake_shimmy.serde import structs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
 
-def execute_tool(app: App, head: Head, body: bytes, name: str) -> Steps:
+def execute_tool(context: Context, head: Head, body: bytes, name: str) -> Steps:
     """No tool is ever available."""
-    return _after_reading(app, head, body, payloads.tool_missing(name))
+    return _after_reading(context, head, body, payloads.tool_missing(name))
 
 
-def execute_workflow(app: App, head: Head, body: bytes) -> Steps:
+def execute_workflow(context: Context, head: Head, body: bytes) -> Steps:
     """Every workflow is pending for ever."""
-    return _after_reading(app, head, body, payloads.WORKFLOW_PENDING)
+    return _after_reading(context, head, body, payloads.WORKFLOW_PENDING)
 
 
-def _after_reading(app: App, head: Head, body: bytes, answer: bytes) -> Steps:
+def _after_reading(context: Context, head: Head, body: bytes, answer: bytes) -> Steps:
     try:
         structs.read_body(body, structs.anything)
     except structs.RejectedError as error:
-        return app.rejected(head, error)
-    return (app.json(head, answer),)
+        return context.rejected(head, error)
+    return (context.json(head, answer),)

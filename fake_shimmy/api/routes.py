@@ -1,80 +1,91 @@
-"""Which route answers a request, and what precedes every route.
+"""Which route answers a request.
 
 Strategy: a table from paths to routes; a route has one method, and either answers the head alone
-or names the handler that needs the body. Modules of routes that few requests need are loaded by
+or says what answers the body. Modules of routes that few requests need are loaded by
 the first one. Seen on 2.5.0 CPU-only and 1.8.1.
 """
 
 from __future__ import annotations
 
 from fake_shimmy.api import chat, info
+from fake_shimmy.api.pending import PendingRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
+    from fake_shimmy.api.interfaces import Client, Response
+    from fake_shimmy.api.pending import BodyHandler
+    from fake_shimmy.releases import Release
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
-    Handler: TypeAlias = Callable[[App, Head], Steps]
-    BodyHandler: TypeAlias = Callable[[App, Head, bytes], Steps]
-    NamedHandler: TypeAlias = Callable[[App, Head, str], Steps]
+    Handler: TypeAlias = Callable[[Context, Head], Response]
+    NamedHandler: TypeAlias = Callable[[Context, Head, str], Steps]
 
 
 class Route:
-    """A path's one method. Without an ``answer`` to the head, ``read`` answers the body."""
+    """A path's one method, and what answers a request's head there."""
 
-    __slots__ = ("allow", "answer", "methods", "read")
+    __slots__ = ("allow", "answer", "methods")
 
-    def __init__(
-        self, allow: bytes, answer: Handler | None = None, read: BodyHandler | None = None
-    ) -> None:
+    def __init__(self, allow: bytes, answer: Handler) -> None:
         self.allow = allow
         self.methods = allow.split(b",")
         self.answer = answer
-        self.read = read
+
+
+def _json_route(read: BodyHandler) -> Route:
+    """A route for requests whose body is JSON, which ``read`` answers."""
+
+    def answer(context: Context, head: Head) -> Response:
+        if not _is_json(head.content_type):
+            return context.no_json(head)
+        return PendingRequest(context, head, read)
+
+    return Route(_POST, answer)
 
 
 _GET = b"GET,HEAD"
 _POST = b"POST"
 
 
-def _metrics(app: App, head: Head) -> Steps:
+def _metrics(context: Context, head: Head) -> Steps:
     from fake_shimmy.api import metrics
 
-    return metrics.respond(app, head)
+    return metrics.respond(context, head)
 
 
-def _upgrade(app: App, head: Head) -> Steps:
+def _upgrade(context: Context, head: Head) -> Steps:
     from fake_shimmy.api import generate
 
-    return generate.upgrade(app, head)
+    return generate.upgrade(context, head)
 
 
-def _generate(app: App, head: Head, body: bytes) -> Steps:
+def _generate(context: Context, head: Head, body: bytes) -> Steps:
     from fake_shimmy.api import generate
 
-    return generate.respond(app, head, body)
+    return generate.respond(context, head, body)
 
 
-def _completions(app: App, head: Head, body: bytes) -> Steps:
+def _completions(context: Context, head: Head, body: bytes) -> Steps:
     from fake_shimmy.api import completions
 
-    return completions.respond(app, head, body)
+    return completions.respond(context, head, body)
 
 
-def _messages(app: App, head: Head, body: bytes) -> Steps:
+def _messages(context: Context, head: Head, body: bytes) -> Steps:
     from fake_shimmy.api import messages
 
-    return messages.respond(app, head, body)
+    return messages.respond(context, head, body)
 
 
-def _workflow(app: App, head: Head, body: bytes) -> Steps:
+def _workflow(context: Context, head: Head, body: bytes) -> Steps:
     from fake_shimmy.api import placeholders
 
-    return placeholders.execute_workflow(app, head, body)
+    return placeholders.execute_workflow(context, head, body)
 
 
 _ROUTES = {
@@ -82,15 +93,15 @@ _ROUTES = {
     b"/metrics": Route(_GET, _metrics),
     b"/diag": Route(_GET, info.diag),
     b"/v1/models": Route(_GET, info.models),
-    b"/v1/chat/completions": Route(_POST, read=chat.respond),
-    b"/v1/completions": Route(_POST, read=_completions),
-    b"/v1/messages": Route(_POST, read=_messages),
+    b"/v1/chat/completions": _json_route(chat.respond),
+    b"/v1/completions": _json_route(_completions),
+    b"/v1/messages": _json_route(_messages),
     b"/api/tags": Route(_GET, info.tags),
     b"/api/models": Route(_GET, info.api_models),
     b"/api/models/discover": Route(_POST, info.discover),
-    b"/api/generate": Route(_POST, read=_generate),
+    b"/api/generate": _json_route(_generate),
     b"/api/tools": Route(_GET, info.tools),
-    b"/api/workflows/execute": Route(_POST, read=_workflow),
+    b"/api/workflows/execute": _json_route(_workflow),
     b"/ws/generate": Route(_GET, _upgrade),
 }
 _MODEL_ACTIONS: dict[bytes, tuple[bytes, NamedHandler]] = {
@@ -100,23 +111,22 @@ _MODEL_ACTIONS: dict[bytes, tuple[bytes, NamedHandler]] = {
 }
 
 
-def respond(app: App, head: Head) -> tuple[Steps | None, BodyHandler | None]:
-    """The answer to ``head``, or the handler that needs the body first."""
-    path = head.path
-    route = None if path in app.release.missing_routes else _ROUTES.get(path)
-    if route is None and path.startswith(b"/api/"):
-        route = _with_name(path)
-    if head.method == b"OPTIONS":
-        return (app.answer(head, b"200 OK\r\n", b"", route.allow if route else b""),), None
+def respond(context: Context, head: Head, client: Client) -> Response:  # noqa: ARG001
+    """The answer to ``head``, or what answers its body."""
+    route = find(context.server.release, head.path)
     if route is None:
-        return (app.answer(head, b"404 Not Found\r\n", b""),), None
+        return (context.answer(head, b"404 Not Found\r\n", b""),)
     if head.method not in route.methods:
-        return (app.answer(head, b"405 Method Not Allowed\r\n", b"", route.allow),), None
-    if route.answer is not None:
-        return route.answer(app, head), None
-    if not _is_json(head.content_type):
-        return app.no_json(head), None
-    return None, route.read
+        return (context.answer(head, b"405 Method Not Allowed\r\n", b"", route.allow),)
+    return route.answer(context, head)
+
+
+def find(release: Release, path: bytes) -> Route | None:
+    """The route of ``path``, if ``release`` has one."""
+    route = None if path in release.missing_routes else _ROUTES.get(path)
+    if route is None and path.startswith(b"/api/"):
+        return _with_name(path)
+    return route
 
 
 def _with_name(path: bytes) -> Route | None:
@@ -135,19 +145,19 @@ def _with_name(path: bytes) -> Route | None:
     except UnicodeDecodeError:
         return Route(_POST if model_action is None else model_action[0], _bad_name)
     if model_action is None:
-        return Route(_POST, read=lambda app, head, body: _execute_tool(app, head, body, name))
+        return _json_route(lambda context, head, body: _execute_tool(context, head, body, name))
     allow, handler = model_action
-    return Route(allow, lambda app, head: handler(app, head, name))
+    return Route(allow, lambda context, head: handler(context, head, name))
 
 
-def _bad_name(app: App, head: Head) -> Steps:
-    return (app.text(head, b"400 Bad Request", b"Invalid URL: Invalid UTF-8 in `name`"),)
+def _bad_name(context: Context, head: Head) -> Steps:
+    return (context.text(head, b"400 Bad Request", b"Invalid URL: Invalid UTF-8 in `name`"),)
 
 
-def _execute_tool(app: App, head: Head, body: bytes, name: str) -> Steps:
+def _execute_tool(context: Context, head: Head, body: bytes, name: str) -> Steps:
     from fake_shimmy.api import placeholders
 
-    return placeholders.execute_tool(app, head, body, name)
+    return placeholders.execute_tool(context, head, body, name)
 
 
 def _percent_decoded(text: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 
 from fake_shimmy import rust
-from fake_shimmy.serving.listening import listen
+from fake_shimmy.serving.listen import listen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,14 @@ real one does it, so the words of that replacement stand in our texts too.
 from __future__ import annotations
 
 import os
+import sys
 
 from fake_shimmy import rust
+from fake_shimmy.rust import console
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.commands.clap import Invocation
 
 _DOCKERFILE = """\
 FROM rust:1-slim AS build
@@ -245,7 +251,18 @@ class ScaffoldError(Exception):
     """Files that could not be made; the text is the real one's reason."""
 
 
-def write(template: str, folder: str, name: str | None) -> str:
+def init(invocation: Invocation) -> None:
+    """Do what the command says."""
+    text = invocation.text
+    try:
+        report = _write(text("template") or "", text("output") or "", text("name"))
+    except ScaffoldError as error:
+        console.err(f"❌ Template generation failed: {error}")
+        sys.exit(1)
+    console.out(report)
+
+
+def _write(template: str, folder: str, name: str | None) -> str:
     """Write the files of ``template`` into ``folder``; returns the line that reports it."""
     kind = _KINDS.get(template.lower())
     if kind is None:

@@ -33,7 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fake_shimmy.serving.server import Server
+    from fake_shimmy.api.application import Application
+    from fake_shimmy.serving.loop import Loop
     from fake_shimmy.wire.steps import Step, Steps
 
 BURST_STEPS = 48
@@ -55,14 +56,16 @@ _LINGER_RESET = b"\1\0\0\0\0\0\0\0"
 
 
 class Connection:
-    """A client's socket and the state of the exchange. The server calls the methods that are
-    not private; they may raise what the socket raises."""
+    """A client's socket and the state of the exchange, of which ``loop`` calls the methods.
+    ``refuse`` is asked to refuse connections for some seconds."""
 
     __slots__ = (
+        "_application",
         "_incoming",
         "_is_new",
+        "_loop",
         "_out",
-        "_server",
+        "_refuse",
         "_steps",
         "_wait",
         "closed",
@@ -71,23 +74,30 @@ class Connection:
         "number",
         "queued",
         "sock",
-        "unread",
         "waiting",
     )
 
-    def __init__(self, server: Server, sock: socket.socket, number: int) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        application: Application,
+        sock: socket.socket,
+        number: int,
+        refuse: Callable[[float], None],
+    ) -> None:
         self.sock = sock
         self.number = number
         """Of the connections of this server, from 1."""
         self.left: Callable[[], None] | None = None
         """Called when the connection ends, by whomever."""
-        self.unread: Callable[[Steps], Steps] | None = None
         self.mask = _READ
         self.queued = False
         self.waiting = False
         """A timer will continue the answer, or nothing will."""
         self.closed = False
-        self._server = server
+        self._loop = loop
+        self._application = application
+        self._refuse = refuse
         self._incoming = Incoming()
         self._steps: Iterator[Step] | None = None
         self._out = b""
@@ -152,7 +162,7 @@ class Connection:
             if not self._out and not self.closed:
                 self._finish()
         elif not self.waiting and not self._out and not self.closed:
-            self._server.enqueue(self)
+            self._loop.enqueue(self)
 
     def resume(self, result: Steps | Exception) -> None:
         """Go on with what was done aside."""
@@ -180,7 +190,7 @@ class Connection:
         """Go on, if that is the wait that goes on."""
         if self.waiting and wait == self._wait and not self.closed:
             self.waiting = False
-            self._server.enqueue(self)
+            self._loop.enqueue(self)
 
     def is_local(self) -> bool:
         """Whether the client is on this machine."""
@@ -193,7 +203,7 @@ class Connection:
 
     def _on_end(self) -> None:
         """The client sends no more: it breaks a body off, or it has left."""
-        steps = self._incoming.break_off(self._server.app, self)
+        steps = self._incoming.break_off()
         if steps is None:
             self.close()
         else:
@@ -202,10 +212,10 @@ class Connection:
 
     def _advance(self) -> None:
         """Take up requests as long as complete ones are there and answers are sent at once."""
-        app = self._server.app
+        application = self._application
         incoming = self._incoming
         while not self.closed and self._steps is None and not self._out:
-            steps = incoming.answer(app, self)
+            steps = incoming.answer(application, self)
             if steps is None:
                 return
             if steps is CONTINUE:
@@ -225,7 +235,7 @@ class Connection:
     def _play_special(self, step: Step, pieces: list[bytes]) -> bool:
         """Play a step that is not bytes; whether the turn ends here."""
         if isinstance(step, Pause):
-            self._server.wake(time.monotonic() + step.seconds, self, self._begin_wait())
+            self._loop.wake(time.monotonic() + step.seconds, self, self._begin_wait())
             return True
         if isinstance(step, Hang):
             self._begin_wait()
@@ -233,19 +243,19 @@ class Connection:
             return True
         if isinstance(step, Work):
             self._begin_wait()
-            self._server.work(self, step.work)
+            self._loop.work(self, step.work)
             return True
         if isinstance(step, Wait):
             wait = self._begin_wait()
             step.subscribe(lambda: self.wake_up(wait))
             if step.seconds is not None:
-                self._server.wake(time.monotonic() + step.seconds, self, wait)
+                self._loop.wake(time.monotonic() + step.seconds, self, wait)
             return True
         if isinstance(step, Refuse):
-            self._server.refuse(step.seconds)
+            self._refuse(step.seconds)
             return False
         if isinstance(step, Upgrade):
-            self._incoming.upgrade(step.receive)
+            self._incoming.upgrade(step)
             return False
         # What was said before the rest must be out by then.
         if pieces:
@@ -307,7 +317,7 @@ class Connection:
         incoming = self._incoming
         if incoming.is_listening:
             self._want(self.mask | _READ)
-            self._server.enqueue(self)
+            self._loop.enqueue(self)
             return
         if incoming.is_last:
             self.close(in_order=not incoming.is_upgraded)
@@ -323,13 +333,13 @@ class Connection:
             self._want(self.mask | _READ)
         if incoming.buffer:
             # Not from here: a thousand pipelined requests would be a thousand calls deep.
-            self._server.enqueue(self)
+            self._loop.enqueue(self)
 
     def _want(self, mask: int) -> None:
         """Watch the socket for ``mask``."""
         if mask == self.mask:
             return
-        selector = self._server.selector
+        selector = self._loop.selector
         if not mask:
             selector.unregister(self.sock)
         elif not self.mask:

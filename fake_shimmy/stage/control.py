@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
 
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.script.rules import When
-    from fake_shimmy.stage.director import Director
     from fake_shimmy.stage.session import Session
+    from fake_shimmy.stage.sessions import Sessions
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
@@ -44,7 +44,7 @@ class NoSessionError(RefusedError):
     code = "no_session"
 
 
-def respond(director: Director, app: App, head: Head, body: bytes) -> Steps:
+def respond(sessions: Sessions, context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer the control request with ``body``."""
     try:
         message = json.loads(body)
@@ -53,53 +53,53 @@ def respond(director: Director, app: App, head: Head, body: bytes) -> Steps:
         operation = _OPERATIONS.get(str(message.get("op")))
         if operation is None:
             raise RefusedError(f"op is one of: {', '.join(_OPERATIONS)}")
-        return _answered(app, head, operation(director, message))
+        return _answered(context, head, operation(sessions, message))
     except (ScriptError, RefusedError, ValueError, RecursionError) as error:
         code = error.code if isinstance(error, RefusedError) else RefusedError.code
         refusal = _json({"error": str(error), "code": code})
-        return (app.json(head, refusal, b"400 Bad Request"),)
+        return (context.json(head, refusal, b"400 Bad Request"),)
 
 
-def _answered(app: App, head: Head, steps: Iterator[Step | Message]) -> Iterator[Step]:
+def _answered(context: Context, head: Head, steps: Iterator[Step | Message]) -> Iterator[Step]:
     for step in steps:
-        yield app.json(head, _json(step)) if isinstance(step, dict) else step
+        yield context.json(head, _json(step)) if isinstance(step, dict) else step
 
 
 def _json(message: Message) -> bytes:
     return json.dumps(message).encode()
 
 
-def _open(director: Director, message: Message) -> Iterator[Step | Message]:
+def _open(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
     key, script = _key(message), rules.read(message.get("script", {}))
-    session = director.open(key, script)
+    session = sessions.open(key, script)
     return _after_the_others(
-        lambda: {"ok": True, "seed": session.seed, "stray_count": director.stray_count}
+        lambda: {"ok": True, "seed": session.seed, "stray_count": sessions.stray_count}
     )
 
 
-def _add(director: Director, message: Message) -> Iterator[Step | Message]:
-    session, rule = _session(director, message), rules.read_rule(message.get("rule"))
+def _add(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    session, rule = _session(sessions, message), rules.read_rule(message.get("rule"))
     return iter(({"ok": True, "id": session.add(rule)},))
 
 
-def _remove(director: Director, message: Message) -> Iterator[Step | Message]:
-    session, ident = _session(director, message), message.get("id")
+def _remove(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    session, ident = _session(sessions, message), message.get("id")
     if type(ident) is not int or not session.remove(ident):
         raise RefusedError(f"there is no rule {ident!r} to remove")
     return iter(({"ok": True},))
 
 
-def _configure(director: Director, message: Message) -> Iterator[Step | Message]:
-    session, document = _session(director, message), message.get("script")
+def _configure(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    session, document = _session(sessions, message), message.get("script")
     script = rules.read(document)
     assert isinstance(document, dict)
     session.configure(script, set(document))
     return iter(({"ok": True},))
 
 
-def _journal(director: Director, message: Message) -> Iterator[Step | Message]:
-    session, after = _session(director, message), _number(message, "after", 0)
-    return _after_the_others(lambda: _state(director, session, after))
+def _journal(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    session, after = _session(sessions, message), _number(message, "after", 0)
+    return _after_the_others(lambda: _state(sessions, session, after))
 
 
 def _after_the_others(tell: Callable[[], Message]) -> Iterator[Step | Message]:
@@ -109,16 +109,16 @@ def _after_the_others(tell: Callable[[], Message]) -> Iterator[Step | Message]:
     yield tell()
 
 
-def _wait(director: Director, message: Message) -> Iterator[Step | Message]:
-    session, after = _session(director, message), _number(message, "after", 0)
+def _wait(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    session, after = _session(sessions, message), _number(message, "after", 0)
     when = rules.read_when(message.get("when", {}))
     count, seconds = _number(message, "count", 1), _number(message, "seconds", 5.0)
     is_finished = message.get("finished", True) is not False
-    return _waited(director, session, when, after, count, min(seconds, LONGEST_WAIT), is_finished)
+    return _waited(sessions, session, when, after, count, min(seconds, LONGEST_WAIT), is_finished)
 
 
 def _waited(
-    director: Director,
+    sessions: Sessions,
     session: Session,
     when: When,
     after: float,
@@ -135,30 +135,30 @@ def _waited(
         )
         left = deadline - time.monotonic()
         if found >= count or left <= 0:
-            yield {**_state(director, session, after), "timed_out": found < count}
+            yield {**_state(sessions, session, after), "timed_out": found < count}
             return
         yield Wait(session.journal.subscribe, left)
 
 
-def _close(director: Director, message: Message) -> Iterator[Step | Message]:
-    director.close(_key(message))
+def _close(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    sessions.close(_key(message))
     return iter(({"ok": True},))
 
 
-def _refuse(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+def _refuse(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
     seconds = min(_number(message, "seconds", LONGEST_WAIT), LONGEST_WAIT)
     return iter((Refuse(seconds), {"ok": True}))
 
 
-def _accept(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+def _accept(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
     return iter((Refuse(0), {"ok": True}))
 
 
-def _totals(director: Director, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
-    return _after_the_others(lambda: {"requests": director.request_count})
+def _totals(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+    return _after_the_others(lambda: {"requests": sessions.request_count})
 
 
-_OPERATIONS: dict[str, Callable[[Director, Message], Iterator[Step | Message]]] = {
+_OPERATIONS: dict[str, Callable[[Sessions, Message], Iterator[Step | Message]]] = {
     "open": _open,
     "add": _add,
     "remove": _remove,
@@ -172,12 +172,12 @@ _OPERATIONS: dict[str, Callable[[Director, Message], Iterator[Step | Message]]] 
 }
 
 
-def _state(director: Director, session: Session, after: float) -> Message:
+def _state(sessions: Sessions, session: Session, after: float) -> Message:
     return {
         "records": [record.document() for record in session.journal.after(after)],
         "dropped": session.journal.dropped,
-        "stray": list(director.strays),
-        "stray_count": director.stray_count,
+        "stray": list(sessions.strays),
+        "stray_count": sessions.stray_count,
         "rules": [state.document() for state in session.rules],
         "seed": session.seed,
         "is_random": session.is_random,
@@ -191,9 +191,9 @@ def _key(message: Message) -> str:
     return key
 
 
-def _session(director: Director, message: Message) -> Session:
+def _session(sessions: Sessions, message: Message) -> Session:
     key = _key(message)
-    session = director.sessions.get(key)
+    session = sessions.by_key.get(key)
     if session is None:
         raise NoSessionError("there is no such session: open it first")
     return session

@@ -1,206 +1,182 @@
-"""One request on its way through a script: what it gets, when, and what goes wrong with it.
+"""The answer of one scripted request: the rule is chosen, the application asked, the steps played.
 
 Strategy: the application makes the answer as for any request, with an engine that says what was
-scripted; the steps then pass through here, where they are timed, counted, damaged and recorded.
-What has no script passes with a note at its end, and nothing more.
+scripted; the steps then pass a player, which times, counts, damages and records them. What has no
+script passes with a note at its end, and nothing more.
 """
 
 from __future__ import annotations
 
 import json
-import time
 
-from fake_shimmy.script.rules import ENDPOINTS
-from fake_shimmy.stage import damage
-from fake_shimmy.stage.journal import Record
+from fake_shimmy.api.context import Context
+from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.stage.player import Player
 from fake_shimmy.stage.replies import StagedEngine
-from fake_shimmy.wire import answers
-from fake_shimmy.wire.steps import Cut, Pause, Sent, Work
+from fake_shimmy.wire.steps import Cut, Sent, Upgrade, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
+    from typing import TypeAlias
 
-    from fake_shimmy.api.app import App
-    from fake_shimmy.api.routes import BodyHandler
-    from fake_shimmy.api.watching import Client
-    from fake_shimmy.models.engine import Engine
-    from fake_shimmy.script.rules import Answer, Failure
-    from fake_shimmy.stage.director import Director
-    from fake_shimmy.stage.session import Session
+    from fake_shimmy.api.interfaces import Client, Responder, Response
+    from fake_shimmy.models.registry import Registry
+    from fake_shimmy.script.rules import Failure
+    from fake_shimmy.stage.journal import Record
+    from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.head import Head
-    from fake_shimmy.wire.steps import Step, Steps
+    from fake_shimmy.wire.steps import Steps
 
-_WEBSOCKET = ENDPOINTS["websocket"].encode()
+    Answer: TypeAlias = Callable[[bytes], Steps]
+    """The answer to a body, or to a message of a WebSocket."""
+
 SWITCHED = 101
 """The status of a WebSocket."""
 
 
 class Exchange:
-    """A request of ``session`` and the answer that its script gives."""
+    """``request`` on its way to ``inner`` and back."""
 
-    def __init__(self, director: Director, session: Session, head: Head, client: Client) -> None:
-        self.session = session
-        self.head = head
-        self.is_timed = False
-        """The script says when tokens are sent, and not the model."""
-        self.reply: str | list[str] | None = None
-        self.failure: str | Failure | None = None
-        self.total = 0
-        """Tokens of an answer that is sent whole."""
-        self.record: Record | None = None
-        self._director = director
+    __slots__ = ("_client", "_context", "_inner", "_request")
+
+    def __init__(
+        self, request: ScriptedRequest, context: Context, client: Client, inner: Responder
+    ) -> None:
+        self._request = request
+        self._context = context
         self._client = client
-        self._answer: Answer | None = None
-        self._use = ""
-        self._loaded_at = 0.0
-        self._generates = False
+        self._inner = inner
 
-    def engine(self, engine: Engine) -> Engine:
-        """``engine`` as this request finds it."""
-        return StagedEngine(engine, self)
+    def respond(self) -> Response:
+        """The answer, or what answers the body."""
+        response = self._ask(self._context.registry)
+        if isinstance(response, PendingRequest):
+            return _ScriptedBody(response, self)
+        upgrade = _upgrade_of(response)
+        if upgrade is None:
+            steps = response
+            return self.answer(lambda _: steps, b"")
+        # What counts is the message that will come.
+        read, answer = upgrade.read, upgrade.answer
+        *before, _ = response
+        return (*before, Upgrade(read, lambda message: self.answer(answer, message)))
 
-    def loads(self, model: str) -> None:
-        """``model`` is about to answer."""
-        self._generates = True
-        self._loaded_at = self.session.load_until(model)
-
-    def answer(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
-        """The steps that answer ``body``, as scripted."""
+    def answer(self, answer: Answer, body: bytes) -> Steps:
+        """The steps that answer ``body``, as scripted; by itself ``answer`` would."""
         try:
-            return self._answered(app, handler, head, body)
+            return self._answered(answer, body)
         except Exception:
             # What the real one does not survive either.
-            self.end("cut")
+            self._request.end("cut")
             raise
-
-    def _answered(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
-        record = self._begin(body)
-        request = record.request
-        if not self.speaks_http:
-            record.status = SWITCHED
-        is_generation = self._director.is_generation(request)
-        choice = self.session.choose(request, is_generation)
-        if choice is None:
-            if self.session.strict and is_generation:
-                return self.observed(self._refused(app, record))
-            return self.observed(handler(app, head, body))
-        record.rule, record.rule_name = choice.state.id, choice.state.name
-        record.answer = choice.index
-        self._answer = choice.answer
-        self._use = f"{choice.state.id}:{choice.number}"
-        self.reply, self.failure = choice.answer.reply, choice.answer.fail
-        if self.failure is None:
-            return self.observed(handler(app, head, body))
-        return self.observed(self._failed(app, handler, head, body))
 
     def observed(self, steps: Steps) -> Steps:
         """``steps``, timed, damaged and recorded on their way."""
-        latency = self.session.latency
-        if self._answer is not None and self._answer.latency is not None:
-            latency = self._answer.latency
-        self.is_timed = latency.is_timed
-        record = self._begin(b"")
+        request = self._request
+        record = request.begin(b"")
+        latency = request.latency
+        request.is_timed = latency.is_timed
         if isinstance(steps, tuple):
             first = steps[0] if steps else b""
             if isinstance(first, Work):
                 work = first.work
                 return (Work(lambda: self.observed(work())),)
-            is_plain = self._answer is None and not self.is_timed and not self._loaded_at
-            if is_plain and not self.session.serialise and isinstance(first, bytes):
+            if request.is_plain and not latency.is_timed and isinstance(first, bytes):
                 record.sends(first)
-                record.tokens = self.total
-                return (*steps, Sent(self._complete))
-        faults = [] if self._answer is None else self._answer.faults
-        return Player(self, record, latency, faults, self._use).play(steps)
+                record.tokens = request.total
+                return (*steps, Sent(request.complete))
+        return Player(request, record, latency, request.faults).play(steps)
 
-    def turn(self, record: Record) -> Generator[Step, None, float]:
-        """The steps until this request's model may answer; how long after the request it may."""
-        seconds = 0.0
-        wait = self._loaded_at - time.monotonic()
-        if wait > 0:
-            seconds = self._loaded_at - record.begun
-            yield Pause(wait)
-        if self.session.serialise and self._generates and (yield from self.session.take_turn(self)):
-            seconds = time.monotonic() - record.begun
-        return seconds
+    def _ask(self, registry: Registry) -> Response:
+        """What the application says to the head, where ``registry`` has its models."""
+        context = self._context
+        engine = StagedEngine(context.engine, self._request)
+        asking = Context(context.server, registry, engine, context.cors)
+        return self._inner(asking, self._request.head, self._client)
 
-    def end(self, how: str) -> None:
-        """The answer is over; only the first end counts."""
-        record = self.record
-        if record is None or record.ended is not None:
-            return
-        self._client.left = None
-        record.end(how)
-        self.session.end_turn(self)
-        self.session.end(record)
-        self._director.answered(record)
+    def _answered(self, answer: Answer, body: bytes) -> Steps:
+        request = self._request
+        record = request.begin(body)
+        if not request.speaks_http:
+            record.status = SWITCHED
+        is_generation = request.is_generation
+        choice = request.session.choose(record.request, is_generation)
+        if choice is None:
+            if request.session.strict and is_generation:
+                return self.observed(self._unmatched(record))
+            return self.observed(answer(body))
+        request.takes(choice)
+        if request.failure is None:
+            return self.observed(answer(body))
+        return self.observed(self._failed(request.failure, answer, body))
 
-    @property
-    def speaks_http(self) -> bool:
-        """Whether the answer is one of HTTP, and not of a WebSocket."""
-        return self.head.path != _WEBSOCKET
-
-    def framing(self, is_whole: bool) -> str:
-        """How the pieces of its answer are framed; see :mod:`damage`."""
-        if not self.speaks_http:
-            return damage.FRAMES
-        if is_whole:
-            return damage.BODY
-        return damage.LINES if self.head.is_1_0 else damage.CHUNKS
-
-    def _begin(self, body: bytes) -> Record:
-        """The record, which begins with the first call."""
-        if self.record is None:
-            request = self._director.request(self.head, body)
-            self.record = Record(request, self._client.number)
-            self.session.begin(self.record)
-            self._client.left = self._left
-            if self._client.closed:
-                # A long body was being read aside.
-                self._left()
-        return self.record
-
-    def _left(self) -> None:
-        self.end("client_left")
-
-    def _complete(self) -> None:
-        self.end("complete")
-
-    def _refused(self, app: App, record: Record) -> Steps:
+    def _unmatched(self, record: Record) -> Steps:
+        request = self._request
         record.unmatched = True
-        record.nearest = self.session.nearest(record.request)
+        record.nearest = request.session.nearest(record.request)
         text = f"no rule of the script matches this request; nearest: {record.nearest}"
         error = {"code": "no_rule_matches", "message": text, "type": "invalid_request_error"}
         body = json.dumps({"error": error}, ensure_ascii=False).encode()
-        if self.speaks_http:
-            return (app.json(self.head, body, b"400 Bad Request"),)
+        if request.speaks_http:
+            return (self._context.json(request.head, body, b"400 Bad Request"),)
         from fake_shimmy.wire.websocket import text_frame
 
         return (text_frame(json.dumps({"error": text}, ensure_ascii=False)),)
 
-    def _failed(self, app: App, handler: BodyHandler, head: Head, body: bytes) -> Steps:
-        failure = self.failure
+    def _failed(self, failure: str | Failure, answer: Answer, body: bytes) -> Steps:
+        context, head = self._context, self._request.head
         if isinstance(failure, str):
             if failure == "unprocessable":
-                return handler(app, head, b"{}")
+                return answer(b"{}")
             if failure == "bad_json":
-                return handler(app, head, b"{")
+                return answer(b"{")
             if failure == "model_not_found":
-                app.registry = app.registry.without_models()
+                return self._answer_without_models(answer)(body)
             if failure not in ("too_large", "unsupported_media_type"):
-                return handler(app, head, body)
-            if self.speaks_http:
+                return answer(body)
+            if self._request.speaks_http:
                 is_large = failure == "too_large"
-                return app.too_large(head) if is_large else app.no_json(head)
-        if failure is None or isinstance(failure, str) or not self.speaks_http:
+                return context.too_large(head) if is_large else context.no_json(head)
+        if isinstance(failure, str) or not self._request.speaks_http:
             # The WebSocket has had its status: all that is left to refuse is to go on.
             return (Cut(),)
-        return (_whole(app, head, failure),)
+        return (_whole(context, head, failure),)
+
+    def _answer_without_models(self, answer: Answer) -> Answer:
+        """What would answer if no model could be found."""
+        response = self._ask(self._context.registry.without_models())
+        if isinstance(response, PendingRequest):
+            return response.answer
+        upgrade = _upgrade_of(response)
+        return answer if upgrade is None else upgrade.answer
 
 
-def _whole(app: App, head: Head, failure: Failure) -> bytes:
+class _ScriptedBody(PendingRequest):
+    """``pending``, whose answers pass ``exchange``."""
+
+    __slots__ = ("_exchange", "_pending")
+
+    def __init__(self, pending: PendingRequest, exchange: Exchange) -> None:
+        self._pending = pending
+        self._exchange = exchange
+
+    def answer(self, body: bytes) -> Steps:
+        return self._exchange.answer(self._pending.answer, body)
+
+    def too_large(self) -> Steps:
+        return self._exchange.observed(self._pending.too_large())
+
+    def broken(self) -> Steps:
+        return self._exchange.observed(self._pending.broken())
+
+
+def _upgrade_of(steps: Steps) -> Upgrade | None:
+    last = steps[-1] if isinstance(steps, tuple) and steps else None
+    return last if isinstance(last, Upgrade) else None
+
+
+def _whole(context: Context, head: Head, failure: Failure) -> bytes:
     body = failure.body
     raw = body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
     headers = {name.lower(): value for name, value in failure.headers.items()}
@@ -210,7 +186,7 @@ def _whole(app: App, head: Head, failure: Failure) -> bytes:
     lines = [f"{failure.status} {_reason(failure.status)}".rstrip(" ")]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     status = "\r\n".join([*lines, ""]).encode("latin-1")
-    return answers.answer(head, status, raw, app.date())
+    return context.answer(head, status, raw)
 
 
 def _reason(status: int) -> str:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from fake_shimmy.script.rules import Fault, Latency, Position
-    from fake_shimmy.stage.exchange import Exchange
     from fake_shimmy.stage.journal import Record
+    from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.steps import Step, Steps
 
 
@@ -39,13 +39,12 @@ class Player:
     """One answer on its way: its clock, its position, and the faults that are to come."""
 
     def __init__(
-        self, exchange: Exchange, record: Record, latency: Latency, faults: list[Fault], use: str
+        self, request: ScriptedRequest, record: Record, latency: Latency, faults: list[Fault]
     ) -> None:
-        self._exchange = exchange
+        self._request = request
         self._record = record
         self._latency = latency
         self._faults = list(faults)
-        self._use = use
         self._random: Random | None = None
         self._due = 0.0
         self._has_begun = False
@@ -56,21 +55,21 @@ class Player:
             yield from self._play(steps)
         except Exception:
             # What the real one does not survive either.
-            self._exchange.end("cut")
+            self._request.end("cut")
             raise
 
     def _play(self, steps: Steps) -> Iterator[Step]:
-        exchange, record = self._exchange, self._record
+        request, record = self._request, self._record
         is_whole = isinstance(steps, tuple)
-        self._due = yield from exchange.turn(record)
+        self._due = yield from request.turn(record)
         kind = damage.OPENING
         if is_whole:
             kind = damage.WHOLE
-            for _ in range(exchange.total):
+            for _ in range(request.total):
                 self._schedule_token()
             if (wait := self._time_left()) > 0:
                 yield Pause(wait)
-        framing = exchange.framing(is_whole)
+        framing = request.framing(is_whole)
         for step in steps:
             if isinstance(step, bytes):
                 if self._faults:
@@ -102,7 +101,7 @@ class Player:
         """``data``, which completes a piece of that kind."""
         record = self._record
         record.sends(data)
-        count = self._exchange.total if kind == damage.WHOLE else int(kind == damage.TOKEN)
+        count = self._request.total if kind == damage.WHOLE else int(kind == damage.TOKEN)
         if count:
             record.tokens += count
             room = MAX_TIMES - len(record.measured)
@@ -127,7 +126,7 @@ class Player:
     def _interval(self, seconds: float) -> float:
         jitter = self._latency.jitter
         if self._random is None:
-            self._random = self._exchange.session.random("jitter", self._use)
+            self._random = self._request.session.random("jitter", self._request.use)
         return max(0.0, seconds + self._random.uniform(-jitter, jitter))
 
     def _pass(self, piece: Piece) -> Generator[Step, None, bool]:
@@ -166,7 +165,7 @@ class Player:
         return True
 
     def _note_of_end(self, how: str) -> Step:
-        return Sent(lambda: self._exchange.end(how))
+        return Sent(lambda: self._request.end(how))
 
     def _garble(self, piece: Piece) -> None:
         for fault in [fault for fault in self._faults if fault.do == "garble"]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fake_shimmy.models.registry import ModelSpec
-    from fake_shimmy.stage.exchange import Exchange
+    from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.steps import Step
 
 _WEBSOCKET_END = "[DONE]"
@@ -24,34 +24,34 @@ _WEBSOCKET_END = "[DONE]"
 
 
 class StagedEngine(Engine):
-    """``engine`` as the script of one exchange wants it."""
+    """``engine`` as the script of one request wants it."""
 
-    def __init__(self, engine: Engine, exchange: Exchange) -> None:
+    def __init__(self, engine: Engine, request: ScriptedRequest) -> None:
         self._engine = engine
-        self._exchange = exchange
+        self._request = request
 
     def load(self, spec: ModelSpec) -> LoadedModel:
-        if self._exchange.failure == "load_failed":
+        if self._request.failure == "load_failed":
             raise LoadError("scripted failure")
         model = self._engine.load(spec)
-        self._exchange.loads(spec.name)
-        return _StagedModel(model, self._exchange)
+        self._request.loads(spec.name)
+        return _StagedModel(model, self._request)
 
 
 class _StagedModel(LoadedModel):
-    def __init__(self, model: LoadedModel, exchange: Exchange) -> None:
+    def __init__(self, model: LoadedModel, request: ScriptedRequest) -> None:
         self._model = model
-        self._exchange = exchange
+        self._request = request
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        exchange = self._exchange
+        request = self._request
         self._fail_if_told()
         tokens = self._scripted(max_tokens)
         if tokens is None:
             text = self._model.generate(prompt, max_tokens, user_text)
-            exchange.total = len(self.tokens(text))
+            request.total = len(self.tokens(text))
             return text
-        exchange.total = len(tokens)
+        request.total = len(tokens)
         return "".join(tokens)
 
     def tokens(self, text: str) -> list[str]:
@@ -61,7 +61,7 @@ class _StagedModel(LoadedModel):
         self._fail_if_told()
         scripted = self._scripted(max_tokens)
         if scripted is None:
-            is_timed = self._exchange.is_timed
+            is_timed = self._request.is_timed
             for piece in self._model.stream(prompt, max_tokens, user_text):
                 if isinstance(piece, str):
                     yield TOKEN
@@ -70,18 +70,18 @@ class _StagedModel(LoadedModel):
                     yield piece
         else:
             for token in scripted:
-                if token == _WEBSOCKET_END and not self._exchange.speaks_http:
+                if token == _WEBSOCKET_END and not self._request.speaks_http:
                     break
                 yield TOKEN
                 yield token
         yield END
 
     def _fail_if_told(self) -> None:
-        if self._exchange.failure == "generation_failed":
+        if self._request.failure == "generation_failed":
             raise GenerationError("scripted failure")
 
     def _scripted(self, max_tokens: int) -> list[str] | None:
-        scripted = self._exchange.reply
+        scripted = self._request.reply
         if scripted is None:
             return None
         if isinstance(scripted, str):

@@ -10,23 +10,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.wire.head import Head, RefusedError
 
-_CORS = (
-    b"access-control-allow-origin: *\r\n"
-    b"access-control-allow-methods: GET, POST, OPTIONS\r\n"
-    b"access-control-allow-headers: Content-Type, Authorization\r\n"
-    b"access-control-max-age: 86400\r\n"
-)
 
-
-def answer(request: Head, status: bytes, body: bytes, date: bytes, allow: bytes = b"") -> bytes:
+def answer(
+    request: Head, status: bytes, body: bytes, date: bytes, cors: bytes, allow: bytes = b""
+) -> bytes:
     """A whole answer. ``status`` is the status line's rest plus the headers that come before the
-    CORS ones; ``allow`` the value of that header."""
+    CORS ones, which are ``cors``; ``allow`` the value of that header."""
     length = b"content-length: %d\r\n" % len(body)
     return b"".join(
         (
             b"HTTP/1.0 " if request.is_1_0 else b"HTTP/1.1 ",
             status,
-            _CORS,
+            cors,
             b"allow: %b\r\n" % allow if allow else b"",
             # The length of an empty body is hyper's doing and comes last; hyper lets HEAD be.
             length + request.connection
@@ -40,14 +35,14 @@ def answer(request: Head, status: bytes, body: bytes, date: bytes, allow: bytes 
     )
 
 
-def stream_head(request: Head, date: bytes) -> bytes:
+def stream_head(request: Head, date: bytes, cors: bytes) -> bytes:
     """The head of an event stream: chunked, or up to the end of an HTTP/1.0 connection, which
     must be cut after it whatever ``connection`` says."""
     return b"".join(
         (
             b"HTTP/1.0 " if request.is_1_0 else b"HTTP/1.1 ",
             b"200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n",
-            _CORS,
+            cors,
             request.connection,
             b"" if request.is_1_0 else b"transfer-encoding: chunked\r\n",
             b"date: ",
@@ -57,7 +52,7 @@ def stream_head(request: Head, date: bytes) -> bytes:
     )
 
 
-def switch_head(request: Head, accept: bytes, date: bytes) -> bytes:
+def switch_head(request: Head, accept: bytes, date: bytes, cors: bytes) -> bytes:
     """The head after which the connection is a WebSocket."""
     return b"".join(
         (
@@ -66,7 +61,7 @@ def switch_head(request: Head, accept: bytes, date: bytes) -> bytes:
             b"upgrade: websocket\r\nsec-websocket-accept: ",
             accept,
             b"\r\n",
-            _CORS,
+            cors,
             b"date: ",
             date,
             b"\r\n\r\n",

@@ -112,17 +112,24 @@ class Work:
         self.work = work
 
 
+class NoMessageError(Exception):
+    """What came in is no message, or can no longer become one."""
+
+
 class Upgrade:
     """From here on the connection speaks another protocol.
 
-    ``receive`` gets what has come in, takes out of it what it understands, and gives nothing until
-    it has heard enough; what it gives then are the last steps of the connection.
+    ``read`` takes a message out of what has come in: None until it is complete. It may raise
+    :class:`NoMessageError`. ``answer`` gives the last steps of the connection.
     """
 
-    __slots__ = ("receive",)
+    __slots__ = ("answer", "read")
 
-    def __init__(self, receive: Callable[[bytearray], Steps | None]) -> None:
-        self.receive = receive
+    def __init__(
+        self, read: Callable[[bytearray], bytes | None], answer: Callable[[bytes], Steps]
+    ) -> None:
+        self.read = read
+        self.answer = answer
 
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 
 from fake_shimmy.wire import answers
+from fake_shimmy.wire.steps import NoMessageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ MAX_MESSAGE = 64 << 20
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _CONTROL = (8, 9, 10)
-
-
-class NoMessageError(Exception):
-    """What came first is no message, or can no longer become one."""
 
 
 def refusal(head: Head) -> tuple[bytes, bytes] | None:
@@ -54,14 +51,14 @@ def _header(head: Head, name: bytes) -> bytes:
     return (head.header(name) or b"").lower()
 
 
-def acceptance(head: Head, date: bytes) -> bytes:
+def acceptance(head: Head, date: bytes, cors: bytes) -> bytes:
     """The answer that completes the handshake."""
     import base64
     import hashlib
 
     key = head.header(b"sec-websocket-key") or b""
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    return answers.switch_head(head, base64.b64encode(digest), date)
+    return answers.switch_head(head, base64.b64encode(digest), date, cors)
 
 
 def text_frame(text: str) -> bytes:

@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from fake_shimmy import rust
-from fake_shimmy.api import completions, generate, messages, requests, routes
-from fake_shimmy.api.app import App
+from fake_shimmy.api import chat_request, completions, generate, messages, routes
+from fake_shimmy.api.application import Application
+from fake_shimmy.api.context import Context
+from fake_shimmy.api.pending import PendingRequest
+from fake_shimmy.api.server import Server
 from fake_shimmy.commands import bind, clap
 from fake_shimmy.commands.usage import Ended
 from fake_shimmy.models import gguf, registry, safetensors
@@ -37,7 +40,7 @@ from fake_shimmy.serde.jsonlexer import JsonError
 from fake_shimmy.wire import websocket
 from fake_shimmy.wire.head import Head, RefusedError
 from fake_shimmy.wire.http1 import RequestReader
-from fake_shimmy.wire.steps import Upgrade, Work
+from fake_shimmy.wire.steps import NoMessageError, Upgrade, Work
 from tests.fake_shimmy import fuzz_inputs
 
 if TYPE_CHECKING:
@@ -128,7 +131,7 @@ def _message(pieces: list[bytes]) -> bytes | str | None:
         buffer += piece
         try:
             message = reader.read(buffer)
-        except websocket.NoMessageError:
+        except NoMessageError:
             return "none"
         if message is not None:
             message.decode()
@@ -138,21 +141,20 @@ def _message(pieces: list[bytes]) -> bytes | str | None:
 
 def exchange(data: bytes) -> None:
     """Any conversation is answered by steps that can be played."""
-    app = _app()
+    application = _application()
     reader = RequestReader()
     reader.buffer += data
     with suppress(RefusedError, Panic):
         while (head := reader.read_head()) is not None:
-            steps, handler = app.respond(head, Client())
-            if handler is not None:
+            response = application.respond(head, Client())
+            if isinstance(response, PendingRequest):
                 body = reader.read_body(BODY_LIMIT)
                 if not isinstance(body, bytes):
                     return
-                steps = handler(app, head, body)
+                response = response.answer(body)
             elif not reader.skip_body():
                 return
-            assert steps is not None
-            _play(steps, reader.buffer)
+            _play(response, reader.buffer)
 
 
 class Client:
@@ -171,26 +173,27 @@ def _play(steps: Any, rest: bytearray) -> None:
         if isinstance(step, Work):
             _play(step.work(), rest)
         elif isinstance(step, Upgrade):
-            answer = step.receive(rest)
-            if answer is not None:
-                _play(answer, bytearray())
+            with suppress(NoMessageError):
+                message = step.read(rest)
+                if message is not None:
+                    _play(step.answer(message), bytearray())
 
 
 @functools.cache
-def _app() -> App:
+def _application() -> Application:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     atexit.register(shutil.rmtree, folder, True)
     fuzz_inputs.put_models(folder)
     names = Registry({"SHIMMY_MODEL_PATHS": str(folder / "models")}, [], RELEASE)
     names.register_discovered()
-    return _app_of(names)
+    return _application_of(names)
 
 
-def _app_of(names: Registry) -> App:
-    tracer = _silence()
-    engine = AdapterEngine(tracer)
-    build = RELEASE.builds["cpu-only"]
-    return App(RELEASE, build, names, engine, lambda: 10**18, bytes, list, 2, 1024, tracer, {})
+def _application_of(models: Registry) -> Application:
+    tracer, build = _silence(), RELEASE.builds["cpu-only"]
+    names, clock = models.names(), lambda: 10**18
+    server = Server(RELEASE, build, names, clock, bytes, list, 2, 1024, tracer, {})
+    return Application(Context(server, models, AdapterEngine(tracer)))
 
 
 def _silence() -> tracing.Tracer:
@@ -203,7 +206,7 @@ def content_types(data: bytes) -> None:
 
 
 _SHAPES: tuple[Callable[[jsonbody.Reader], Any], ...] = (
-    *(shape.struct.read for shape in requests.SHAPES.values()),
+    *(shape.struct.read for shape in chat_request.SHAPES.values()),
     completions._REQUEST.read,
     messages._REQUEST.read,
     generate._REQUEST.read,
@@ -218,8 +221,8 @@ def bodies(data: bytes) -> None:
             structs.read_body(data, shape)
         with suppress(JsonError):
             structs.read_document(data, shape)
-    for kind in requests.SHAPES.values():
-        quick = requests._read_chat_quickly(data, kind)
+    for kind in chat_request.SHAPES.values():
+        quick = chat_request._read_chat_quickly(data, kind)
         if quick is not None:
             exact = structs.read_body(data, kind.struct.read)
             found = (quick.model, quick.messages, quick.max_tokens, quick.stream)
@@ -309,9 +312,9 @@ def trees(data: bytes) -> None:
             assert rust.debug(spec.path).encode()
             with suppress(safetensors.LoadError, Panic):
                 AdapterEngine(_silence()).load(spec)
-        app = _app_of(found)
+        application = _application_of(found)
         for path in (b"/v1/models", b"/api/tags", b"/api/models"):
-            _play(app.respond(Head(b"GET", path, False), Client())[0], bytearray())
+            _play(application.respond(Head(b"GET", path, False), Client()), bytearray())
 
 
 class Target:

@@ -15,20 +15,22 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from fake_shimmy.commands.bind import Address
-from fake_shimmy.serving.server import Server
+from fake_shimmy.serving import accept
 from fake_shimmy.wire.steps import Cut, Exit, Hang, Pause, Reset, Work
 import socket
 
-class App:
-    def date(self):
-        return b""
+class Server:
+    panicked = None
+
+class Application:
+    server = Server()
 
     def respond(self, head, client):
         # A generator, as every answer that is made while it is sent.
-        return (step for step in (b"one ", *eval(head.path[1:].decode()))), None
+        return (step for step in (b"one ", *eval(head.path[1:].decode())))
 
 address = Address(socket.AF_INET, "127.0.0.1", int(sys.argv[2]))
-Server(App(), address.listen()).run()
+accept.serve(Application(), address.listen())
 """
 
 

@@ -95,7 +95,7 @@ def test_only_loopback_is_local(host, is_local):
         def getpeername(self):
             return (host, 1)
 
-    assert Connection(None, Sock(), 1).is_local() is is_local
+    assert Connection(None, None, Sock(), 1, None).is_local() is is_local
 
 
 @pytest.mark.parametrize(

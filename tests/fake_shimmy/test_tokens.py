@@ -18,18 +18,18 @@ from tests.fake_shimmy.websockets import frame, said
 PROGRAM = """
 import os, socket, sys, time
 sys.path.insert(0, sys.argv[1])
-from fake_shimmy.api.app import App
+from fake_shimmy.api.application import Application
+from fake_shimmy.api.context import Context
+from fake_shimmy.api.server import Server
 from fake_shimmy.commands.bind import Address
 from fake_shimmy.models.engine import Engine, GenerationError, LoadedModel
 from fake_shimmy.models.registry import ModelSpec
 from fake_shimmy.releases import RELEASES
-from fake_shimmy.serving.server import Server
+from fake_shimmy.serving import accept
 from fake_shimmy.rust.tracing import Filter, Tracer
 
 class Registry:
     registered = discovered = {}
-    def names(self):
-        return ["m"]
     def lookup(self, name):
         return ModelSpec(name, "", None, None, 2048)
 
@@ -52,9 +52,10 @@ address = Address(socket.AF_INET, "127.0.0.1", int(sys.argv[2]))
 tracer = Tracer(Filter(), False, time.time_ns, lambda text: print(text, flush=True))
 release = RELEASES[sys.argv[3]]
 build = release.builds["default"]
-registry, engine, clock = Registry(), Spelling(), time.time_ns
-app = App(release, build, registry, engine, clock, os.urandom, list, 1, 1, tracer, {})
-Server(app, address.listen()).run()
+clock = time.time_ns
+server = Server(release, build, ["m"], clock, os.urandom, list, 1, 1, tracer, {})
+context = Context(server, Registry(), Spelling())
+accept.serve(Application(context), address.listen())
 """
 FAILING = ["a", None, "never"]
 

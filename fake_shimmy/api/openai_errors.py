@@ -10,7 +10,7 @@ from fake_shimmy.rust import backtrace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fake_shimmy.api.app import App
+    from fake_shimmy.api.context import Context
     from fake_shimmy.models.engine import LoadError
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
@@ -26,26 +26,26 @@ def is_acceptable(max_tokens: int) -> bool:
     return 1 <= max_tokens <= LARGEST_MAX_TOKENS
 
 
-def bad_max_tokens(app: App, head: Head) -> Steps:
+def bad_max_tokens(context: Context, head: Head) -> Steps:
     """The refusal of a ``max_tokens`` that is not acceptable."""
     text = f"max_tokens must be between 1 and {LARGEST_MAX_TOKENS}"
-    return bad_request(app, head, "max_tokens", text)
+    return bad_request(context, head, "max_tokens", text)
 
 
-def bad_request(app: App, head: Head, param: str, text: str) -> Steps:
+def bad_request(context: Context, head: Head, param: str, text: str) -> Steps:
     """The refusal of a request because of ``param``."""
     body = payloads.error(f"invalid_{param}", text, param)
-    return (app.json(head, body, b"400 Bad Request"),)
+    return (context.json(head, body, b"400 Bad Request"),)
 
 
-def no_model(app: App, head: Head, text: str) -> Steps:
+def no_model(context: Context, head: Head, text: str) -> Steps:
     """The refusal of a name that no model has."""
     body = payloads.error("model_not_found", text, "model")
-    return (app.json(head, body, b"404 Not Found"),)
+    return (context.json(head, body, b"404 Not Found"),)
 
 
-def load_failed(app: App, head: Head, name: str, error: LoadError, handler: str) -> Steps:
+def load_failed(context: Context, head: Head, name: str, error: LoadError, handler: str) -> Steps:
     """What follows a model that does not load; ``handler`` is the real function's name."""
-    trace = backtrace.of_error(app.environ, error.frames, f"{TARGET}::{handler}")
+    trace = backtrace.of_error(context.server.environ, error.frames, f"{TARGET}::{handler}")
     message = f"Failed to load model '{name}': {error}{trace}"
-    return app.failed(head, b"502 Bad Gateway", TARGET, message)
+    return context.failed(head, b"502 Bad Gateway", TARGET, message)

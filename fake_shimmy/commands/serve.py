@@ -17,14 +17,14 @@ from fake_shimmy.rust import backtrace, console, tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fake_shimmy.api.interfaces import Layer
     from fake_shimmy.commands.clap import Invocation
-    from fake_shimmy.commands.cli import Session
+    from fake_shimmy.commands.session import Session
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.releases import Build
-    from fake_shimmy.stage.director import Director
 
 
-def serve(session: Session, registry: Registry) -> None:
+def run(session: Session, registry: Registry) -> None:
     """Print the banner, bind, and answer requests for ever."""
     _register_model_path(session, registry)
     where = session.invocation.text("bind") or ""
@@ -48,37 +48,45 @@ def serve(session: Session, registry: Registry) -> None:
         listener = address.listen()
     except OSError as error:
         session.fail(rust.os_error(error), backtrace.SERVER)
-        raise
     if lifetime is not None:
         lifetime.listening()
-    from fake_shimmy.api.app import App
-    from fake_shimmy.serving.server import Server
+    from fake_shimmy.api.application import Application
+    from fake_shimmy.api.context import Context
+    from fake_shimmy.api.server import Server
+    from fake_shimmy.serving import accept
 
-    app = App(
+    server = Server(
         session.release,
         session.build,
-        registry,
-        session.engine(),
+        registry.names(),
         time.time_ns,
         os.urandom,
         lambda: listing.search(session.environ, session.release),
         os.cpu_count() or 1,
-        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,
+        _memory(),
         session.tracer,
         session.environ,
-        _director(session),
     )
-    Server(app, listener).run()
+    context = Context(server, registry, session.engine())
+    accept.serve(Application(context, _layers(session)), listener)
 
 
-def _director(session: Session) -> Director | None:
+def _layers(session: Session) -> list[Layer]:
     """Who follows the script and takes control requests, where there can be any."""
     token = session.environ.get("FAKE_SHIMMY_CONTROL")
     if session.script is None and not token:
-        return None
-    from fake_shimmy.stage.director import Director
+        return []
+    from fake_shimmy.stage.interceptor import Interceptor
+    from fake_shimmy.stage.sessions import Sessions
 
-    return Director(session.script, token, session.lifetime)
+    return [Interceptor(Sessions(session.script), token, session.lifetime)]
+
+
+def _memory() -> int:
+    """Of this machine, in KiB; 0 where it cannot be asked for."""
+    if sys.platform == "win32":
+        return 0
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def _register_model_path(session: Session, registry: Registry) -> None:

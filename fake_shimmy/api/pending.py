@@ -1,0 +1,42 @@
+"""A request whose head was read, and that is answered when its body has come."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from fake_shimmy.api.context import Context
+    from fake_shimmy.wire.head import Head
+    from fake_shimmy.wire.steps import Steps
+
+    BodyHandler: TypeAlias = Callable[[Context, Head, bytes], Steps]
+
+MAX_BODY = 2 * 1024 * 1024
+"""Longest request body in bytes."""
+
+
+class PendingRequest:
+    """The request of ``head``, which ``handler`` answers. One of the methods is called, once."""
+
+    __slots__ = ("_handler", "context", "head")
+
+    limit = MAX_BODY
+
+    def __init__(self, context: Context, head: Head, handler: BodyHandler) -> None:
+        self.context = context
+        self.head = head
+        self._handler = handler
+
+    def answer(self, body: bytes) -> Steps:
+        """The steps that answer the request with ``body``."""
+        return self._handler(self.context, self.head, body)
+
+    def too_large(self) -> Steps:
+        """The answer to a body of more than ``limit`` bytes."""
+        return self.context.too_large(self.head)
+
+    def broken(self) -> Steps:
+        """The answer to a body whose framing is wrong, or that ends too early."""
+        return self.context.broken_body(self.head)

@@ -1,0 +1,91 @@
+"""The sessions of one server, and the keys that tell them apart.
+
+Strategy: every request belongs to the session of its API key; a path that begins with ``/~KEY/``
+says the key for code that cannot. What has no session of its own belongs to the anonymous one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fake_shimmy.script.rules import Script
+from fake_shimmy.stage.session import Session
+from fake_shimmy.wire.head import Head
+
+ANONYMOUS = ""
+HARNESS_KEY = "shimmy-harness"
+"""The API key of pytest-shimmy's own questions, which are not counted."""
+
+MAX_SESSIONS = 1024
+"""Sessions at once; the oldest is dropped for the next."""
+
+STRAYS = 20
+"""How many requests without a session of their own are remembered."""
+
+
+class Sessions:
+    """The sessions by key. ``base`` is the server's own script, if it has one."""
+
+    def __init__(self, base: Script | None) -> None:
+        self.base = Script() if base is None else base
+        self.by_key = {ANONYMOUS: Session(self.base, self.base)}
+        self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
+        self.stray_count = 0
+        self.request_count = 0
+        """Requests of all sessions, for good: each head that was understood, but for the harness's
+        own, control requests, health checks without a session, and those a scripted life fails."""
+
+    def open(self, key: str, script: Script) -> Session:
+        """A fresh session for ``key``."""
+        session = Session(self.base, script)
+        self.by_key.pop(key, None)
+        self.by_key[key] = session
+        while len(self.by_key) > MAX_SESSIONS:
+            oldest = next(name for name in self.by_key if name != ANONYMOUS)
+            del self.by_key[oldest]
+        return session
+
+    def close(self, key: str) -> None:
+        """Forget a session; the anonymous one begins anew."""
+        if key == ANONYMOUS:
+            self.open(key, self.base)
+        else:
+            self.by_key.pop(key, None)
+
+    def of(self, head: Head) -> tuple[Session, Head]:
+        """The session of a request, which is counted, and its head without a key in the path."""
+        if head.path.startswith(b"/~"):
+            name, slash, rest = head.path[2:].partition(b"/")
+            session = self.by_key.get(name.decode("latin-1")) if name and slash else None
+            if session is not None:
+                self.request_count += 1
+                return session, _with_path(head, b"/" + rest)
+        key = _key_of(head)
+        session = self.by_key.get(key) if key else None
+        if key != HARNESS_KEY and (session is not None or head.path != b"/health"):
+            self.request_count += 1
+        if session is None:
+            session = self.by_key[ANONYMOUS]
+            if len(self.by_key) > 1 and head.path != b"/health":
+                self.stray_count += 1
+                method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
+                self.strays.append({"method": method, "path": path, "key": key})
+        return session, head
+
+
+def _key_of(head: Head) -> str:
+    value = head.header(b"authorization")
+    if value is not None:
+        scheme, _, key = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return key.strip().decode("latin-1")
+    return (head.header(b"x-api-key") or b"").decode("latin-1")
+
+
+def _with_path(head: Head, path: bytes) -> Head:
+    # Heads are shared between requests that are alike.
+    other = Head(head.method, path, head.is_1_0)
+    for name in Head.__slots__:
+        if name != "path":
+            setattr(other, name, getattr(head, name))
+    return other
