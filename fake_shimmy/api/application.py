@@ -14,7 +14,7 @@ from fake_shimmy.api import routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fake_shimmy.api.context import Context
     from fake_shimmy.api.interfaces import Client, Layer, Responder, Response
@@ -26,12 +26,8 @@ class Application:
 
     def __init__(self, context: Context, layers: Iterable[Layer] = ()) -> None:
         self.server = context.server
-        self._context = context
         respond: Responder = routes.respond
         for layer in reversed([*layers, *own_layers.of(context.server)]):
             respond = partial(layer, inner=respond)
-        self._respond = respond
-
-    def respond(self, head: Head, client: Client) -> Response:
-        """The steps that answer ``head``, or what answers its body."""
-        return self._respond(self._context, head, client)
+        self.respond: Callable[[Head, Client], Response] = partial(respond, context)
+        """Gives the steps that answer a head, or what answers its body."""

@@ -8,6 +8,7 @@ there, or a machine is pretended, nothing is started at all. Seen on 2.5.0 CPU-o
 from __future__ import annotations
 
 import os
+import sys
 
 from fake_shimmy import machines
 from fake_shimmy.api import payloads
@@ -107,8 +108,9 @@ def _run(name: str, arguments: tuple[str, ...], any_status: bool = False) -> Pro
         return None
     with process:
         pipes = {pipe: b"" for pipe in (process.stdout, process.stderr) if pipe is not None}
-        for pipe in pipes:
-            os.set_blocking(pipe.fileno(), False)
+        if sys.platform != "win32":
+            for pipe in pipes:
+                os.set_blocking(pipe.fileno(), False)
         running = list(pipes)
         while running or process.poll() is None:
             running = [pipe for pipe in running if not _is_at_end(pipe, pipes)]

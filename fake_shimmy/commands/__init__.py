@@ -1,1 +1,4 @@
-"""Everything that the command line says and does, below ``serve``."""
+"""What the command line says and does: `main` reads it, and each command has a module.
+
+Imports: api, machines, models, releases, rust, script, serving, stage.
+"""

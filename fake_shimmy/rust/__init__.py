@@ -4,11 +4,14 @@ Strategy: everything the imitated executable prints went through Rust's formatti
 rules it relies on live here once, as plain functions on ``str``. Text that came from the system
 is decoded as UTF-8 with ``surrogateescape``; bytes that are not UTF-8 therefore travel as lone
 surrogates (U+DC80 to U+DCFF) and are made visible here the way Rust shows them.
+
+Imports: nothing.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +101,8 @@ def from_os(name: bytes) -> str:
 
 def environment() -> dict[str, str]:
     """This process's environment, decoded alike under every locale."""
+    if sys.platform == "win32":
+        return dict(os.environ)
     return {from_os(name): from_os(value) for name, value in os.environb.items()}
 
 

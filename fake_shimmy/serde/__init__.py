@@ -1,1 +1,4 @@
-"""JSON as serde_json reads it, complaints included."""
+"""JSON as serde_json reads it, complaints included.
+
+Imports: rust.
+"""

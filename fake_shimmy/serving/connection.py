@@ -273,7 +273,7 @@ class Connection:
             self._want(self.mask | _READ)
             return True
         if isinstance(step, Exit):
-            from fake_shimmy.stage.life import end_process
+            from fake_shimmy.rust.process import end_process
 
             end_process(step.status)
         if isinstance(step, Reset):

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 
 from fake_shimmy.rust import console
+from fake_shimmy.rust.process import end_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _FLOOD_LINES = 64
 """At once: so many bytes stay together in a pipe, and do not mix with the server's own lines."""
 
 _FLOOD_PAUSE = 0.02
+_LONG = 3600.0
+"""Seconds."""
 
 
 class Lifetime:
@@ -57,7 +60,7 @@ class Lifetime:
         """Models are to be listed; whether that was prevented."""
         if self._life.list == "hang":
             while True:
-                signal.pause()
+                time.sleep(_LONG)
         if self._life.list == "garbage":
             console.out(_NO_LIST)
         return self._life.list is not None
@@ -83,7 +86,13 @@ class Lifetime:
             return
         if death.after_requests == 0 or death.after_seconds == 0:
             self._die()
-        if death.after_seconds is not None:
+        if death.after_seconds is None:
+            return
+        if sys.platform == "win32":
+            from _thread import start_new_thread
+
+            start_new_thread(self._die_later, (death.after_seconds,))
+        else:
             signal.signal(signal.SIGALRM, lambda _number, _frame: self._die())
             signal.setitimer(signal.ITIMER_REAL, death.after_seconds)
 
@@ -107,6 +116,10 @@ class Lifetime:
         if self._answered >= death.after_requests:
             self._die()
 
+    def _die_later(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._die()
+
     def _die(self) -> NoReturn:
         death = self._life.exit
         assert death is not None
@@ -114,18 +127,6 @@ class Lifetime:
             console.err(_NO_MEMORY)
             end_process(-signal.SIGABRT)
         end_process(death.status if death.signal is None else -signal.Signals[death.signal])
-
-
-def end_process(status: int) -> NoReturn:
-    """End the process at once; a negative ``status`` is death by that signal, which is told as a
-    shell would where the signal does not kill."""
-    if status < 0:
-        # What cannot be ignored cannot be given back its meaning either.
-        with suppress(OSError):
-            signal.signal(-status, signal.SIG_DFL)
-        signal.raise_signal(-status)
-        status = 128 - status
-    os._exit(status)
 
 
 def _flood(rate: int) -> None:

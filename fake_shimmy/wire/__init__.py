@@ -1,1 +1,4 @@
-"""What goes over a connection, without sockets: HTTP/1, WebSocket frames, event streams, steps."""
+"""What goes over a connection, without sockets: HTTP/1, WebSocket frames, event streams, steps.
+
+Imports: nothing.
+"""

@@ -9,18 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import fake_shimmy
 import pytest_shimmy
 from tests.architecture import Import, arrows, circles, folder, imports
 
 OURS = Path(pytest_shimmy.__file__).parent
-FAKE = Path(fake_shimmy.__file__).parent
 
 READ_PYTESTS_CONFIGURATION = {"commands.project"}
 """The command line reads the settings that pytest would."""
 
 OUR_IMPORTS = list(imports(OURS))
-FAKE_IMPORTS = list(imports(FAKE))
 
 
 def own_arrows(found: list[Import]) -> dict[str, set[str]]:
@@ -48,12 +45,6 @@ def test_no_folders_import_in_circles() -> None:
     assert circles(graph) == []
 
 
-def test_the_fakes_folders_do_not_import_in_circles_either() -> None:
-    graph = folder_arrows(FAKE_IMPORTS)
-    assert len(graph) > 10
-    assert circles(graph) == []
-
-
 def test_circles_are_found_through_any_number_of_modules() -> None:
     chain = [("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("e", "a"), ("d", "d")]
     assert circles(arrows(chain)) == [["a", "b", "c"]]
@@ -65,11 +56,10 @@ def test_the_packages_top_stays_small() -> None:
     assert len(shown) <= 31, shown
 
 
-@pytest.mark.parametrize("package", [OURS, FAKE], ids=lambda path: path.name)
-def test_every_folder_says_what_lives_there(package: Path) -> None:
+def test_every_folder_says_what_lives_there() -> None:
     silent = [
-        str(path.relative_to(package))
-        for path in package.rglob("__init__.py")
+        str(path.relative_to(OURS))
+        for path in OURS.rglob("__init__.py")
         if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not silent
@@ -97,16 +87,6 @@ def test_the_library_knows_of_the_fake_only_its_words_and_its_releases() -> None
         "fake_shimmy.releases",
         "fake_shimmy.script",
     }
-
-
-def test_the_fake_is_a_program_of_its_own() -> None:
-    allowed = sys.stdlib_module_names | {"fake_shimmy"}
-    strangers = {
-        (entry.importer, entry.imported)
-        for entry in FAKE_IMPORTS
-        if not entry.is_own and entry.imported.split(".")[0] not in allowed
-    }
-    assert not strangers
 
 
 @pytest.mark.parametrize("name", pytest_shimmy.__all__)
