@@ -52,6 +52,12 @@ class ShimmyErrorCode(StrEnum):
     """A stream did not go on within the limits that a test gave it."""
     ANSWER_FAILED = "ANSWER_FAILED"
     """The server refused a request of ours, or its answer is broken, empty or cut off."""
+    CASSETTE_INVALID = "CASSETTE_INVALID"
+    """A cassette, or the file with the rules for them, cannot be read or written."""
+    CASSETTE_SECRET = "CASSETTE_SECRET"
+    """A secret was still in a cassette when it was to be written."""
+    NOT_RECORDED = "NOT_RECORDED"
+    """There is no recording of what a replay is asked for."""
     CLIENT_MISSING = "CLIENT_MISSING"
     """A client library that was asked for is not installed."""
 
