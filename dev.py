@@ -2,7 +2,9 @@
 """Set up and run everything that a developer or a CI job needs; standard library only.
 
     python3 dev.py demo     run the consumer suite under examples/ on the bundled fake
-    python3 dev.py test     run the project's tests, with the real shimmy where it can be had
+    python3 dev.py test     run the project's tests, with the real shimmy where it can be had and
+                            the locked versions of all else; with --newest: the newest of each
+    python3 dev.py lock     lock the newest versions, and print what moved
     python3 dev.py check    ruff and mypy
     python3 dev.py docs     build the documentation in build/site; docs serve: show it while editing
     python3 dev.py shimmy   install the real shimmy that the tests use, and print its path; with a
@@ -25,6 +27,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+LOCKS = ROOT / "tests" / "locks"
+NEWEST = "--newest"
 SHIMMY = "2.5.0-cpu-only"
 """What the tests compare with. CPU-only: no GPU or Vulkan is needed, and it is built soonest."""
 BUILDS = {
@@ -41,7 +45,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", choices=["demo", "test", "check", "docs", "shimmy", "clients"])
+    parser.add_argument(
+        "task", choices=["demo", "test", "check", "lock", "docs", "shimmy", "clients"]
+    )
     parser.add_argument(
         "arguments",
         nargs=argparse.REMAINDER,
@@ -58,20 +64,29 @@ def main() -> int:
         path = real_shimmy(name)
         print(path or "")
         return 0 if path else 1
-    python = environment({"demo": "", "docs": "docs"}.get(chosen.task, "test,check"))
+    newest = NEWEST in chosen.arguments
+    if newest:
+        chosen.arguments.remove(NEWEST)
+        os.environ["TEST_CLIENTS_NEWEST"] = "1"
+    python = environment("demo" if chosen.task == "demo" else "test", newest=newest)
     if chosen.task == "demo":
         return run(python, "-m", "pytest", *chosen.arguments, cwd=ROOT / "examples")
     if chosen.task == "docs":
         return docs(python, *chosen.arguments)
     if chosen.task == "check":
         return check(python)
+    if chosen.task == "lock":
+        pip(python, "install", "--quiet", "--upgrade", "uv")
+        return run(python, "-m", "tests.locks.resolve")
     if chosen.task == "clients":
         return run(python, "-m", "tests.clients.environments")
     return check(python) or test(python, chosen.arguments)
 
 
-def environment(extras: str) -> str:
-    """The interpreter of an environment with this project in it."""
+def environment(lock: str, *, newest: bool) -> str:
+    """The interpreter of an environment with this project in it, and the packages of a lock file
+    or, instead, the newest ones that fit.
+    """
     if sys.prefix != sys.base_prefix:
         python = sys.executable
     else:
@@ -81,8 +96,13 @@ def environment(extras: str) -> str:
         if not Path(python).exists():
             print(f"making a virtual environment in {directory}", flush=True)
             make_venv(directory)
-    target = f"{ROOT}[{extras}]" if extras else str(ROOT)
-    pip(python, "install", "--quiet", "--disable-pip-version-check", "--editable", target)
+    install = ("install", "--quiet", "--disable-pip-version-check")
+    if newest:
+        pip(python, *install, "--upgrade", "--editable", f"{ROOT}[test,check]")
+    else:
+        pip(python, *install, "--require-hashes", "--requirement", str(LOCKS / f"{lock}.txt"))
+        # What builds it is locked as well.
+        pip(python, *install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     return python
 
 

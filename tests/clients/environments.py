@@ -9,6 +9,7 @@ before pytest, with pytest's interpreter; the tests only look. Standard library 
 from __future__ import annotations
 
 import concurrent.futures
+import datetime
 import hashlib
 import os
 import shutil
@@ -26,6 +27,8 @@ CACHE = dev.cache() / "clients"
 """Found out on import: tests run with another HOME."""
 REQUIRED = "TEST_CLIENTS_REQUIRED"
 """Environment variable: names, joined by commas, without which tests fail instead of skipping."""
+NEWEST = bool(os.environ.get("TEST_CLIENTS_NEWEST"))
+"""Take the newest versions that fit instead of the locked ones."""
 OLDEST_NODE = 20
 
 
@@ -62,7 +65,8 @@ class PythonEnvironment(Environment):
 
     def __init__(self, name: str) -> None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        super().__init__(name, HERE / "requirements" / f"{name}.txt", f"python{version}")
+        suffix = "in" if NEWEST else "txt"
+        super().__init__(name, HERE / "requirements" / f"{name}.{suffix}", f"python{version}")
 
     def command(self, program: Path) -> list[str]:
         return [_python(directory(self)), str(program)]
@@ -72,7 +76,8 @@ class PythonEnvironment(Environment):
         # Compiling all of it takes longer than the programs take to import what they use.
         dev.pip(
             *(_python(target), "install", "--quiet", "--disable-pip-version-check"),
-            *("--no-compile", "--requirement", str(self.requirements)),
+            *("--no-compile", *(() if NEWEST else ("--require-hashes",))),
+            *("--requirement", str(self.requirements)),
         )
 
     def reachable(self) -> bool:
@@ -90,7 +95,8 @@ class NodeEnvironment(Environment):
     """A folder with node_modules."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, HERE / "requirements" / "package.json", "node")
+        file = "package.json" if NEWEST else "package-lock.json"
+        super().__init__(name, HERE / "requirements" / file, "node")
 
     def command(self, program: Path) -> list[str]:
         return [shutil.which("node") or "node", str(program)]
@@ -98,9 +104,11 @@ class NodeEnvironment(Environment):
     def install(self, target: Path) -> None:
         npm = _npm()
         target.mkdir()
-        shutil.copy(self.requirements, target)
-        options = ("--no-audit", "--no-fund", "--no-package-lock", "--silent")
-        subprocess.run([npm, "install", *options], cwd=target, check=True)
+        for name in {"package.json", self.requirements.name}:
+            shutil.copy(self.requirements.with_name(name), target)
+        task = ("install", "--no-package-lock") if NEWEST else ("ci",)
+        options = ("--no-audit", "--no-fund", "--silent")
+        subprocess.run([npm, *task, *options], cwd=target, check=True)
 
     def reachable(self) -> bool:
         probe = [_npm(), "view", "openai", "version", "--prefer-online"]
@@ -117,6 +125,8 @@ ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, NPM)
 def directory(environment: Environment) -> Path:
     """The folder of `environment`, made or not."""
     content = environment.requirements.read_bytes() + environment.interpreter.encode()
+    if NEWEST:  # which ones these are is a matter of the day
+        content += datetime.datetime.now(datetime.UTC).date().isoformat().encode()
     return CACHE / f"{environment.name}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 

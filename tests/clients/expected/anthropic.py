@@ -55,7 +55,7 @@ ANTHROPIC = [
         "`UnprocessableEntityError`",
         raises(
             "anthropic.UnprocessableEntityError",
-            f"{UNREADABLE}system: invalid type: sequence, expected a string at line 1 …",
+            f"{UNREADABLE}system: invalid type: sequence, expected a string at line 1",
             status_code=422,
         ),
     ),
@@ -115,20 +115,20 @@ ANTHROPIC = [
         "`UnprocessableEntityError`",
         raises(
             "anthropic.UnprocessableEntityError",
-            f"{UNREADABLE}max_tokens: invalid value: integer `-1`, expected usize at line 1 …",
+            f"{UNREADABLE}max_tokens: invalid value: integer `-1`, expected usize at line 1",
         ),
     ),
     Row(
         "message_unknown_model stream_helper_unknown_model",
         "unknown model",
         "`NotFoundError` without a body: the same as for a route that is not there",
-        raises("anthropic.NotFoundError", "Error code: 404", status_code=404, body=""),
+        raises("anthropic.NotFoundError", status_code=404, body=""),
     ),
     Row(
         "message_load_failure",
         "a model that does not load",
         "`InternalServerError` 500",
-        raises("anthropic.InternalServerError", "Error code: 500", status_code=500, body=""),
+        raises("anthropic.InternalServerError", status_code=500, body=""),
     ),
     Row(
         "models",
@@ -140,7 +140,7 @@ ANTHROPIC = [
         "messages.count_tokens messages.batches.create model_retrieve",
         "`messages.count_tokens`, `messages.batches`, `models.retrieve`",
         "not there: `NotFoundError`",
-        raises("anthropic.NotFoundError", "Error code: 404", status_code=404, body=""),
+        raises("anthropic.NotFoundError", status_code=404, body=""),
     ),
     Row(
         "raw_response",

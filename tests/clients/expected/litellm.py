@@ -9,7 +9,6 @@ from tests.clients.expectations import (
     MISSING_MODEL,
     TEXT,
     TOKENS,
-    UNREADABLE,
     WHOLE,
     Row,
     choices,
@@ -20,8 +19,8 @@ from tests.clients.expectations import (
 _EXTRA = '`extra_body={"stream": False}`'
 
 
-def _litellm(kind: str, message: str, **more: Any) -> dict[str, Any]:
-    return raises(f"litellm.{kind}", f"litellm.{kind}: {message}", **more)
+def _litellm(kind: str, said: str = "", **more: Any) -> dict[str, Any]:
+    return raises(f"litellm.{kind}", said, **more)
 
 
 LITELLM = [
@@ -29,10 +28,7 @@ LITELLM = [
         "chat chat_stream_false",
         '`completion(model="openai/…")`, also with `stream=False`',
         "`InternalServerError`: LiteLLM leaves a false `stream` out, so a stream comes back",
-        _litellm(
-            "InternalServerError",
-            "InternalServerError: OpenAIException - Empty or invalid response from LLM endpoint. …",
-        ),
+        _litellm("InternalServerError"),
     ),
     Row(
         "chat_stream_false_in_extra_body chat_hosted_vllm",
@@ -65,39 +61,31 @@ LITELLM = [
         "chat_unknown_model chat_unknown_model_stream",
         "unknown model",
         "`NotFoundError`, the message lists the models",
-        _litellm("NotFoundError", f"OpenAIException - {MISSING_MODEL}", status_code=404),
+        _litellm("NotFoundError", MISSING_MODEL, status_code=404),
     ),
     Row(
         "chat_load_failure chat_load_failure_stream",
         "a model that does not load",
         "`BadGatewayError` 502",
-        _litellm(
-            "BadGatewayError",
-            "BadGatewayError: OpenAIException - Error code: 502",
-            status_code=502,
-        ),
+        _litellm("BadGatewayError", status_code=502),
     ),
     Row(
         "chat_no_messages",
         "no messages",
         "`BadRequestError`",
-        _litellm("BadRequestError", "OpenAIException - messages must not be empty"),
+        _litellm("BadRequestError", "messages must not be empty"),
     ),
     Row(
         "chat_max_tokens_0 chat_max_tokens_huge",
         "`max_tokens` 0 or above 131072",
         "`BadRequestError`",
-        _litellm("BadRequestError", "OpenAIException - max_tokens must be between 1 and 131072"),
+        _litellm("BadRequestError", "max_tokens must be between 1 and 131072"),
     ),
     Row(
         "chat_max_tokens_negative",
         "`max_tokens` below 0",
         "`BadRequestError` with `status_code` 422",
-        _litellm(
-            "BadRequestError",
-            f"OpenAIException - {UNREADABLE}max_tokens: invalid value: integer `-1`, …",
-            status_code=422,
-        ),
+        _litellm("BadRequestError", status_code=422),
     ),
     Row(
         "chat_anthropic",
@@ -118,7 +106,7 @@ LITELLM = [
         "`BadRequestError`: shimmy's `/api/generate` is not Ollama's, and refuses the request",
         _litellm(
             "BadRequestError",
-            "OllamaException - Expected request with `Content-Type: application/json`",
+            "Expected request with `Content-Type: application/json`",
             status_code=415,
         ),
     ),
@@ -139,13 +127,13 @@ LITELLM = [
         "embedding image",
         "`embedding`, `image_generation`",
         "not there: `NotFoundError`",
-        _litellm("NotFoundError", "NotFoundError: OpenAIException - Error code: 404"),
+        _litellm("NotFoundError"),
     ),
     Row(
         "responses",
         "`responses`",
         "not there: `NotFoundError`",
-        _litellm("NotFoundError", "NotFoundError: OpenAIException - "),
+        _litellm("NotFoundError"),
     ),
     Row(
         "twenty_streams_at_once",

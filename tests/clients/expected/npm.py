@@ -56,7 +56,7 @@ NPM = [
         "stream_helper_unknown_model",
         "… with an unknown model",
         "`NotFoundError`",
-        raises("NotFoundError", "404 Model 'nope' not found. Available models: …"),
+        raises("NotFoundError", "Model 'nope' not found. Available models: "),
     ),
     Row(
         "chat_parse",
