@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.fake_shimmy.fuzz_server import Client
+    from tests.support.fuzz.server import Client
 
 SERVER, COMMANDS = "server", "commands"
 BATCH = 100
@@ -46,7 +46,7 @@ def main() -> int:
         if importlib.util.find_spec("atheris") is None:
             sys.exit("--coverage needs atheris: pip install atheris")
         return _by_coverage(arguments.targets, arguments.seconds, seed, keep)
-    from tests.fake_shimmy.fuzz_targets import TARGETS
+    from tests.support.fuzz.targets import TARGETS
 
     names = arguments.targets or [*TARGETS, SERVER, COMMANDS]
     failures = 0
@@ -73,15 +73,15 @@ def _check_of(name: str) -> Callable[[bytes], None]:
         return _check_server
     if name == COMMANDS:
         return _check_command
-    from tests.fake_shimmy.fuzz_targets import TARGETS
+    from tests.support.fuzz.targets import TARGETS
 
     return TARGETS[name]
 
 
 def _cases(name: str, seed: str, seconds: float, keep: Path) -> int:
     """Check case after case; returns how many kinds of failure there were."""
-    from tests.fake_shimmy import fuzz_inputs
-    from tests.fake_shimmy.fuzz_targets import TARGETS
+    from tests.support.fuzz import inputs
+    from tests.support.fuzz.targets import TARGETS
 
     check = _check_of(name)
     failures: dict[str, bytes] = {}
@@ -92,7 +92,7 @@ def _cases(name: str, seed: str, seconds: float, keep: Path) -> int:
         if name == COMMANDS:
             data = case.encode()
         else:
-            data = fuzz_inputs.spoiled(Random(case), TARGETS[name].seeds)
+            data = inputs.spoiled(Random(case), TARGETS[name].seeds)
         number += 1
         place = _failure(check, data)
         if place and (place not in failures or len(data) < len(failures[place])):
@@ -129,15 +129,15 @@ def _repeat(path: Path) -> int:
 
 def _server_cases(name: str, seed: str, seconds: float, keep: Path) -> int:
     """Send batch after batch to one server, and take a harmful one apart."""
-    from tests.fake_shimmy import fuzz_server
+    from tests.support.fuzz.server import plan, storm
 
     end = time.monotonic() + seconds
     number = 0
     with _watched() as server:
         while time.monotonic() < end:
-            clients = fuzz_server.plan(f"{seed}/{number}", BATCH)
+            clients = plan(f"{seed}/{number}", BATCH)
             number += 1
-            fuzz_server.storm(server.port, clients)
+            storm(server.port, clients)
             place = _failure(lambda _: server.check(), b"")
             if place:
                 print(f"{name}: batch {number} does harm: {place}", flush=True)
@@ -155,12 +155,12 @@ def _take_apart(clients: list[Client], keep: Path) -> None:
 
 @contextlib.contextmanager
 def _watched():  # type: ignore[no-untyped-def]
-    from tests.fake_shimmy import fuzz_inputs
-    from tests.fake_shimmy.conftest import Shimmy, drained
-    from tests.fake_shimmy.fuzz_server import Watched
+    from tests.support.fake_process import Shimmy, drained
+    from tests.support.fuzz import inputs
+    from tests.support.fuzz.server import Watched
 
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        fuzz_inputs.put_models(Path(folder))
+        inputs.put_models(Path(folder))
         fake = Shimmy([sys.executable, "-m", "fake_shimmy"], Path(folder), "cpu-only")
         with fake.serve() as running, drained(running):
             yield Watched(running)
@@ -168,7 +168,7 @@ def _watched():  # type: ignore[no-untyped-def]
 
 def _check_server(data: bytes) -> None:
     """A conversation, held in every manner, leaves a fresh server well."""
-    from tests.fake_shimmy.fuzz_server import MANNERS, Client
+    from tests.support.fuzz.server import MANNERS, Client
 
     with _watched() as server:
         for manner in range(len(MANNERS)):
@@ -177,7 +177,7 @@ def _check_server(data: bytes) -> None:
 
 
 def _check_command(seed: bytes) -> None:
-    from tests.fake_shimmy.fuzz_command import Command
+    from tests.support.fuzz.command import Command
 
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         Command.planned(seed.decode()).run(Path(folder))
@@ -185,7 +185,7 @@ def _check_command(seed: bytes) -> None:
 
 def _by_coverage(names: list[str], seconds: float, seed: int, keep: Path) -> int:
     """Give each target a process of its own, as the engine ends the one it runs in."""
-    from tests.fake_shimmy.fuzz_targets import TARGETS
+    from tests.support.fuzz.targets import TARGETS
 
     names = names or list(TARGETS)
     failures = 0
@@ -206,7 +206,7 @@ _ENGINE = """
 import sys
 import atheris
 with atheris.instrument_imports(include=["fake_shimmy"]):
-    from tests.fake_shimmy.fuzz_targets import TARGETS
+    from tests.support.fuzz.targets import TARGETS
 # The engine has a clock of its own.
 check = TARGETS[sys.argv.pop(1)].check
 atheris.Setup(sys.argv, check)

@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.architecture import arrows, folder, imports
+from tests.support.architecture import arrows, folder, imports
 
 DOCS = Path(__file__).resolve().parent
 DRAWINGS = DOCS / "drawings"

@@ -24,7 +24,7 @@ import pytest
 if sys.platform == "win32":
     collect_ignore_glob = ["test_*.py"]  # signals, forks, terminals
 else:
-    from tests.chaos.driver import Session
+    from tests.support.pytest_runs import Session
 
 ROUNDS, ROUNDS_LONG = 4, 60
 RUNS, RUNS_LONG = 8, 50

@@ -5,8 +5,8 @@ That leases of many processes are distinct is in ``test_ports``.
 
 from __future__ import annotations
 
-from tests.chaos.driver import PROMISED, wait_for
-from tests.chaos.killing import Start
+from tests.support.kills import Start
+from tests.support.pytest_runs import PROMISED, wait_for
 
 IN_A_CROWD = """
 def test_own(shimmy_server, shimmy_fake, shimmy_model, note, hang, request):

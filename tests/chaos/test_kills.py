@@ -11,8 +11,8 @@ import signal
 import pytest
 
 from tests.chaos.conftest import is_long
-from tests.chaos.driver import JANITOR, PROMISED, Session, cmdline, kill, wait_for
-from tests.chaos.killing import ENDS_AT_ONCE, MOMENTS, USE, VICTIMS, WAIT, WORKERS, Start
+from tests.support.kills import ENDS_AT_ONCE, MOMENTS, USE, VICTIMS, WAIT, WORKERS, Start
+from tests.support.pytest_runs import JANITOR, PROMISED, Session, cmdline, kill, wait_for
 
 OFTEN = {"controller", "keeper", "server", "everything", "Ctrl-C"}
 """Killed at every moment in the ordinary run; the others while it is idle."""

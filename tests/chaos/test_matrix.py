@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.driver import PROMISED, XDIST, Session, environment, wait_for
-from tests.chaos.killing import Start
+from tests.support.kills import Start
+from tests.support.pytest_runs import PROMISED, XDIST, Session, environment, wait_for
 
 TOGETHER = """
 import pytest
@@ -214,7 +214,7 @@ def test_forked(shimmy_server, note, n):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 def test_tests_that_are_forked_share_one_server(start: Start, workers: tuple[str, ...]) -> None:
-    session = start(FORKED, *workers, plugins=(XDIST, "forking"))
+    session = start(FORKED, *workers, plugins=(XDIST, "forked"))
     session.assert_outcomes(passed=4)
     assert len({note.process for note in session.notes()}) == 4
     session.the_server()
@@ -283,7 +283,7 @@ def test_outer(shimmy_server, note, pytester):
         def test_inner(shimmy_server, note):
             note(shimmy_server, "inner")
     ''')
-    plugins = ("-p", "pytest_shimmy.plugin", "-p", "consumer")
+    plugins = ("-p", "pytest_shimmy.plugin", "-p", "notes")
     pytester.{run}(*plugins).assert_outcomes(passed=1)
     assert shimmy_server.health()["service"] == "shimmy"
     note(shimmy_server)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.driver import XDIST
-from tests.chaos.killing import SLOW, Start
+from tests.support.kills import SLOW, Start
+from tests.support.pytest_runs import XDIST
 
 WORKERS = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 

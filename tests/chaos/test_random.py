@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import END_SECONDS, rounds_of, seed_of
-from tests.chaos.driver import XDIST, Session, kill
-from tests.chaos.killing import USE, Start
+from tests.support.kills import USE, Start
+from tests.support.pytest_runs import XDIST, Session, kill
 
 LIFE = """
 import os, pathlib, pytest, requests, signal, time

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.clients import environments, records
-from tests.fake_shimmy.conftest import TOY_MODEL, Shimmy, drained
+from tests.support.fake_process import TOY_MODEL, Shimmy, drained
 
 See = Callable[[str, str], records.Records]
 

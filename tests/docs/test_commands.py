@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ON_ATTACHED, ON_REAL, PAGES, Commands, commands, title
+from tests.support.pages import ON_ATTACHED, ON_REAL, PAGES, Commands, commands, title
 
 VARIES = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),

@@ -17,7 +17,7 @@ from pytest_shimmy.fake_control.fake import FakeShimmy, Rule
 from pytest_shimmy.fake_control.journal import RecordedRequest
 from pytest_shimmy.plugin import fixtures
 from pytest_shimmy.settings_table import TABLE
-from tests.docs.pages import DOCS, PAGES, title
+from tests.support.pages import DOCS, PAGES, title
 
 REFERENCE = DOCS / "reference"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.pages import (
+from tests.support.pages import (
     PAGES,
     ROOT,
     Suite,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import fake_shimmy
-from tests.architecture import arrows, circles, folder, imports
+from tests.support.architecture import arrows, circles, folder, imports
 
 FAKE = Path(fake_shimmy.__file__).parent
 FOLDERS = sorted(path.parent.name for path in FAKE.glob("*/__init__.py"))

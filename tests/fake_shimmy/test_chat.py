@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL, drained, neutral
+from tests.support.fake_process import TOY_MODEL, drained, neutral
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain; charset=utf-8")

@@ -10,7 +10,7 @@ import tomllib
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL
+from tests.support.fake_process import TOY_MODEL
 
 GGUF_REFUSED = (
     "GGUF models require the Airframe GPU engine. Use shimmy_server_gpu or build with "

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.fake_shimmy.conftest import Answer, drained, neutral
+from tests.support.fake_process import Answer, drained, neutral
 
 COMPLETIONS = "/v1/completions"
 MESSAGES = "/v1/messages"

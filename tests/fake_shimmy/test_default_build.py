@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.fake_shimmy.conftest import drained
-from tests.fake_shimmy.websockets import frame, said
+from tests.support.fake_process import drained
+from tests.support.websocket_client import frame, said
 
 FAMILIES = ["/v1/chat/completions", "/v1/completions", "/v1/messages", "/api/generate"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_shimmy.conftest import DEADLINE, read_all
-from tests.fake_shimmy.websockets import PING, frame, texts, upgraded
+from tests.support.fake_process import DEADLINE, read_all
+from tests.support.websocket_client import PING, frame, texts, upgraded
 
 ASK = b'{"model":"tiny","prompt":"Hi"}'
 

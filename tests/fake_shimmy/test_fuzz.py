@@ -22,12 +22,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fake_shimmy import fuzz_inputs
-from tests.fake_shimmy.conftest import Running, Shimmy, drained, neutral
-from tests.fake_shimmy.fuzz_command import Command
-from tests.fake_shimmy.fuzz_inputs import UPGRADE, edited, frame, post
-from tests.fake_shimmy.fuzz_server import GROWTH, MIB, Watched, answers, flood, plan, storm
-from tests.fake_shimmy.fuzz_targets import TARGETS
+from tests.support.fake_process import Running, Shimmy, drained, neutral
+from tests.support.fuzz import inputs
+from tests.support.fuzz.command import Command
+from tests.support.fuzz.inputs import UPGRADE, edited, frame, post
+from tests.support.fuzz.server import GROWTH, MIB, Watched, answers, flood, plan, storm
+from tests.support.fuzz.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 EDIT = st.tuples(
     st.integers(0, 4095),
     st.sampled_from((0, 0, 1, 3, 40)),
-    st.sampled_from(fuzz_inputs.PIECES) | st.binary(max_size=6),
+    st.sampled_from(inputs.PIECES) | st.binary(max_size=6),
 )
 
 
@@ -61,7 +61,7 @@ FOUND = [
     ("requests_in_pieces", b"GET /health HTTP/1.1\r\r\n\r\n"),
     ("requests_in_pieces", b"\r\n\r\nGET /health HTTP/1.1\r\n\r\n"),
     ("requests_in_pieces", b"\r\n" * 20 + b"GET /health HTTP/1.1\r\n\r\n"),
-    ("requests_in_pieces", fuzz_inputs.chunked(b"/nope", b"x" * 900).replace(b"\r\n0\r\n", b"zz")),
+    ("requests_in_pieces", inputs.chunked(b"/nope", b"x" * 900).replace(b"\r\n0\r\n", b"zz")),
     ("content_types", b"application/x+json; " + b'a="b";' * 60 + b"!"),
     ("documents", b"[-0]"),
     ("documents", b"[1e999]"),
@@ -87,7 +87,7 @@ def test_the_seeds_do_no_harm(name):
 
 @contextlib.contextmanager
 def watching(folder: Path) -> Iterator[Watched]:
-    fuzz_inputs.put_models(folder)
+    inputs.put_models(folder)
     fake = Shimmy([sys.executable, "-m", "fake_shimmy"], folder, "cpu-only")
     with fake.serve() as running, drained(running):
         yield Watched(running)
@@ -191,7 +191,7 @@ COSTLY = {
     "members": (ANYTHING, b'{"a":1' + b',"a":1' * MIB),
     "words": (
         CHATS,
-        fuzz_inputs.CHAT.replace(b"Hi", b"x " * (MIB - 50)).replace(b"false", b"true"),
+        inputs.CHAT.replace(b"Hi", b"x " * (MIB - 50)).replace(b"false", b"true"),
     ),
 }
 """Bodies that cost a parser much, of which the longest that is read is sent."""
@@ -278,7 +278,7 @@ def test_a_deep_folder_is_searched(tmp_path, shimmy):
 
 COMPARED = tuple(
     request
-    for request in fuzz_inputs.REQUESTS
+    for request in inputs.REQUESTS
     # These tell of the machine's memory, or come in any order.
     if not any(path in request for path in (b"/metrics", b"/diag", b"/api/models "))
 )
@@ -293,7 +293,7 @@ def comparable(answer: bytes) -> bytes:
 def both(pair: tuple[Shimmy, Shimmy]) -> Iterator[tuple[Running, Running]]:
     """The real one and the fake, each serving the same models."""
     real, fake = pair
-    fuzz_inputs.put_models(real.cwd)
+    inputs.put_models(real.cwd)
     with (
         real.serve(*real.toy_flags) as one,
         fake.serve(*fake.toy_flags) as other,
@@ -308,7 +308,7 @@ def both(pair: tuple[Shimmy, Shimmy]) -> Iterator[tuple[Running, Running]]:
 def test_the_same_bytes_get_the_same_answer(both, seed):
     choice = Random(f"both {seed}")
     for _ in range(60):
-        data = fuzz_inputs.spoiled(choice, COMPARED)
+        data = inputs.spoiled(choice, COMPARED)
         # Who waits for more says nothing, so the end of an answer is a silence; a loaded machine
         # is silent as well, hence the second look.
         for quiet in (0.1, 1.0, 3.0):

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL, Answer, drained
-from tests.fake_shimmy.websockets import frame, said
+from tests.support.fake_process import TOY_MODEL, Answer, drained
+from tests.support.websocket_client import frame, said
 
 PATH = "/api/generate"
 PREFIX = "Failed to deserialize the JSON body into the target type: "

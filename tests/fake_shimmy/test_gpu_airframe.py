@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.fake_shimmy.conftest import drained
+from tests.support.fake_process import drained
 
 ADAPTERS = {
     "nvidia": "NVIDIA GeForce RTX 4090 (DiscreteGpu, backend=Vulkan)",

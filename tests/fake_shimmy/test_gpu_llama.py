@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from tests.fake_shimmy.conftest import drained
+from tests.support.fake_process import drained
 
 CUDA, HIDDEN = {"FAKE_SHIMMY_GPU": "nvidia"}, {"FAKE_SHIMMY_GPU": "nvidia-hidden"}
 NOWHERE = ["serve", "--bind", "192.0.2.1:1"]

@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from tests.fake_shimmy.conftest import Shimmy
 from tests.fake_shimmy.test_real_cli import NO_GPU, comparable
+from tests.support.fake_process import Shimmy
 
 pytestmark = pytest.mark.shimmy_real
 

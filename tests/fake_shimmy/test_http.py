@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fake_shimmy.conftest import Answer, neutral, read_all
+from tests.support.fake_process import Answer, neutral, read_all
 
 CORS = (
     b"access-control-allow-origin: *\r\n"

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from tests.fake_shimmy.conftest import Running, free_port
-from tests.fake_shimmy.lives import (
+from tests.support.fake_process import Running, free_port
+from tests.support.scripted_life import (
     LAST_OF_BANNER,
     ends,
     give_model,

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from tests.fake_shimmy.conftest import Running, free_port, read_all, wait_for_port
-from tests.fake_shimmy.lives import ends, give_model, health, listening, serving
+from tests.support.fake_process import Running, free_port, read_all, wait_for_port
+from tests.support.scripted_life import ends, give_model, health, listening, serving
 
 NO_MEMORY = (
     "memory allocation of N bytes failed\n"

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL, drained, neutral
+from tests.support.fake_process import TOY_MODEL, drained, neutral
 
 ARCHITECTURE = struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
 LOADABLE = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + ARCHITECTURE

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.fake_shimmy.conftest import neutral
+from tests.support.fake_process import neutral
 
 GONE = {"gpu_detected": False, "gpu_vendor": None}
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL, free_port
+from tests.support.fake_process import TOY_MODEL, free_port
 
 BIND_HELP = """
 💡 Valid bind address examples:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL, drained, neutral
+from tests.support.fake_process import TOY_MODEL, drained, neutral
 
 pytestmark = pytest.mark.shimmy_real
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL, Shimmy
+from tests.support.fake_process import TOY_MODEL, Shimmy
 
 pytestmark = pytest.mark.shimmy_real
 

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from fake_shimmy.releases import RELEASES
-from tests.fake_shimmy.bodies import FIELDS, GENERATE, body
-from tests.fake_shimmy.conftest import TOY_MODEL, drained, neutral
-from tests.fake_shimmy.websockets import BINARY, HEADERS, PING, TEXT, frame, handshake
+from tests.support.fake_process import TOY_MODEL, drained, neutral
+from tests.support.random_bodies import FIELDS, GENERATE, body
+from tests.support.websocket_client import BINARY, HEADERS, PING, TEXT, frame, handshake
 
 pytestmark = pytest.mark.shimmy_real
 

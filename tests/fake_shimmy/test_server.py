@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.fake_shimmy.conftest import DEADLINE, ROOT, free_port, read_all, wait_for_port
+from tests.support.fake_process import DEADLINE, ROOT, free_port, read_all, wait_for_port
 
 PROGRAM = """
 import sys

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fake_shimmy.conftest import neutral
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import neutral
+from tests.support.staged_server import (
     CHAT,
     TOKEN,
     Session,

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.fake_shimmy.conftest import DEADLINE, Answer
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import DEADLINE, Answer
+from tests.support.staged_server import (
     CHAT,
     CHAT_WHOLE,
     FIN,
@@ -25,7 +25,7 @@ from tests.fake_shimmy.staging import (
     take_all,
     take_until,
 )
-from tests.fake_shimmy.websockets import texts
+from tests.support.websocket_client import texts
 
 REPLY = ["one", " twø", " three"]
 AFTER_ONE = {"tokens": 1}

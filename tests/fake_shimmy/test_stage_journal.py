@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.fake_shimmy.conftest import Answer, read_all
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import Answer, read_all
+from tests.support.staged_server import (
     CHAT,
     CHAT_WHOLE,
     PATHS,
@@ -283,7 +283,7 @@ def test_a_wait_is_over_when_the_request_comes(session):
     found = []
 
     def wait() -> None:
-        from tests.fake_shimmy.staging import Session, Stage
+        from tests.support.staged_server import Session, Stage
 
         stage = Stage(session.stage.running)
         found.append(Session(stage, session.key).wait(when={"user": "second"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fake_shimmy.staging import CHAT_WHOLE
+from tests.support.staged_server import CHAT_WHOLE
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/health", "/metrics", "/v1/embeddings"])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fake_shimmy.conftest import Answer, neutral
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import Answer, neutral
+from tests.support.staged_server import (
     CHAT,
     CHAT_WHOLE,
     FIN,

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from fake_shimmy.releases import RELEASES
-from tests.fake_shimmy.conftest import TOY_MODEL, Answer, neutral
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import TOY_MODEL, Answer, neutral
+from tests.support.staged_server import (
     CHAT,
     CHAT_WHOLE,
     OVER_HTTP,
@@ -21,7 +21,7 @@ from tests.fake_shimmy.staging import (
     Stage,
     Way,
 )
-from tests.fake_shimmy.websockets import texts
+from tests.support.websocket_client import texts
 
 ODD = ["", "Hé", "llo\n", "\n", " 🦐🇫🇷", "", 'qu"ote\\', "\u2028\t\x01", "[DONE", "{}", ""]
 """Tokens that framing could break."""

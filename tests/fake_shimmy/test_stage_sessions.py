@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pytest_shimmy.executable.dialect import HARNESS_KEY
-from tests.fake_shimmy.conftest import Answer
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import Answer
+from tests.support.staged_server import (
     CHAT,
     CHAT_WHOLE,
     OVER_HTTP,

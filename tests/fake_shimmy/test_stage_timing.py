@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.fake_shimmy.conftest import Answer
-from tests.fake_shimmy.staging import (
+from tests.support.fake_process import Answer
+from tests.support.staged_server import (
     CHAT,
     CHAT_WHOLE,
     STREAMED,

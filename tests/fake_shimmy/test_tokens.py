@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from tests.fake_shimmy.conftest import ROOT, Answer, Running, drained, free_port, wait_for_port
-from tests.fake_shimmy.websockets import frame, said
+from tests.support.fake_process import ROOT, Answer, Running, drained, free_port, wait_for_port
+from tests.support.websocket_client import frame, said
 
 PROGRAM = """
 import os, socket, sys, time

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.fake_shimmy.conftest import TOY_MODEL
+from tests.support.fake_process import TOY_MODEL
 
 TARGET = "shimmy::engine::safetensors_native"
 EVENTS = [

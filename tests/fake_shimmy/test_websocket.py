@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fake_shimmy.conftest import Answer, neutral, read_all
-from tests.fake_shimmy.websockets import (
+from tests.support.fake_process import Answer, neutral, read_all
+from tests.support.websocket_client import (
     BINARY,
     CLOSE,
     HEADERS,

@@ -23,8 +23,8 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
 )
 from pytest_shimmy.launch.hermetic import HERMETIC, PLACEHOLDER
-from tests.pytest_shimmy.faking import Asker, asker
-from tests.pytest_shimmy.managing import LONG, Recorder
+from tests.support.asker import Asker, asker
+from tests.support.manager_events import LONG, Recorder
 
 PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
 

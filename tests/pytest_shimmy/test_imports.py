@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pytest_shimmy
-from tests.architecture import Import, arrows, circles, folder, imports
+from tests.support.architecture import Import, arrows, circles, folder, imports
 
 OURS = Path(pytest_shimmy.__file__).parent
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_shimmy import Settings
 from pytest_shimmy.settings import BadSettingError
-from tests.pytest_shimmy.sampling import ROWS, SAMPLES, read, refusal
+from tests.support.setting_samples import ROWS, SAMPLES, read, refusal
 
 # Fake, executable or address
 

@@ -12,7 +12,7 @@ import pytest
 from pytest_shimmy import Settings, ShimmyProcessDefaults
 from pytest_shimmy.settings import add_arguments, load, register
 from pytest_shimmy.settings_table import TABLE, Setting
-from tests.pytest_shimmy.sampling import ROWS, SAMPLES, read, refusal
+from tests.support.setting_samples import ROWS, SAMPLES, read, refusal
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the samples are POSIX paths")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fake_shimmy.releases import RELEASES
 from pytest_shimmy.settings import BadSettingError
 from pytest_shimmy.settings_table import TABLE, Setting
-from tests.pytest_shimmy.sampling import ROWS, read, refusal
+from tests.support.setting_samples import ROWS, read, refusal
 
 # Values
 

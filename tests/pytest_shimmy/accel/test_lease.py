@@ -14,7 +14,7 @@ import pytest
 from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyProcessDefaults
 from pytest_shimmy.accel.lease import GpuLease
 from pytest_shimmy.executable.identify import bundled_fake
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 TURNS = """
 import pytest

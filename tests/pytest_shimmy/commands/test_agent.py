@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.pytest_shimmy.commanding import LONG, fake_script, run, started
+from tests.support.command_line import LONG, fake_script, run, started
 
 HELLO = {"reply": ["Hello, ", "world", "!"]}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy.cli import main
-from tests.pytest_shimmy.commanding import run
+from tests.support.command_line import run
 
 COMMANDS = (
     *("doctor", "models", "models list", "models ensure", "serve", "agent", "agent run"),

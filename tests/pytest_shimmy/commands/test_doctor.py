@@ -18,7 +18,7 @@ from filelock import FileLock
 from pytest_shimmy.executable.identify import bundled_fake, identify
 from pytest_shimmy.models.search_path import searched
 from pytest_shimmy.supervisor import ports
-from tests.pytest_shimmy.commanding import said
+from tests.support.command_line import said
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"
 

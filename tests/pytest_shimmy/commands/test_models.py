@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.programs.fileserver import FileServer, Handler, Request, stall, status
-from tests.pytest_shimmy.commanding import said
-from tests.pytest_shimmy.downloading import own_network
+from tests.support.command_line import said
+from tests.support.downloads import own_network
 
 CLI = [sys.executable, "-m", "pytest_shimmy.cli", "models"]
 

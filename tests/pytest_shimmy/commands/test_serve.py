@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.pytest_shimmy.commanding import LONG, fake_script, run, started
+from tests.support.command_line import LONG, fake_script, run, started
 
 SLOW = {"start_delay": 1.5}
 READY = r"ready: the bundled fake of shimmy \S+, model placeholder; Ctrl-C stops it\n"

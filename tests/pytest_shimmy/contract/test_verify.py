@@ -21,7 +21,7 @@ from pytest_shimmy.contract.cases.all import all_cases
 from pytest_shimmy.contract.recordings import Recording
 from pytest_shimmy.contract.report import Comparison, lines
 from pytest_shimmy.executable.identify import bundled_fake
-from tests.fake_shimmy.conftest import as_from_a_terminal
+from tests.support.fake_process import as_from_a_terminal
 
 SHIPPED = {recording.name: recording for recording in recording_files.shipped()}
 KINDS = (Command, Life, Exchange)

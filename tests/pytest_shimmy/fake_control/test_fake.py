@@ -10,7 +10,7 @@ import pytest
 
 from pytest_shimmy import FakeShimmy
 from pytest_shimmy.outcomes import Drop
-from tests.pytest_shimmy.faking import Asker
+from tests.support.asker import Asker
 
 CUT = (http.client.HTTPException, ConnectionError)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_shimmy import FakeShimmy, ShimmyError, ShimmyErrorCode
 from pytest_shimmy.fake_control.connection import Control
-from tests.pytest_shimmy.faking import Asker, asker
+from tests.support.asker import Asker, asker
 
 
 def failure(call: object, *args: object, **kwargs: object) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_shimmy import FakeShimmy, ShimmyError, ShimmyErrorCode
 from pytest_shimmy.outcomes import Drop, Fail, Fault, Garble, Reply, Stall
-from tests.pytest_shimmy.faking import Asker
+from tests.support.asker import Asker
 
 CUT = (http.client.HTTPException, ConnectionError)
 

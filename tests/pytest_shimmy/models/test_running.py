@@ -19,7 +19,7 @@ from pytest_shimmy import (
 )
 from pytest_shimmy.models.downloads import from_url
 from tests.programs.fileserver import FileServer
-from tests.pytest_shimmy.managing import LONG, Recorder
+from tests.support.manager_events import LONG, Recorder
 
 TINY = bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pytest_shimmy.suites import CHAT, Run
+from tests.support.consumer_suite import CHAT, Run
 
 # What goes wrong
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 SAY = """
 def say(client, model, text, **more):

@@ -15,7 +15,7 @@ import pytest
 from pytest_shimmy import FakeShimmy, ShimmyError, ShimmyErrorCode, limited
 from pytest_shimmy.openai_clients import async_openai_client, openai_client
 from pytest_shimmy.streams import carries_text
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 ASK: Any = [{"role": "user", "content": "Hi"}]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy.executable.identify import bundled_fake
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 MARKED = """
 import pytest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 # Markers
 

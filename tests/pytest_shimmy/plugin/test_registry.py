@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 ENSURES = """
 def test_same_default(shimmy_registry, shimmy_model):

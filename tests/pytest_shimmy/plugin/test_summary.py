@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pytest_shimmy.suites import CHAT, Run
+from tests.support.consumer_suite import CHAT, Run
 
 DYNAMIC = """
 def test_asks_late(request):

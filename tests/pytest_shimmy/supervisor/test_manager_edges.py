@@ -25,7 +25,7 @@ from pytest_shimmy.events import Event, Output
 from pytest_shimmy.process.process import ExitStatus, Process
 from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.listeners import Listeners
-from tests.pytest_shimmy.managing import wait_until
+from tests.support.manager_events import wait_until
 
 Pretend = Callable[..., ShimmyProcessOptions]
 

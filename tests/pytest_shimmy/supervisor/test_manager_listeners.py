@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessManager, events
-from tests.pytest_shimmy.managing import LONG, Pretend, Raised, Recorder, pid_of
+from tests.support.manager_events import LONG, Pretend, Raised, Recorder, pid_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts"),

@@ -41,7 +41,7 @@ from pytest_shimmy import (
 from pytest_shimmy.events import Output, Ready, Starting
 from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.manager import State
-from tests.pytest_shimmy.managing import LONG, Step, ask
+from tests.support.manager_events import LONG, Step, ask
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 

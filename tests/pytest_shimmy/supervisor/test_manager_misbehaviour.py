@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pytest_shimmy import ShimmyErrorCode, ShimmyProcessManager
-from tests.pytest_shimmy.managing import LONG, Pretend, Recorder, Step, ask, failure, pid_of
+from tests.support.manager_events import LONG, Pretend, Recorder, Step, ask, failure, pid_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyProcessManager, ShimmyProcessOptions
-from tests.pytest_shimmy.managing import LONG, Pretend, Raised, Recorder, Step, ask, pid_of
+from tests.support.manager_events import LONG, Pretend, Raised, Recorder, Step, ask, pid_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts"),

@@ -17,7 +17,7 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
     events,
 )
-from tests.pytest_shimmy.managing import LONG, Pretend, Recorder, ask, pid_of
+from tests.support.manager_events import LONG, Pretend, Recorder, ask, pid_of
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 

@@ -20,7 +20,7 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
     events,
 )
-from tests.pytest_shimmy.managing import LONG, Pretend, Raised, Recorder, Step, ask, pid_of
+from tests.support.manager_events import LONG, Pretend, Raised, Recorder, Step, ask, pid_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts"),

@@ -16,7 +16,7 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
 )
 from pytest_shimmy.events import Starting
-from tests.pytest_shimmy.managing import LONG, Pretend, failure
+from tests.support.manager_events import LONG, Pretend, failure
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 

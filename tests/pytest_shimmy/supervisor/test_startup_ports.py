@@ -27,7 +27,7 @@ from pytest_shimmy.events import Output, Ready, Starting
 from pytest_shimmy.executable.identify import bundled_fake
 from pytest_shimmy.process.process import Process
 from pytest_shimmy.supervisor import ports
-from tests.pytest_shimmy.managing import LONG, Pretend, Recorder, Step, failure, pid_of
+from tests.support.manager_events import LONG, Pretend, Recorder, Step, failure, pid_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 

@@ -13,7 +13,7 @@ import pytest
 from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessManager, ShimmyProcessOptions
 from pytest_shimmy.events import Ready, Starting
 from pytest_shimmy.supervisor import ports
-from tests.pytest_shimmy.managing import LONG, Pretend
+from tests.support.manager_events import LONG, Pretend
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_shimmy.models import transfer
 from pytest_shimmy.models.downloads import from_url
 from tests.programs.fileserver import NAME, FileServer
-from tests.pytest_shimmy.downloading import CONTENT, Fetch, own_network
+from tests.support.downloads import CONTENT, Fetch, own_network
 
 
 @pytest.fixture(autouse=True)

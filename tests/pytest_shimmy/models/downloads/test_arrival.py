@@ -14,7 +14,7 @@ from pytest_shimmy import ShimmyError
 from pytest_shimmy.models.downloads import from_url
 from pytest_shimmy.models.progress import Progress
 from tests.programs.fileserver import NAME, FileServer, chunked, claim, status
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     Fetch,
     left_in,

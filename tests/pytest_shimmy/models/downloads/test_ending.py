@@ -14,7 +14,7 @@ from pytest_shimmy import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.models.progress import Progress
 from pytest_shimmy.runtime_dir import subdir
 from tests.programs.fileserver import NAME, FileServer, Handler, Request, stall, status
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     FETCHER,
     HALF,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs.fileserver import NAME, FileServer
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     Fetch,
     refusal,

@@ -12,7 +12,7 @@ import pytest
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.models.downloads import from_hub
 from tests.programs.fileserver import FileServer, cut
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     FETCHER,
     HALF,

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_shimmy.models.progress import Progress
 from tests.programs.fileserver import NAME, FileServer, cut
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     HALF,
     Fetch,

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_shimmy.models import transfer
 from tests.programs.fileserver import NAME, FileServer, claim, cut, stall, status
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     HALF,
     Fetch,

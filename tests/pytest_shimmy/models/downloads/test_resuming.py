@@ -8,7 +8,7 @@ import pytest
 
 from tests.programs import fileserver
 from tests.programs.fileserver import NAME, FileServer, chunked, claim, cut, reset, stall, status
-from tests.pytest_shimmy.downloading import (
+from tests.support.downloads import (
     CONTENT,
     HALF,
     Fetch,

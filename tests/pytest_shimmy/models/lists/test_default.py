@@ -9,7 +9,7 @@ import pytest
 from pytest_shimmy.models.default_model import DefaultModel, default_model
 from pytest_shimmy.models.registry import ModelRegistry
 from pytest_shimmy.models.summary import ShimmyModelSummary
-from tests.pytest_shimmy.listing import (
+from tests.support.model_files import (
     MEBIBYTE,
     add,
     by_id,

@@ -13,7 +13,7 @@ import pytest
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.models import registry as room
 from pytest_shimmy.models.registry import ModelRegistry
-from tests.pytest_shimmy.listing import (
+from tests.support.model_files import (
     HEADING,
     ONE,
     TOTAL,

@@ -13,7 +13,7 @@ from fake_shimmy.releases import RELEASES
 from pytest_shimmy.models.listing import parse, unescape
 from pytest_shimmy.models.registry import ModelRegistry
 from pytest_shimmy.models.summary import ShimmyModelSummary
-from tests.pytest_shimmy.listing import (
+from tests.support.model_files import (
     AWKWARD,
     HEADING,
     MEBIBYTE,

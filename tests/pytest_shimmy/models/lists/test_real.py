@@ -14,7 +14,7 @@ import requests
 
 from pytest_shimmy.models.registry import ModelRegistry
 from pytest_shimmy.supervisor import health, ports
-from tests.pytest_shimmy.listing import (
+from tests.support.model_files import (
     AWKWARD,
     MEBIBYTE,
     add,

@@ -1,6 +1,6 @@
 """A plugin of the pytest runs that the chaos tests start: their tests leave notes, and wait.
 
-Loaded with ``-p consumer``; `DIRECTORY` names the directory in which notes are left and where a
+Loaded with ``-p notes``; `DIRECTORY` names the directory in which notes are left and where a
 file ``go-on`` appears when waiting is over.
 """
 

@@ -6,12 +6,12 @@ import contextlib
 import json
 from typing import TYPE_CHECKING
 
-from tests.fake_shimmy.conftest import TOY_MODEL, Running, free_port
+from tests.support.fake_process import TOY_MODEL, Running, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.fake_shimmy.conftest import Shimmy
+    from tests.support.fake_process import Shimmy
 
 LAST_OF_BANNER = b"OpenAI-compatible"
 

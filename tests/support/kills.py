@@ -1,4 +1,4 @@
-"""Whom the chaos tests kill, and at which moment of a run's life."""
+"""What the chaos tests kill, and at which moment of a run's life."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tests.chaos.driver import Session, kill, wait_for
+from tests.support.pytest_runs import Session, kill, wait_for
 
 SLOW: Mapping[str, Any] = {"life": {"start_delay": 1.0}}
 """Long enough to be killed meanwhile."""

@@ -41,7 +41,7 @@ from fake_shimmy.wire import websocket
 from fake_shimmy.wire.head import Head, RefusedError
 from fake_shimmy.wire.http1 import RequestReader
 from fake_shimmy.wire.steps import NoMessageError, Upgrade, Work
-from tests.fake_shimmy import fuzz_inputs
+from tests.support.fuzz import inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def timely(seconds: float = LIMIT) -> Iterator[None]:
 
 def in_pieces(data: bytes) -> list[bytes]:
     """``data`` cut in places that depend on nothing else."""
-    return fuzz_inputs.pieces(Random(crc32(data)), data)
+    return inputs.pieces(Random(crc32(data)), data)
 
 
 def requests_in_pieces(data: bytes) -> None:
@@ -183,7 +183,7 @@ def _play(steps: Any, rest: bytearray) -> None:
 def _application() -> Application:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     atexit.register(shutil.rmtree, folder, True)
-    fuzz_inputs.put_models(folder)
+    inputs.put_models(folder)
     names = Registry({"SHIMMY_MODEL_PATHS": str(folder / "models")}, [], RELEASE)
     names.register_discovered()
     return _application_of(names)
@@ -301,7 +301,7 @@ def ggufs(data: bytes) -> None:
 def trees(data: bytes) -> None:
     """Any folder tree is searched, and all that is found can be shown."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        fuzz_inputs.grow_tree(Random(data), folder.encode())
+        inputs.grow_tree(Random(data), folder.encode())
         shown = rust.join(folder, "models")
         environ = {"SHIMMY_MODEL_PATHS": f"{folder};{shown}", "OLLAMA_MODELS": folder}
         found = Registry(environ, [], RELEASE)
@@ -329,18 +329,18 @@ class Target:
             self.check(data)
 
 
-_LINES = tuple(b"\0".join(words) for words in itertools.pairwise(fuzz_inputs.WORDS))
-_FILES = (*fuzz_inputs.TOYS, *(toy + b'|{"num_hidden_layers":3}' for toy in fuzz_inputs.TOYS))
+_LINES = tuple(b"\0".join(words) for words in itertools.pairwise(inputs.WORDS))
+_FILES = (*inputs.TOYS, *(toy + b'|{"num_hidden_layers":3}' for toy in inputs.TOYS))
 TARGETS = {
-    "requests_in_pieces": Target(requests_in_pieces, fuzz_inputs.REQUESTS),
-    "frames_in_pieces": Target(frames_in_pieces, fuzz_inputs.FRAMES),
-    "exchange": Target(exchange, fuzz_inputs.REQUESTS),
-    "content_types": Target(content_types, fuzz_inputs.CONTENT_TYPES),
-    "bodies": Target(bodies, fuzz_inputs.DOCUMENTS),
-    "documents": Target(documents, (*fuzz_inputs.DOCUMENTS, fuzz_inputs.HEADER)),
+    "requests_in_pieces": Target(requests_in_pieces, inputs.REQUESTS),
+    "frames_in_pieces": Target(frames_in_pieces, inputs.FRAMES),
+    "exchange": Target(exchange, inputs.REQUESTS),
+    "content_types": Target(content_types, inputs.CONTENT_TYPES),
+    "bodies": Target(bodies, inputs.DOCUMENTS),
+    "documents": Target(documents, (*inputs.DOCUMENTS, inputs.HEADER)),
     "command_lines": Target(command_lines, _LINES),
-    "variables": Target(variables, fuzz_inputs.VALUES),
+    "variables": Target(variables, inputs.VALUES),
     "model_files": Target(model_files, _FILES),
-    "ggufs": Target(ggufs, fuzz_inputs.GGUFS),
+    "ggufs": Target(ggufs, inputs.GGUFS),
     "trees": Target(trees, (b"a", b"b")),
 }

@@ -12,8 +12,8 @@ import sys
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fake_shimmy import fuzz_inputs
-from tests.fake_shimmy.conftest import DEADLINE, ROOT
+from tests.support.fake_process import DEADLINE, ROOT
+from tests.support.fuzz import inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +33,13 @@ class Command(NamedTuple):
     def planned(cls, seed: str) -> Command:
         """The command that ``seed`` makes."""
         choice = Random(seed)
-        arguments = fuzz_inputs.command_line(choice)
-        return cls(arguments, fuzz_inputs.environment(choice), choice.randrange(1 << 30))
+        arguments = inputs.command_line(choice)
+        return cls(arguments, inputs.environment(choice), choice.randrange(1 << 30))
 
     def run(self, folder: Path) -> None:
         """Run it among files in ``folder``; fail where it ends otherwise than the real one can."""
         (folder / "models").mkdir()
-        fuzz_inputs.grow_tree(Random(self.tree), os.fsencode(folder / "models"))
+        inputs.grow_tree(Random(self.tree), os.fsencode(folder / "models"))
         home = {b"HOME": os.fsencode(folder / "models"), b"OLLAMA_MODELS": b"models"}
         started = {b"PATH": os.environb[b"PATH"], b"PYTHONPATH": os.fsencode(ROOT)}
         done = subprocess.run(

@@ -1,6 +1,6 @@
 """A plugin of the pytest runs that the chaos tests start: each test is run in a forked child.
 
-As pytest-forked does it, which is not kept up with pytest. Loaded with ``-p forking``.
+As pytest-forked does it, which is not kept up with pytest. Loaded with ``-p forked``.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fake_shimmy import fuzz_inputs
+from tests.support.fuzz import inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.fake_shimmy.conftest import Running
+    from tests.support.fake_process import Running
 
 MIB = 1 << 20
 
@@ -57,7 +57,7 @@ class Watched:
         os.set_blocking(stderr.fileno(), False)
         self._stderr = stderr
         # What the first requests load is no growth.
-        for request in fuzz_inputs.REQUESTS:
+        for request in inputs.REQUESTS:
             Client(request, 0, 0).talk(self.port)
         self._memory = self.memory()
         self._descriptors = self.descriptors()
@@ -127,7 +127,7 @@ def _in_one_piece(sock: socket.socket, client: Client) -> None:
 
 
 def _in_pieces(sock: socket.socket, client: Client) -> None:
-    for piece in fuzz_inputs.pieces(Random(client.seed), client.data)[:300]:
+    for piece in inputs.pieces(Random(client.seed), client.data)[:300]:
         sock.sendall(piece)
     sock.shutdown(socket.SHUT_WR)
     _read(sock)
@@ -158,7 +158,7 @@ def plan(seed: str, count: int) -> list[Client]:
     choice = Random(seed)
     return [
         Client(
-            fuzz_inputs.spoiled(choice, fuzz_inputs.REQUESTS),
+            inputs.spoiled(choice, inputs.REQUESTS),
             choice.randrange(len(MANNERS)),
             choice.randrange(1 << 30),
         )

@@ -26,7 +26,7 @@ import psutil
 import pytest
 
 from pytest_shimmy import runtime_dir
-from tests.chaos import consumer
+from tests.support.plugins import notes
 
 PROMISED = 2.0
 """Seconds within which nothing is left of a run that has ended (guarantee G3)."""
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Note(NamedTuple):
-    """What a test of the run has left, see `consumer`."""
+    """What a test of the run has left, see `notes`."""
 
     step: str
     process: int
@@ -68,12 +68,12 @@ def wait_for(condition: Callable[[], T], explain: Callable[[], object], timeout:
 def environment(directory: Path, runtime: Path) -> dict[str, str]:
     """The variables of a run, without those that our own pytest has set."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    python_path = [str(Path(consumer.__file__).parent), own.get("PYTHONPATH", "")]
+    python_path = [str(Path(notes.__file__).parent), own.get("PYTHONPATH", "")]
     return {
         **own,
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         ONLY_THESE_PLUGINS: "1",
-        consumer.DIRECTORY: str(directory),
+        notes.DIRECTORY: str(directory),
         runtime_dir.VARIABLE: str(runtime),
     }
 
@@ -119,7 +119,7 @@ class Session:
         self._terminal = pty.openpty() if terminal else None
         with open(directory / "output", "wb") as output:
             self.pytest = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", "consumer", "-v", *arguments],
+                [sys.executable, "-m", "pytest", "-p", "notes", "-v", *arguments],
                 cwd=directory,
                 env=variables | (env or {}),
                 stdin=self._terminal[1] if self._terminal else subprocess.DEVNULL,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from tests.fake_shimmy.conftest import Running
+    from tests.support.fake_process import Running
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 HEADERS = {

@@ -9,8 +9,8 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-from tests.fake_shimmy.conftest import DEADLINE, Running, Shimmy, dechunk
-from tests.fake_shimmy.websockets import HEADERS, frame, handshake, texts
+from tests.support.fake_process import DEADLINE, Running, Shimmy, dechunk
+from tests.support.websocket_client import HEADERS, frame, handshake, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
