@@ -59,7 +59,7 @@ def verify(
             for result in checks.check(who, one, wanted, instead):
                 results.append(result)
                 progress.step(result.case)
-        comparisons.append(Comparison(who, label, one, results))
+        comparisons.append(Comparison(who, label, one, results, known))
         if not as_json:
             print("\n".join(report.lines(comparisons[-1], everything)), end="\n\n")
     if as_json:

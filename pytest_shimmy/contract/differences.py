@@ -40,12 +40,39 @@ class Edit(NamedTuple):
 
 def between(before: Observation, after: Observation) -> tuple[Edit, ...] | None:
     """The edits that make `after` of `before`; None where they differ in more than values."""
-    return _edits(before, after, exact=True)
+    if before.keys() != after.keys():
+        return None
+    found: list[Edit] = []
+    for part in before:
+        if before[part] != after[part]:
+            edits = _exact(part, before[part], after[part])
+            if edits is None:
+                return None
+            found += edits
+    return tuple(found)
 
 
-def gist(before: Observation, after: Observation) -> tuple[Edit, ...] | None:
-    """The same for a person: as short as can be, and with no thought of where else the text is."""
-    return _edits(before, after, exact=False)
+def gist(before: Observation, after: Observation) -> tuple[Edit, ...]:
+    """What differs, for a person: each edit as short as can be, wherever else its text may be."""
+    found: dict[Edit, None] = {}
+    for part in {**before, **after}:
+        if before.get(part) == after.get(part):
+            continue
+        edits = _of_leaves(part, before.get(part), after.get(part), 0)
+        if edits is None:
+            was, now = (shown(side[part]) if part in side else "" for side in (before, after))
+            edits = [Edit(part, *hunk) for hunk in _hunks(was, now, 0)]
+        found |= dict.fromkeys(edits)
+    return tuple(found)
+
+
+def shown(value: object) -> str:
+    """A part of an observation as text."""
+    if isinstance(value, dict):
+        return "".join(f"[{name}]\n{shown(part)}\n" for name, part in value.items())
+    if isinstance(value, list):
+        return "".join(f"{shown(part)}\n---\n" for part in value)
+    return str(value)
 
 
 def apply(observation: Observation, edits: Iterable[Edit]) -> Observation:
@@ -63,35 +90,26 @@ def occurs(edit: Edit, observation: Observation) -> bool:
     return any(_has(leaf, edit.was) for leaf in _leaves(observation.get(edit.part)).values())
 
 
-def _edits(before: Observation, after: Observation, *, exact: bool) -> tuple[Edit, ...] | None:
-    if before.keys() != after.keys():
-        return None
-    found: list[Edit] = []
-    for part in before:
-        if before[part] == after[part]:
-            continue
-        edits = _edits_of_part(part, before[part], after[part], exact)
-        if edits is None:
-            return None
-        found += edits
-    return tuple(found)
+def _exact(part: str, before: object, after: object) -> list[Edit] | None:
+    for context in _CONTEXTS:
+        edits = _of_leaves(part, before, after, context)
+        if edits is None or apply({part: before}, edits) == {part: after}:
+            return edits
+    return None
 
 
-def _edits_of_part(part: str, before: object, after: object, exact: bool) -> list[Edit] | None:
+def _of_leaves(part: str, before: object, after: object, context: int) -> list[Edit] | None:
     old, new = _leaves(before), _leaves(after)
     if old.keys() != new.keys():
         return None
-    for context in _CONTEXTS:
-        edits: dict[Edit, None] = {}
-        for place, text in old.items():
-            other = new[place]
-            if isinstance(text, str) and isinstance(other, str):
-                edits |= {Edit(part, *hunk): None for hunk in _hunks(text, other, context)}
-            elif text != other:
-                edits[Edit(part, text, other)] = None
-        if not exact or apply({part: before}, edits) == {part: after}:
-            return list(edits)
-    return None
+    edits: dict[Edit, None] = {}
+    for place, text in old.items():
+        other = new[place]
+        if isinstance(text, str) and isinstance(other, str):
+            edits |= {Edit(part, *hunk): None for hunk in _hunks(text, other, context)}
+        elif text != other:
+            edits[Edit(part, text, other)] = None
+    return list(edits)
 
 
 def _leaves(value: object, place: tuple[object, ...] = ()) -> dict[tuple[object, ...], Scalar]:

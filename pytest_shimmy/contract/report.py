@@ -1,23 +1,29 @@
-"""What `pytest-shimmy verify` says, as text and as JSON. Pure: results in, lines out."""
+"""What `pytest-shimmy verify` says, as text and as JSON. Pure: results in, lines out.
+
+Strategy: what many checks have in common is told once, as a change (see `changes`), the widest
+first; so the text is about as long as the list of what a release changed.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
+from . import changes
+from .changes import Change
+from .differences import Edit
 from .recordings import Recording
 from .subject import Subject
 from .verify import Result, summary
 
-SHOWN_DIFFERENCES = 10
-"""Differences printed in full length, unless all are asked for."""
-SHOWN_LINES = 24
-"""Lines of each."""
-SHOWN_NAMES = 40
-"""Names of further checks that differ."""
-COMMON = 10
-"""Checks in which the same line must differ to be told on its own."""
+SHOWN_CHANGES = 20
+"""Changes that are printed, unless all are asked for."""
+SHOWN_LINES = 5
+"""Lines of each of their texts."""
+WIDTH = 80
+"""Columns."""
 
 
 class Comparison(NamedTuple):
@@ -28,16 +34,26 @@ class Comparison(NamedTuple):
     """What the subject is, for a person."""
     recording: Recording
     results: Sequence[Result]
+    others: Sequence[Recording] = ()
+    """Recordings in which a change may be known."""
 
     @property
     def differs(self) -> bool:
         """Whether anything does."""
         return any(result.verdict == "differs" for result in self.results)
 
+    @property
+    def changes(self) -> list[Change]:
+        """What the differences have in common."""
+        others = [one for one in self.others if one.name != self.recording.name]
+        return changes.changes(self.results, self.recording, others)
+
 
 def title(label: str, subject: Subject, recording: Recording) -> str:
     """What is compared with what."""
-    text = f"{label} against the recording of shimmy {recording.name} ({recording.platform})"
+    against = f"against the recording of shimmy {recording.name} ({recording.platform})"
+    is_long = len(label) + len(against) >= WIDTH
+    text = label + ("\n" if is_long else " ") + against
     if subject.name != recording.name:
         text += f"\nThere is no recording of {subject.name}; this is the nearest."
     return text
@@ -55,24 +71,14 @@ def lines(comparison: Comparison, everything: bool) -> Iterator[str]:
             f"{group:{width}}  {counts['same']:4}  {counts['differs'] or '':7}  "
             f"{counts['not applicable'] or ''}"
         ).rstrip()
-    different = [result for result in results if result.verdict == "differs"]
-    yield from _common(different)
-    shown = different if everything else _unlike(different)[:SHOWN_DIFFERENCES]
-    for result in shown:
-        yield ""
-        yield f"differs  {result.case.id}"
-        difference = result.note.split("\n")
-        limit = len(difference) if everything else SHOWN_LINES
-        yield from (f"  {line}" for line in difference[:limit])
-        if limit < len(difference):
-            yield f"  … {len(difference) - limit} lines more (--all)"
-    if len(shown) < len(different):
-        yield ""
-        yield f"differs  {len(different) - len(shown)} more (--all prints them; -k chooses):"
-        names = [result.case.id for result in different if result not in shown]
-        yield from (f"  {name}" for name in names[:SHOWN_NAMES])
-        if len(names) > SHOWN_NAMES:
-            yield f"  … and {len(names) - SHOWN_NAMES}"
+    if comparison.differs:
+        yield from _changes(comparison.changes, everything)
+    if everything:
+        for result in results:
+            if result.verdict == "differs":
+                yield ""
+                yield f"differs  {result.case.id}"
+                yield from (f"  {line}" for line in result.note.split("\n"))
     reasons = Counter(r.note for r in results if r.verdict == "not applicable")
     if reasons:
         yield ""
@@ -80,32 +86,64 @@ def lines(comparison: Comparison, everything: bool) -> Iterator[str]:
         yield f"not applicable: {count} ({reason})"
 
 
-def _changed(result: Result) -> set[str]:
-    """The lines of a difference that are on one side only."""
-    return {line for line in result.note.split("\n") if line[:1] in "+-" and line.strip("+-")}
-
-
-def _common(different: Sequence[Result]) -> Iterator[str]:
-    """Lines that differ in many checks: one change of the product is in all of its answers."""
-    counts = Counter(line for result in different for line in _changed(result))
-    often = [(line, count) for line, count in counts.most_common(8) if count >= COMMON]
-    if often:
+def _changes(found: Sequence[Change], everything: bool) -> Iterator[str]:
+    """Each change once, and how many checks show it."""
+    shown = found if everything else found[:SHOWN_CHANGES]
+    for number, change in enumerate(shown, 1):
         yield ""
-        yield "differs in many checks:"
-    for line, count in often:
-        yield f"  {count:5} times  {line[:200]}"
+        yield f"change {number}: {_extent(change, number)}"
+        yield from (f"  {line}" for line in _known(change))
+        for part, edits in groupby(change.edits, lambda edit: edit.part):
+            yield f"  {part}"
+            yield from (f"    {row}" for row in _capped(edits, everything))
+    if len(shown) < len(found):
+        rest = found[len(shown) :]
+        checks = {check for change in rest for check in change.checks}
+        yield ""
+        yield f"{len(rest)} changes more, in {len(checks)} checks (--all prints them; -k chooses)"
+    yield ""
+    yield from _new(found)
 
 
-def _unlike(different: Sequence[Result]) -> list[Result]:
-    """The results that show a line which those before them do not."""
-    seen: set[str] = set()
-    chosen = []
-    for result in different:
-        changed = _changed(result)
-        if not changed <= seen:
-            seen |= changed
-            chosen.append(result)
-    return chosen
+def _extent(change: Change, number: int) -> str:
+    count = len(change.checks)
+    if count == 1:
+        return change.checks[0]
+    but = "but this" if number == 1 else f"but changes 1 to {number}"
+    some = "which" if change.explained == count else f"{change.explained:,} of which"
+    return f"{count:,} checks" + (f", {some} differ in nothing {but}" if change.explained else "")
+
+
+def _known(change: Change) -> Iterator[str]:
+    if len(change.checks) > 1:
+        yield f"such as {change.checks[0]}"
+    yield f"as in {', '.join(change.known)}" if change.known else "new: in no other recording"
+
+
+def _new(found: Sequence[Change]) -> Iterator[str]:
+    new = sum(not change.known for change in found)
+    checks = {check for change in found for check in change.checks}
+    yield f"checks that differ: {len(checks):,}; changes: {len(found)}, of which new: {new}"
+
+
+def _capped(edits: Iterable[Edit], everything: bool) -> Iterator[str]:
+    """The edits in rows, of which so many stay for each side of each."""
+    for edit in edits:
+        for _, told in groupby(changes.lines(edit), lambda line: line[0]):
+            rows = [row for line in told for row in _rows(line)]
+            limit = len(rows) if everything else SHOWN_LINES
+            yield from rows[:limit]
+            if limit < len(rows):
+                yield f"  … and {len(rows) - limit} (--all)"
+
+
+def _rows(line: str) -> list[str]:
+    """The line, cut where the terminal would."""
+    width = WIDTH - 4
+    return [
+        line[:width],
+        *(f"  {line[at : at + width - 2]}" for at in range(width, len(line), width - 2)),
+    ]
 
 
 def closing(comparisons: Sequence[Comparison], seconds: float) -> str:
@@ -128,6 +166,7 @@ def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
                 "build": comparison.subject.build,
                 "recording": comparison.recording.name,
                 "counts": dict(summary(comparison.results)),
+                "changes": [_change_as_json(change) for change in comparison.changes],
                 "checks": [
                     {
                         "group": result.case.group,
@@ -140,4 +179,13 @@ def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             }
             for comparison in comparisons
         ],
+    }
+
+
+def _change_as_json(change: Change) -> dict[str, Any]:
+    return {
+        "edits": [edit._asdict() for edit in change.edits],
+        "checks": list(change.checks),
+        "explained": change.explained,
+        "known": list(change.known),
     }

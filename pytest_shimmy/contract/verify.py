@@ -16,10 +16,10 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from . import normalise, recordings
+from . import differences, normalise, recordings
 from .case import Case, Command
 from .cases.all import all_cases
-from .differences import Observation
+from .differences import Edit, Observation, shown
 from .environments import WORLDS
 from .observe import Stage
 from .recordings import Entry, Recording, digest
@@ -39,6 +39,8 @@ class Result(NamedTuple):
     verdict: Verdict
     note: str = ""
     """The difference, or why it is not applicable."""
+    edits: tuple[Edit, ...] = ()
+    """The difference, piece by piece."""
 
 
 def check(
@@ -94,7 +96,8 @@ def _compared(subject: Subject, recording: Recording, case: Case, observed: Obse
         recorded, observed = _speechless(case, recorded), _speechless(case, observed)
     if observed == recorded:
         return Result(case, "same")
-    return Result(case, "differs", difference(recorded, observed))
+    note = difference(recorded, observed)
+    return Result(case, "differs", note, differences.gist(recorded, observed))
 
 
 def record(
@@ -209,11 +212,7 @@ def _lacking(case: Case) -> str:
 
 
 def _lines(value: object) -> list[str]:
-    if isinstance(value, dict):
-        return [line for name, part in value.items() for line in (f"[{name}]", *_lines(part))]
-    if isinstance(value, list):
-        return [line for part in value for line in (*_lines(part), "---")]
     # Line ends are part of what is compared, so they have to be visible.
-    text = str(value).replace("\r\n", "\\r\\n\n")
+    text = shown(value).replace("\r\n", "\\r\\n\n")
     # Bytes that are not UTF-8 could be neither printed nor sent on.
     return text.encode("utf-8", "backslashreplace").decode().split("\n")

@@ -115,10 +115,18 @@ def test_verify_shows_what_differs(shims: Shims) -> None:
     changed = shims.make('[ "$1 $2" = "list --short" ] && echo tiny and others && exit')
     done = run("verify", "--shimmy-path", changed, "-k", "listing toys")
     assert done.returncode == 1
+    assert "\nchange 1: listing: list --short, toys\n  new: in no other rec" in done.stdout
+    assert "\n    + tiny and others\n" in done.stdout, done.stdout
+    assert "\nchecks that differ: 1; changes: 1, of which new: 1\n" in done.stdout
+    assert ": 3 same, 1 differ, 0 not applicable" in done.stdout
+
+
+def test_verify_shows_whole_differences_on_request(shims: Shims) -> None:
+    changed = shims.make('[ "$1 $2" = "list --short" ] && echo tiny and others && exit')
+    done = run("verify", "--shimmy-path", changed, "-k", "listing toys", "--all")
     assert "differs  listing: list --short, toys" in done.stdout
     assert "\n  -tiny\n" in done.stdout, done.stdout
     assert "\n  +tiny and others\n" in done.stdout
-    assert ": 3 same, 1 differ, 0 not applicable" in done.stdout
 
 
 def test_verify_has_the_same_for_programs(shims: Shims) -> None:
@@ -131,6 +139,10 @@ def test_verify_has_the_same_for_programs(shims: Shims) -> None:
     verdicts = {check["name"]: check["verdict"] for check in comparison["checks"]}
     assert verdicts["list, toys"] == "same"
     assert verdicts["discover, toys"] == "differs"
+    exits, *silences = comparison["changes"]
+    assert exits["edits"][0] == {"part": "exit", "was": 0, "now": 3}
+    assert exits["checks"] == ["listing: discover --llm-only, toys", "listing: discover, toys"]
+    assert (exits["known"], sum(change["explained"] for change in silences)) == ([], 2)
 
 
 def test_what_differs_only_once_is_chance(shims: Shims, tmp_path: Path) -> None:
@@ -144,7 +156,7 @@ def test_bytes_that_are_no_text_can_be_shown(shims: Shims) -> None:
     changed = shims.make('[ "$*" = "list --short" ] && printf "\\201" && exit')
     done = run("verify", "--shimmy-path", changed, "-k", "listing toys")
     assert done.returncode == 1
-    assert "\n  +\\udc81\n" in done.stdout, done.stdout + done.stderr
+    assert "\n    + \\udc81\n" in done.stdout, done.stdout + done.stderr
 
 
 def test_verify_goes_on_where_the_server_dies_or_does_not_come_up(shims: Shims) -> None:
@@ -270,18 +282,3 @@ def test_nothing_is_left_of_an_interrupted_check(
     if number != signal.SIGKILL:
         assert checking.returncode == 128 + number
         assert list(ours.iterdir()) == []
-
-
-def test_what_changed_everywhere_is_told_once() -> None:
-    recording = SHIPPED["2.5.0-cpu-only"]
-    everywhere = "seen:\n@@ -1,2 +1 @@\n HTTP/1.1 200 OK\n-{the four CORS headers}"
-    cases = [Case("routes", f"number {n}", Command(())) for n in range(30)]
-    results = [verify.Result(case, "differs", everywhere) for case in cases]
-    results[20] = results[20]._replace(note=everywhere + "\n+and something else")
-    told = list(lines(Comparison(recording.of, "it", recording, results), everything=False))
-    assert "     30 times  -{the four CORS headers}" in told
-    shown = [line for line in told if line.startswith("differs  routes")]
-    assert shown == ["differs  routes: number 0", "differs  routes: number 20"]
-    assert "differs  28 more (--all prints them; -k chooses):" in told
-    whole = list(lines(Comparison(recording.of, "it", recording, results), everything=True))
-    assert sum(line.startswith("differs  routes") for line in whole) == 30
