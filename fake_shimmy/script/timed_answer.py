@@ -36,6 +36,7 @@ ENDS = ("complete", "closed", "reset", "left")
 """How an answer ended: as its framing says; by the server's FIN or RST, which for ``close`` and
 ``frames`` may be all there is; or the client left and the rest is not known."""
 
+RAW = "raw"
 MOMENT = Number(0, 10**9)
 _TEXT_FRAME = b"\x81"
 
@@ -44,7 +45,8 @@ class Chunk:
     """Bytes that came together, ``moment`` ms after the complete request.
 
     ``marker`` is what stood around them, where that is not the usual: the line with a chunk's
-    size, or a frame's head in hexadecimal digits.
+    size, a frame's head in hexadecimal digits, or :data:`RAW` where nothing did: the bytes were
+    no chunk, or not yet a whole one.
     """
 
     __slots__ = ("data", "marker", "moment")
@@ -151,6 +153,8 @@ class TimedAnswer(Node):
 
     def framed(self, chunk: Chunk) -> bytes:
         """A chunk's bytes with what stands around them."""
+        if chunk.marker == RAW:
+            return chunk.data
         if self.framing == "chunked":
             size = f"{len(chunk.data):x}" if self.lower_hex else f"{len(chunk.data):X}"
             line = (chunk.marker or size).encode("latin-1")

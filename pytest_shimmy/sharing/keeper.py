@@ -32,13 +32,13 @@ from filelock import FileLock, Timeout
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError
-from ..network.sockets import LOOPBACK
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
 from ..runtime_dir import write_files
 from ..supervisor.health import requests_sent
 from ..supervisor.manager import ShimmyProcessManager
 from .janitor import Janitor
 from .protocol import Channel, Death, ServerSummary, Snapshot
+from .run import LOOPBACK
 
 KEPT_LOGS = 20
 """How many logs of failed runs are kept; older ones are removed."""

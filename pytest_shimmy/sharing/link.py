@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from socket import SHUT_WR
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -30,11 +30,10 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours
 from ..executable.identify import python_command
 from ..launch.plan import Plan
-from ..network.sockets import LOOPBACK, Socket, connect, listen
 from ..runtime_dir import runtime_dir, subdir
 from .keeper import KeeperSpec, RendezvousFile
 from .protocol import Channel, Op, ServerSummary, Snapshot
-from .run import Run
+from .run import LOOPBACK, Run
 
 __tracebackhide__ = is_ours
 
@@ -46,7 +45,7 @@ WAITING_SHOWN = 3.0
 """Seconds between two signs of life to a person who waits for a server."""
 
 
-def release_all(keepers: Iterable[Channel | Socket], timeout: float) -> list[ServerSummary]:
+def release_all(keepers: Iterable[Channel | socket.socket], timeout: float) -> list[ServerSummary]:
     """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
 
     Returns the last words of those that ended; one that was killed has none.
@@ -55,7 +54,7 @@ def release_all(keepers: Iterable[Channel | Socket], timeout: float) -> list[Ser
     channels = [keeper if isinstance(keeper, Channel) else Channel(keeper) for keeper in keepers]
     for channel in channels:
         with contextlib.suppress(OSError):
-            channel.socket.shutdown(SHUT_WR)
+            channel.socket.shutdown(socket.SHUT_WR)
     summaries = []
     for channel in channels:
         with contextlib.suppress(OSError, ValueError), contextlib.closing(channel):
@@ -228,15 +227,15 @@ def server_directory(name: str) -> Path:
 def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Link:
     """Start a keeper, which starts the server, and hold it; `alone`: instead of the run."""
     token = secrets.token_hex(16)
-    listener, address = listen(backlog=1)
-    with listener:
+    with socket.create_server((LOOPBACK, 0), backlog=1) as listener:
+        host, port = listener.getsockname()[:2]
         spec = KeeperSpec(
             directory=str(directory),
             logs=str(runtime_dir() / "logs"),
             log_kept_anyway=plan.log_kept_anyway,
             files=dict(plan.files),
             token=token,
-            launcher=address,
+            launcher=(host, port),
             launcher_alone=alone,
             anchor=None if alone else run.anchor,
             options=plan.options.to_json(),
@@ -300,7 +299,7 @@ def _disown() -> None:
             keeper.stderr.close()
 
 
-def _await_keeper(listener: Socket, keeper: subprocess.Popen[bytes], token: str) -> Channel:
+def _await_keeper(listener: socket.socket, keeper: subprocess.Popen[bytes], token: str) -> Channel:
     deadline = time.monotonic() + ShimmyProcessDefaults.keeper_timeout
     listener.settimeout(0.05)
     while True:
@@ -355,7 +354,7 @@ def _read_rendezvous(directory: Path) -> RendezvousFile | None:
 
 
 def _connect(rendezvous: RendezvousFile) -> Channel:
-    channel = Channel(connect(LOOPBACK, rendezvous.port, 5))
+    channel = Channel(socket.create_connection((LOOPBACK, rendezvous.port), 5))
     try:
         channel.socket.settimeout(None)
         channel.send({"token": rendezvous.token})

@@ -12,8 +12,6 @@ import socket
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from ..network.sockets import Socket
-
 MAX_LINE = 1 << 20
 
 Op = Literal["ready", "status", "keep_log"]
@@ -74,9 +72,9 @@ class ServerSummary(NamedTuple):
 class Channel:
     """One end of a connection that carries JSON objects, a line each."""
 
-    def __init__(self, peer: Socket | socket.socket) -> None:
+    def __init__(self, peer: socket.socket) -> None:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket: Socket | socket.socket = peer
+        self.socket = peer
         self._received = bytearray()
 
     def send(self, message: dict[str, Any]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import uuid
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from socket import gethostname
 from typing import Any, NamedTuple
 
-from ..network.sockets import Socket, listen
+LOOPBACK = "127.0.0.1"
 
 
 class Run(NamedTuple):
@@ -47,21 +47,23 @@ class Anchor:
     def __init__(self, cwd: str | None = None) -> None:
         self._run = uuid.uuid4().hex
         self._cwd = cwd
-        self._listener: Socket | None = None
+        self._listener: socket.socket | None = None
         self.address: tuple[str, int] | None = None
         """Where keepers call; None when this machine gave us no socket."""
         # A sandbox without loopback must not break runs that need no server.
         with contextlib.suppress(OSError):
-            self._listener, self.address = listen(backlog=128)
+            self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
+            host, port = self._listener.getsockname()[:2]
+            self.address = host, port
             _anchors.add(self)
 
     def invitation(self) -> dict[str, Any]:
         """What a worker needs to know to take part in this run."""
         return {"id": self._run, "anchor": self.address, "host": host_id(), "cwd": self._cwd}
 
-    def let_go(self) -> list[Socket]:
+    def let_go(self) -> list[socket.socket]:
         """End the hold; returns the connections of the keepers that have called."""
-        keepers: list[Socket] = []
+        keepers: list[socket.socket] = []
         if self._listener is not None:
             self._listener.setblocking(False)
             with contextlib.suppress(BlockingIOError):
@@ -95,4 +97,4 @@ def host_id() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
     except OSError:
-        return gethostname()
+        return socket.gethostname()
