@@ -64,6 +64,8 @@ class ShimmyProcessDefaults:
 
     keeper_timeout: Final = 20.0
     """From spawning a keeper to its first word; it takes about 0.1 s on an idle machine."""
+    answer_timeout: Final = 15.0
+    """For an answer of the keeper, which has nothing else to do; one that is stopped gives none."""
     lock_timeout: Final = 60.0
     """Waiting for another process that is just starting the server we want to share."""
     gpu_timeout: Final = 600.0

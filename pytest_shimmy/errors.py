@@ -7,7 +7,9 @@ pickle whole and have a JSON form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import errno
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -95,3 +97,43 @@ class ShimmyError(Exception):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ShimmyError:
         return cls(ShimmyErrorCode(data["code"]), data["message"], data.get("details"))
+
+
+REFUSALS = (OSError, MemoryError, ImportError)
+"""What Python raises when the system refuses something. `ImportError`, too: a module that is
+loaded when it is first needed needs a descriptor."""
+
+_ADVICE = {
+    errno.EMFILE: "Raise this process's limit of open files (ulimit -n).",
+    errno.ENFILE: "The whole machine has too many open files: look for what holds them.",
+    errno.EAGAIN: "Raise the limit of processes and threads (ulimit -u; in a container, its pids "
+    "limit), or run fewer of them.",
+    errno.ENOMEM: "Free some memory, or raise the limit (ulimit -v; in a container, its own).",
+    errno.ENOSPC: "Make room on that device: for blocks, or for inodes (df, df -i).",
+    errno.EDQUOT: "Your quota on that device is used up.",
+    errno.EROFS: "Choose a place that can be written.",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f).",
+}
+
+
+def system_refused(
+    what: str, error: BaseException, code: ShimmyErrorCode = ShimmyErrorCode.START_FAILED
+) -> ShimmyError:
+    """The system refused something that `what`, a clause, needed."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        number = errno.ENOMEM
+    advice = _ADVICE.get(number or 0, "Look at the limits and permissions of this user.")
+    reason = str(error) or type(error).__name__
+    return ShimmyError(code, f"{what}: {reason}.\n{advice}", {"errno": number})
+
+
+@contextlib.contextmanager
+def refusals_reported(
+    what: str, code: ShimmyErrorCode = ShimmyErrorCode.START_FAILED
+) -> Iterator[None]:
+    """Raise `system_refused` where the system refuses something inside."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise system_refused(what, error, code) from error

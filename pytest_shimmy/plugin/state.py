@@ -145,7 +145,6 @@ def finish(config: pytest.Config) -> None:
     anchor = config.stash.get(ANCHOR, None)
     if anchor is not None and (keepers := anchor.let_go()):
         from ..harness import END_TIMEOUT
-        from ..sharing.link import reap, release_all
+        from ..sharing.link import release_all
 
         summaries += release_all(keepers, END_TIMEOUT)
-        reap()

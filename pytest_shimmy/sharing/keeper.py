@@ -10,42 +10,44 @@ The lifeline of a run is its *anchor*, a listening socket of the process in whic
 (with xdist: the controller). It holds the server while no worker does, and lets go when the run is
 over, even if a worker still hangs in a test, or a child that a test has forked lives on. No code
 runs for it: a connection in a listener's queue lasts as long as the listener. A server of one test
-is held by the connection of its launcher, which the keeper calls, so that one that died meanwhile
-is noticed. Where there is no anchor on this machine, all who have joined hold the server.
+is held by its launcher alone, whose connection the keeper is born with. Where there is no anchor on
+this machine, all who have joined hold the server.
+
+Whatever the system refuses on the way to the server's start is told to the launcher, and nothing
+is left of it.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import json
 import os
-import selectors
-import shutil
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError
+from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
 from ..runtime_dir import write_files
 from ..supervisor.health import requests_sent
 from ..supervisor.manager import ShimmyProcessManager
+from . import files, sockets
+from .connections import Connections
 from .janitor import Janitor
-from .protocol import Channel, Death, ServerSummary, Snapshot
-from .run import LOOPBACK
+from .protocol import MAX_SPEC, OPS, Channel, Death, ServerSummary, Snapshot, hello
 
-KEPT_LOGS = 20
-"""How many logs of failed runs are kept; older ones are removed."""
+ANCHOR_TIMEOUT = 5.0
+"""Seconds for the connection to the anchor, which nobody has to accept."""
 
 
 class KeeperSpec(NamedTuple):
-    """What the launcher writes to the keeper's standard input, as one JSON line."""
+    """What the launcher says first, on the connection that the keeper is born with."""
 
     directory: str
     """The keeper's own: made and removed by it. Beside it, ``<directory>.lock`` is held."""
@@ -56,37 +58,24 @@ class KeeperSpec(NamedTuple):
     files: dict[str, str]
     """Files to make, in the directory: path and text of each."""
     token: str
-    launcher: tuple[str, int]
     launcher_alone: bool
     """The launcher alone holds the server, whoever else joins."""
-    anchor: tuple[str, int] | None
-    """If there is one, it alone holds the server."""
+    anchor: tuple[sockets.Address, str] | None
+    """Address and token. If there is one, it alone holds the server."""
     options: dict[str, Any]
-
-
-class RendezvousFile(NamedTuple):
-    """``keeper.json``: how to join. It appears when the keeper listens, whole or not at all."""
-
-    port: int
-    token: str
-
-    @staticmethod
-    def path(directory: Path) -> Path:
-        return directory / "keeper.json"
 
 
 class Keeper:
     """One run of the program. See the module's text for when it ends."""
 
-    def __init__(self, spec: KeeperSpec) -> None:
+    def __init__(self, spec: KeeperSpec, launcher: Channel) -> None:
         self._spec = spec
+        self._launcher = launcher
         self._directory = Path(spec.directory)
         self._options = ShimmyProcessOptions(**spec.options)
         self._manager = ShimmyProcessManager()
-        self._selector = selectors.DefaultSelector()
-        self._lifelines: set[Channel] = set()
+        self._connections = Connections(spec.token, self._answer)
         self._holder: Channel | None = None  # of one alone; else all lifelines hold
-        self._leavers: list[Channel] = []
         self._waiting: list[tuple[Channel, dict[str, Any]]] = []
         self._keep_log = False
         self._terminated = False
@@ -94,117 +83,89 @@ class Keeper:
         self._requests: int | None = None
         # Manager threads and signals wake the loop through this pair.
         self._wake, self._waker = socket.socketpair()
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
 
     def run(self) -> None:
         """Keep the server until the last lifeline ends."""
         alive = FileLock(f"{self._directory}.lock", thread_local=False)
         # Before there is anything to put away.
         self._janitor = Janitor(self._directory, Path(alive.lock_file))
-        alive.acquire(timeout=ShimmyProcessDefaults.lock_timeout)
+        kept_log = None
         try:
+            alive.acquire(timeout=ShimmyProcessDefaults.lock_timeout)
             self._directory.mkdir(parents=True)
             try:
                 self._keep()
                 self._requests = self._count_requests()
             finally:
                 self._manager.stop()
-                kept_log = self._clear()
-                Path(alive.lock_file).unlink(missing_ok=True)
+                kept_log = self._put_away()
         finally:
+            # It is still locked, so that nobody takes it for one that a killed keeper has left.
+            with contextlib.suppress(OSError):
+                Path(alive.lock_file).unlink(missing_ok=True)
             alive.release()
+            self._janitor.dismiss()
         self._say_goodbye(kept_log)
 
     def _keep(self) -> None:
-        listener = self._listen()
         write_files(self._spec.files)
-        self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
-        self._wake.setblocking(False)
-        self._waker.setblocking(False)
+        self._connections.watch(self._wake, self._on_wake)
         self._janitor.follow(self._manager)
+        self._watch_janitor()
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
         self._handle_signals()
+        self._connections.hold(self._launcher)
         if self._spec.anchor is not None:
-            self._holder = self._call(self._spec.anchor)
-            if self._holder is None:
-                return  # the run is over, and with it the reason to start
+            self._holder = self._call_anchor(*self._spec.anchor)
+        elif self._spec.launcher_alone:
+            self._holder = self._launcher
         self._manager.start(self._options)
-        self._announce(listener.getsockname()[1])
-        launcher = self._call(self._spec.launcher, self._spec.token)
-        if self._spec.launcher_alone:
-            self._holder = launcher
-            if launcher is None:
-                return
-        sweep(self._directory.parent)
+        address = self._connections.address
+        files.announce(self._directory, files.RendezvousFile(address, self._spec.token))
+        with contextlib.suppress(OSError):  # it is gone; others may need the server
+            self._launcher.send({"listening": address})
+        files.sweep(self._directory.parent)
         while self._is_wanted():
-            for key, _ in self._selector.select():
-                key.data()
+            self._connections.wait()
 
     # Lifelines
 
     def _is_wanted(self) -> bool:
         if self._terminated:
             return False
-        return bool(self._lifelines) if self._holder is None else self._holder in self._lifelines
+        holders = self._connections.holders
+        return bool(holders) if self._holder is None else self._holder in holders
 
-    def _listen(self) -> socket.socket:
-        listener = socket.create_server((LOOPBACK, 0), backlog=128)
-        self._selector.register(
-            listener, selectors.EVENT_READ, lambda: self._on_connection(listener)
-        )
-        return listener
-
-    def _on_connection(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            peer, _ = listener.accept()
-            self._serve(Channel(peer), trusted=False)
-
-    def _call(self, address: tuple[str, int], token: str | None = None) -> Channel | None:
+    def _call_anchor(self, address: sockets.Address, token: str) -> Channel:
         try:
-            host, port = address
-            channel = Channel(socket.create_connection((host, port), 5))
-            if token is not None:
-                channel.send({"token": token})
-        except OSError:
-            return None
-        channel.socket.settimeout(None)
-        self._lifelines.add(channel)
-        self._serve(channel, trusted=True)
+            channel = Channel(sockets.connect(sockets.to_address(address), ANCHOR_TIMEOUT))
+            channel.send(hello(token))
+        except (ConnectionError, PermissionError):
+            raise run_is_over() from None
+        self._connections.hold(channel)
         return channel
 
-    def _serve(self, channel: Channel, trusted: bool) -> None:
-        state = {"trusted": trusted}
+    def _watch_janitor(self) -> None:
+        ended = self._janitor.ended
+        if ended is None:
+            return
 
-        def on_readable() -> None:
-            try:
-                open_ = channel.feed()
-                while (message := channel.next_received()) is not None:
-                    if state["trusted"]:
-                        self._answer(channel, message)
-                    elif message.get("token") == self._spec.token:
-                        state["trusted"] = True
-                        self._lifelines.add(channel)
-                    else:
-                        open_ = False
-                        break
-            except (OSError, ValueError):
-                open_ = False
-            if open_:
-                return
-            self._selector.unregister(channel.socket)
-            self._lifelines.discard(channel)
-            if state["trusted"]:
-                # It stays open in this direction: that it closes tells a leaver that all is done.
-                self._leavers.append(channel)
-            else:
-                channel.close()
+        def replace() -> None:
+            self._connections.forget(ended)
+            if self._janitor.replace():
+                self._watch_janitor()
 
-        self._selector.register(channel.socket, selectors.EVENT_READ, on_readable)
+        self._connections.watch(ended, replace)
 
     # Requests
 
     def _answer(self, channel: Channel, message: dict[str, Any]) -> None:
         op = message.get("op")
+        if op not in OPS:
+            raise ValueError(f"not a request: {op!r}")
         if op == "keep_log":
             self._keep_log = True
         self._manager.notice()
@@ -259,7 +220,7 @@ class Keeper:
             requests=self._requests,
             kept_log=None if kept_log is None else str(kept_log),
         )
-        for channel in {*self._leavers, *self._lifelines}:
+        for channel in {*self._connections.leavers, *self._connections.holders}:
             with contextlib.suppress(OSError):
                 channel.send({"server_summary": server_summary._asdict()})
 
@@ -290,41 +251,60 @@ class Keeper:
 
     # Files
 
-    def _announce(self, port: int) -> None:
-        path = RendezvousFile.path(self._directory)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(RendezvousFile(port, self._spec.token)._asdict()))
-        draft.replace(path)
-
-    def _clear(self) -> Path | None:
+    def _put_away(self) -> Path | None:
         """Remove the directory; returns where the log was kept, if it was."""
         log = Path(str(self._options.log_path))
         if self._keep_log and not self._spec.log_kept_anyway and log.exists():
-            logs = Path(self._spec.logs)
-            logs.mkdir(exist_ok=True)
-            log = log.replace(logs / f"{self._directory.name}.log")
-            by_age = sorted(logs.iterdir(), key=lambda path: path.stat().st_mtime)
-            for old in by_age[:-KEPT_LOGS]:
-                old.unlink(missing_ok=True)
-        shutil.rmtree(self._directory, ignore_errors=True)
+            with contextlib.suppress(OSError):  # no room for it: the end must not fail by that
+                log = files.keep_log(log, Path(self._spec.logs), self._directory.name)
+        files.remove(self._directory)
         return log if log.exists() else None
 
 
-def sweep(directory: Path) -> None:
-    """Remove what killed keepers left in `directory`; whoever holds a lock is alive."""
-    for lock_file in directory.glob("*.lock"):
-        lock = FileLock(str(lock_file), thread_local=False)
-        with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
-            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-            lock_file.unlink(missing_ok=True)
+def run_is_over() -> ShimmyError:
+    """The process that would hold the server is gone."""
+    return ShimmyError(
+        ShimmyErrorCode.CONTROL_FAILED,
+        "the run is over: the pytest process that was started first (with xdist: the controller) "
+        "has ended or was killed, so no server is started.\nStart the run again.",
+    )
 
 
-def main() -> None:
-    """Run as a program: the spec on standard input, failures on standard error."""
-    spec = KeeperSpec(**json.loads(sys.stdin.buffer.readline()))
+def main() -> NoReturn:
+    """Run as a program: the spec comes on the connection that standard input names.
+
+    Why there is no server is told there, too. Exits with 1 then.
+    """
+    channel = Channel(_inherited(sys.stdin.buffer.readline()), MAX_SPEC)
     try:
-        Keeper(spec).run()
-    except ShimmyError as error:
-        sys.exit(str(error))
+        spec = channel.receive()
+        if spec is None:  # the launcher has been killed
+            os._exit(1)
+        Keeper(KeeperSpec(**spec), channel).run()
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            channel.send({"error": _told(error).to_json()})
+        os._exit(1)
     # Everything is put away. The interpreter's own tidying would only keep the waiting longer.
     os._exit(0)
+
+
+def _told(error: Exception) -> ShimmyError:
+    if isinstance(error, ShimmyError):
+        return error
+    what = "the keeper, the small Python program that owns the server, could not start it"
+    if isinstance(error, REFUSALS):
+        return system_refused(what, error, ShimmyErrorCode.CONTROL_FAILED)
+    return ShimmyError(
+        ShimmyErrorCode.CONTROL_FAILED,
+        f"{what}: {error!r}.\nThis is a defect of pytest-shimmy: please report it with this text.",
+    )
+
+
+def _inherited(line: bytes) -> socket.socket:
+    """The launcher's connection; see `launcher`."""
+    if sys.platform == "win32":
+        return socket.fromshare(base64.b64decode(line))
+    connection = socket.socket(fileno=int(line))
+    connection.set_inheritable(False)
+    return connection

@@ -4,18 +4,18 @@ Every server has a keeper (see `keeper`) and a directory, whose name begins with
 server's options. The first process that needs the server takes a start lock, finds no keeper by
 that name and launches one; everybody else, before or after, finds ``keeper.json`` and connects.
 Nobody tells anybody that it is done: the connection ends with its holder.
+
+No wait is without a bound: a keeper answers at once, or it is stopped, and then it is given up.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
-import json
 import os
 import secrets
+import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -27,39 +27,52 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode, is_ours
-from ..executable.identify import python_command
+from ..errors import ShimmyError, ShimmyErrorCode, is_ours, refusals_reported
 from ..launch.plan import Plan
 from ..runtime_dir import runtime_dir, subdir
-from .keeper import KeeperSpec, RendezvousFile
-from .protocol import Channel, Op, ServerSummary, Snapshot
-from .run import LOOPBACK, Run
+from . import sockets
+from .files import RendezvousFile, read_rendezvous
+from .keeper import KeeperSpec, run_is_over
+from .launcher import held, reap
+from .launcher import launch as launch_keeper
+from .protocol import Channel, Op, ServerSummary, Snapshot, hello, read_error
+from .run import Run
 
 __tracebackhide__ = is_ours
 
 START_LOCKS = 64
 """Start locks are shared by hash, so that none has to be made or removed per run."""
 
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection to a keeper."""
 
-WAITING_SHOWN = 3.0
-"""Seconds between two signs of life to a person who waits for a server."""
+SIGN_OF_LIFE = 3.0
+"""Seconds between two looks, while a server starts, at whether its keeper lives, and between two
+signs of life to a person who waits."""
 
 
-def release_all(keepers: Iterable[Channel | socket.socket], timeout: float) -> list[ServerSummary]:
+def release_all(keepers: Iterable[Channel], timeout: float) -> list[ServerSummary]:
     """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
 
-    Returns the last words of those that ended; one that was killed has none.
+    Returns the last words of those that ended; one that was killed has none, and one that is
+    stopped, which would never end, is killed.
     """
     deadline = time.monotonic() + timeout
-    channels = [keeper if isinstance(keeper, Channel) else Channel(keeper) for keeper in keepers]
+    channels = list(keepers)
     for channel in channels:
         with contextlib.suppress(OSError):
             channel.socket.shutdown(socket.SHUT_WR)
-    summaries = []
+    summaries, ending = [], []
     for channel in channels:
-        with contextlib.suppress(OSError, ValueError), contextlib.closing(channel):
-            if summary := _last_words(channel, deadline):
-                summaries.append(summary)
+        with contextlib.closing(channel), contextlib.suppress(OSError, ValueError):
+            try:
+                if summary := _last_words(channel, deadline):
+                    summaries.append(summary)
+            except TimeoutError:
+                if not _kill_stopped(channel):
+                    continue
+            ending.append(channel.process or 0)
+    reap(ending)
     return summaries
 
 
@@ -72,7 +85,16 @@ def _last_words(keeper: Channel, deadline: float) -> ServerSummary | None:
         if message is None:
             return summary
         if "server_summary" in message:
-            summary = ServerSummary(**message["server_summary"])
+            summary = ServerSummary.from_json(message["server_summary"])
+
+
+def _kill_stopped(keeper: Channel) -> bool:
+    """Kill a keeper that is stopped: its janitor puts everything away. Whether that was done."""
+    # Its end of the connection is open, so the process still is the one of which we were told.
+    if not keeper.process or not held(keeper.process) or sys.platform == "win32":
+        return False
+    os.kill(keeper.process, signal.SIGKILL)
+    return True
 
 
 class Link:
@@ -83,28 +105,25 @@ class Link:
         channel: Channel,
         rendezvous: RendezvousFile,
         name: str,
-        keeper: subprocess.Popen[bytes] | None = None,
+        *,
+        launched_here: bool = False,
     ) -> None:
         self.name = name
+        self.launched_here = launched_here
+        """Whether this process started the server, so that its whole log is news."""
         self._channel: Channel | None = channel
         self._rendezvous = rendezvous
-        self._keeper = keeper  # our child, if we launched it
         self._lock = threading.Lock()
         self._questions = 0
         _links.add(self)
-
-    @property
-    def launched_here(self) -> bool:
-        """Whether this process started the server, so that its whole log is news."""
-        return self._keeper is not None
 
     def ready(self, waiting: Callable[[float], None] | None = None) -> Snapshot:
         """Wait until the server is healthy; calls `waiting(seconds)` now and then meanwhile.
 
         Raises the `ShimmyError` that its start ended with, or ``RESTARTS_EXHAUSTED``;
-        ``CONTROL_FAILED`` when the keeper is gone.
+        ``CONTROL_FAILED`` when the keeper is gone, or does not answer.
         """
-        return self._ask("ready", waiting)
+        return self._ask("ready", waiting or (lambda _: None))
 
     def status(self) -> Snapshot:
         """What the server is doing now. Raises `ShimmyError` (``CONTROL_FAILED``)."""
@@ -120,32 +139,63 @@ class Link:
             channel, self._channel = self._channel, None
         if channel is None:
             return []
-        summaries = release_all([channel], timeout)
-        if summaries and self._keeper is not None:
-            _reap(self._keeper)  # it is just exiting
-        return summaries
+        return release_all([channel], timeout)
 
     def _ask(self, op: Op, waiting: Callable[[float], None] | None = None) -> Snapshot:
         with self._lock:
             try:
                 if self._channel is None:
-                    self._channel = _connect(self._rendezvous)
-                self._questions += 1
-                self._channel.send({"op": op, "id": self._questions})
-                # A test that was interrupted while it waited (Ctrl-C, a time-out by signal) has
-                # left its answer behind.
-                while (
-                    answer := _receive(self._channel, waiting)
-                ) and "server_summary" not in answer:
-                    if answer.get("id") == self._questions:
-                        break
+                    self._channel = _connect(self._rendezvous, self.name)
+                answer = self._exchange(self._channel, op, waiting)
+                if answer is None or "server_summary" in answer:
+                    raise self._keeper_gone("it closed the connection")
+                if "error" in answer:
+                    raise read_error(answer["error"])
+                return Snapshot.from_json(answer.get("snapshot"))
+            except TimeoutError as error:
+                raise _keeper_silent(self.name, self._channel) from error
             except (OSError, ValueError) as error:
                 raise self._keeper_gone(str(error)) from error
-        if answer is None or "server_summary" in answer:
-            raise self._keeper_gone("it closed the connection")
-        if "error" in answer:
-            raise ShimmyError.from_json(answer["error"])
-        return Snapshot.from_json(answer["snapshot"])
+
+    def _exchange(
+        self, channel: Channel, op: Op, waiting: Callable[[float], None] | None
+    ) -> dict[str, Any] | None:
+        """The answer to one question; None at the end of the connection.
+
+        With `waiting`, an answer may take long. Whether the keeper still lives is then asked in
+        between. Raises `TimeoutError` when it does not.
+        """
+        question = self._send(channel, op)
+        begun = heard = time.monotonic()
+        pulse = None
+        while True:
+            # A test that was interrupted while it waited (Ctrl-C, a time-out by signal) has left
+            # its answer behind.
+            silent = time.monotonic() - heard
+            left = ShimmyProcessDefaults.answer_timeout - silent
+            if left <= 0:
+                raise TimeoutError
+            channel.socket.settimeout(left if waiting is None else min(left, SIGN_OF_LIFE))
+            try:
+                answer = channel.receive()
+            except TimeoutError:
+                if waiting is None:
+                    raise
+                waiting(time.monotonic() - begun)
+                if pulse is None:
+                    pulse = self._send(channel, "status")
+                continue
+            heard = time.monotonic()
+            if answer is None or "server_summary" in answer or answer.get("id") == question:
+                return answer
+            if answer.get("id") == pulse:
+                pulse = None
+
+    def _send(self, channel: Channel, op: Op) -> int:
+        self._questions += 1
+        channel.socket.settimeout(ShimmyProcessDefaults.answer_timeout)
+        channel.send({"op": op, "id": self._questions})
+        return self._questions
 
     def _keeper_gone(self, why: str) -> ShimmyError:
         return ShimmyError(
@@ -162,21 +212,6 @@ class Link:
             self._channel = None
 
 
-def _receive(channel: Channel, waiting: Callable[[float], None] | None) -> dict[str, Any] | None:
-    if waiting is None:
-        return channel.receive()
-    begin = time.monotonic()
-    channel.socket.settimeout(WAITING_SHOWN)
-    try:
-        while True:
-            try:
-                return channel.receive()
-            except TimeoutError:
-                waiting(time.monotonic() - begin)
-    finally:
-        channel.socket.settimeout(None)
-
-
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
@@ -191,32 +226,45 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _keeper_silent(name: str, channel: Channel | None) -> ShimmyError:
+    pid = None if channel is None else channel.process
+    why = pid and held(pid)
+    return ShimmyError(
+        ShimmyErrorCode.CONTROL_FAILED,
+        f"the keeper of server {name}, the small Python program that owns it, has not answered "
+        f"for {ShimmyProcessDefaults.answer_timeout:g} s: "
+        f"{why or 'the machine may be overloaded, or something holds its process'}.",
+        {"server": name, "keeper": pid},
+    )
+
+
 def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
     """Join the server of this `run` that `key` describes; start it when there is none.
 
     `plan` says what to start, given the keeper's directory. Returns before the server is
-    healthy. Raises `ShimmyError` (``LOCK_TIMEOUT``, ``CONTROL_FAILED``).
+    healthy. Raises `ShimmyError`: ``LOCK_TIMEOUT``, ``CONTROL_FAILED``; what the system refuses.
     """
     digest = hashlib.sha256(key.encode()).hexdigest()
     name = f"{run.id[:16]}-{digest[:8]}"
-    if link := _join_existing(name):
-        return link
-    lock_file = subdir("locks") / f"start-{int(digest[8:16], 16) % START_LOCKS}.lock"
-    lock = FileLock(str(lock_file))
-    try:
-        with lock.acquire(ShimmyProcessDefaults.lock_timeout, poll_interval=0.005):
-            if link := _join_existing(name):
-                return link
-            directory = server_directory(name)
-            return launch(run, directory, plan(directory))
-    except Timeout as error:
-        raise ShimmyError(
-            ShimmyErrorCode.LOCK_TIMEOUT,
-            f"{lock_file} was not free within {ShimmyProcessDefaults.lock_timeout:g} s: another "
-            "process of this user is just starting a server, and does not get on.\n"
-            "Look for a stopped or hanging pytest process.",
-            {"lock": str(lock_file)},
-        ) from error
+    with refusals_reported("no server could be joined or started"):
+        if link := _join_existing(name):
+            return link
+        lock_file = subdir("locks") / f"start-{int(digest[8:16], 16) % START_LOCKS}.lock"
+        lock = FileLock(str(lock_file))
+        try:
+            with lock.acquire(ShimmyProcessDefaults.lock_timeout, poll_interval=0.005):
+                if link := _join_existing(name):
+                    return link
+                directory = server_directory(name)
+                return launch(run, directory, plan(directory))
+        except Timeout as error:
+            raise ShimmyError(
+                ShimmyErrorCode.LOCK_TIMEOUT,
+                f"{lock_file} was not free within {ShimmyProcessDefaults.lock_timeout:g} s: "
+                "another process of this user is just starting a server, and does not get on.\n"
+                "Look for a stopped or hanging pytest process.",
+                {"lock": str(lock_file)},
+            ) from error
 
 
 def server_directory(name: str) -> Path:
@@ -225,143 +273,52 @@ def server_directory(name: str) -> Path:
 
 
 def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Link:
-    """Start a keeper, which starts the server, and hold it; `alone`: instead of the run."""
-    token = secrets.token_hex(16)
-    with socket.create_server((LOOPBACK, 0), backlog=1) as listener:
-        host, port = listener.getsockname()[:2]
-        spec = KeeperSpec(
-            directory=str(directory),
-            logs=str(runtime_dir() / "logs"),
-            log_kept_anyway=plan.log_kept_anyway,
-            files=dict(plan.files),
-            token=token,
-            launcher=(host, port),
-            launcher_alone=alone,
-            anchor=None if alone else run.anchor,
-            options=plan.options.to_json(),
-        )
-        keeper = _spawn_keeper(spec, directory.parent)
-        try:
-            channel = _await_keeper(listener, keeper, token)
-        except BaseException:
-            keeper.terminate()
-            raise
-    rendezvous = _read_rendezvous(directory)
-    assert rendezvous is not None
-    return Link(channel, rendezvous, directory.name, keeper)
+    """Start a keeper, which starts the server, and hold it; `alone`: instead of the run.
 
-
-def _spawn_keeper(spec: KeeperSpec, cwd: Path) -> subprocess.Popen[bytes]:
-    keeper = subprocess.Popen(
-        python_command("pytest_shimmy.sharing.keeper", "pytest_shimmy", "fake_shimmy", "filelock"),
-        stdin=subprocess.PIPE,
-        # It inherits none of our own streams: an xdist worker's are its line to the controller.
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        start_new_session=sys.platform != "win32",
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    Raises `ShimmyError`, see `join`.
+    """
+    if not alone and run.is_over():
+        # A worker whose controller was killed goes on with its tests, and each would start one.
+        raise run_is_over()
+    spec = KeeperSpec(
+        directory=str(directory),
+        logs=str(runtime_dir() / "logs"),
+        log_kept_anyway=plan.log_kept_anyway,
+        files=dict(plan.files),
+        token=secrets.token_hex(16),
+        launcher_alone=alone,
+        anchor=None if alone else run.anchor,
+        options=plan.options.to_json(),
     )
-    assert keeper.stdin is not None
-    with contextlib.suppress(OSError):  # it died: whoever waits for its call finds out
-        keeper.stdin.write(json.dumps(spec._asdict()).encode() + b"\n")
-        keeper.stdin.close()
-    _children.append(keeper)
-    return keeper
-
-
-_children: list[subprocess.Popen[bytes]] = []
-
-
-def _reap(keeper: subprocess.Popen[bytes]) -> None:
-    """Take leave of a keeper that has said its last word; it leaves nothing open here."""
-    keeper.wait()
-    if keeper in _children:
-        _children.remove(keeper)
-    if keeper.stderr is not None:
-        keeper.stderr.close()
-
-
-def reap() -> None:
-    """Take leave of the keepers that have ended since."""
-    for keeper in list(_children):
-        if keeper.poll() is not None:
-            _reap(keeper)
-
-
-@atexit.register
-def _disown() -> None:
-    # A keeper that outlives this process is no leak, and nobody is to warn of one.
-    for keeper in _children:
-        if keeper.poll() is None:
-            keeper.returncode = 0
-        if keeper.stderr is not None:
-            keeper.stderr.close()
-
-
-def _await_keeper(listener: socket.socket, keeper: subprocess.Popen[bytes], token: str) -> Channel:
-    deadline = time.monotonic() + ShimmyProcessDefaults.keeper_timeout
-    listener.settimeout(0.05)
-    while True:
-        try:
-            peer, _ = listener.accept()
-        except TimeoutError:
-            if keeper.poll() is not None or time.monotonic() > deadline:
-                raise _keeper_failed(keeper) from None
-            continue
-        channel = Channel(peer)
-        peer.settimeout(5)
-        with contextlib.suppress(OSError, ValueError):
-            hello = channel.receive()
-            if hello is not None and hello.get("token") == token:
-                peer.settimeout(None)
-                return channel
-        channel.close()  # somebody else found the port
-
-
-def _keeper_failed(keeper: subprocess.Popen[bytes]) -> ShimmyError:
-    assert keeper.stderr is not None
-    exit_code = keeper.poll()
-    if exit_code is None:
-        said = f"it said nothing for {ShimmyProcessDefaults.keeper_timeout:g} s"
-    else:
-        text = keeper.stderr.read().decode("utf-8", "replace").strip()
-        said = f"it ended with exit code {exit_code} and said:\n{text or '(nothing)'}"
-    return ShimmyError(
-        ShimmyErrorCode.CONTROL_FAILED,
-        f"the keeper, the small Python program that would own the server, did not start; {said}\n"
-        f"Interpreter: {sys.executable}",
-        {"exit_code": exit_code},
-    )
+    channel, rendezvous = launch_keeper(spec, directory.parent)
+    return Link(channel, rendezvous, directory.name, launched_here=True)
 
 
 def _join_existing(name: str) -> Link | None:
     for directory in subdir("servers").glob(f"{name}-*"):
-        rendezvous = _read_rendezvous(directory)
-        if rendezvous is not None:
-            # Else a keeper that was killed, or has not got so far.
-            with contextlib.suppress(OSError, ValueError):
-                return Link(_connect(rendezvous), rendezvous, directory.name)
+        # None: of a keeper that was killed, or has not got so far.
+        if (rendezvous := read_rendezvous(directory)) is not None:
+            with contextlib.suppress(ConnectionError, PermissionError, ValueError):
+                return Link(_connect(rendezvous, directory.name), rendezvous, directory.name)
     return None
 
 
-def _read_rendezvous(directory: Path) -> RendezvousFile | None:
+def _connect(rendezvous: RendezvousFile, name: str) -> Channel:
+    """Raises `OSError` or `ValueError` where no keeper is; `ShimmyError` where one is stopped."""
+    channel = Channel(sockets.connect(rendezvous.address, CONNECT_TIMEOUT))
+    peer = sockets.peer_of(channel.socket)
+    channel.process = peer and peer.pid
     try:
-        data: Any = json.loads(RendezvousFile.path(directory).read_bytes())
-        return RendezvousFile(**data)
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _connect(rendezvous: RendezvousFile) -> Channel:
-    channel = Channel(socket.create_connection((LOOPBACK, rendezvous.port), 5))
-    try:
-        channel.socket.settimeout(None)
-        channel.send({"token": rendezvous.token})
+        channel.send(hello(rendezvous.token))
         # An answer proves that it is a keeper, and that it has counted us in.
         channel.send({"op": "status"})
+        channel.socket.settimeout(ShimmyProcessDefaults.answer_timeout)
         if (answer := channel.receive()) is None or "snapshot" not in answer:
             raise ConnectionError("it is just ending")
+        Snapshot.from_json(answer["snapshot"])
+    except TimeoutError:
+        channel.close()
+        raise _keeper_silent(name, channel) from None
     except BaseException:
         channel.close()
         raise

@@ -1,20 +1,83 @@
-"""What a test process and a keeper say to each other: JSON lines over a loopback connection.
+"""What a test process and a keeper say to each other: JSON lines over a connection.
 
 A test process sends requests (``{"op": "ready"}``) and gets one answer each: a `Snapshot`, or an
 error. The connection itself is the lifeline: the kernel closes it however its holder ends, and
 the keeper ends the server when the last one is gone.
+
+Nothing that arrives is believed before it has been looked at: who connects proves by a token that
+it belongs to us, and whatever has not the names and types that are expected is a `ValueError`.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import socket
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
+
+from ..errors import ShimmyError
 
 MAX_LINE = 1 << 20
+MAX_SPEC = 1 << 28
+"""Of a keeper's spec, which has the files in it that it is to make."""
+MAX_HELLO = 1 << 10
+"""Of what somebody says who has not proved yet that he belongs to us."""
 
 Op = Literal["ready", "status", "keep_log"]
+OPS: tuple[Op, ...] = get_args(Op)
+
+T = TypeVar("T")
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "str | None": (str, type(None)),
+    "int | None": (int, type(None)),
+}
+
+
+def read(kind: type[T], data: Any, **parsed: Any) -> T:
+    """A `kind` (a dataclass or named tuple) of values that have just these names and types.
+
+    `parsed` are fields that the caller has read already. Raises `ValueError`.
+    """
+    # A named tuple wraps the text of its annotations.
+    annotations: dict[str, str] = {
+        name: str(getattr(annotation, "__forward_arg__", annotation))
+        for name, annotation in kind.__annotations__.items()
+    }
+    if not isinstance(data, dict) or data.keys() | parsed.keys() != annotations.keys():
+        raise ValueError(f"no {kind.__name__}")
+    for name, value in data.items():
+        if name not in parsed and type(value) not in _TYPES[annotations[name]]:
+            raise ValueError(f"no {kind.__name__}: {name} is a {type(value).__name__}")
+    return kind(**{**data, **parsed})
+
+
+def read_error(data: Any) -> ShimmyError:
+    """A `ShimmyError` from its JSON form. Raises `ValueError`."""
+    try:
+        error = ShimmyError.from_json(data)
+    except (TypeError, KeyError, AttributeError) as problem:
+        raise ValueError(f"no error: {problem!r}") from None
+    if not isinstance(error.message, str):
+        raise ValueError("no error: its message is no text")
+    return error
+
+
+def hello(token: str) -> dict[str, Any]:
+    """The first message of whoever connects."""
+    return {"token": token}
+
+
+def is_hello(message: dict[str, Any], token: str) -> bool:
+    """Whether `message` proves that its sender was told `token`."""
+    said = message.get("token")
+    return isinstance(said, str) and hmac.compare_digest(
+        said.encode("utf-8", "replace"), token.encode()
+    )
 
 
 @dataclass(frozen=True)
@@ -48,9 +111,12 @@ class Snapshot:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Snapshot:
-        deaths = tuple(Death(**death) for death in data.pop("deaths"))
-        return cls(**data, deaths=deaths)
+    def from_json(cls, data: Any) -> Snapshot:
+        """Raises `ValueError`."""
+        deaths = data.get("deaths") if isinstance(data, dict) else None
+        if not isinstance(deaths, list):
+            raise ValueError("no Snapshot")
+        return read(cls, data, deaths=tuple(read(Death, death) for death in deaths))
 
 
 class ServerSummary(NamedTuple):
@@ -68,13 +134,31 @@ class ServerSummary(NamedTuple):
     kept_log: str | None
     """Where the log is; None when it was removed."""
 
+    @classmethod
+    def from_json(cls, data: Any) -> ServerSummary:
+        """With texts that can be shown: a server says its own version. Raises `ValueError`."""
+        summary = read(cls, data)
+        return summary._replace(
+            executable=summary.executable and _printable(summary.executable),
+            version=_printable(summary.version),
+            kept_log=summary.kept_log and _printable(summary.kept_log),
+        )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
 
 class Channel:
-    """One end of a connection that carries JSON objects, a line each."""
+    """One end of a connection that carries JSON objects, a line each of at most `limit` bytes."""
 
-    def __init__(self, peer: socket.socket) -> None:
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, peer: socket.socket, limit: int = MAX_LINE) -> None:
+        if peer.family == socket.AF_INET:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = peer
+        self.limit = limit
+        self.process: int | None = None
+        """Process id of the other end, where it is known."""
         self._received = bytearray()
 
     def send(self, message: dict[str, Any]) -> None:
@@ -94,7 +178,7 @@ class Channel:
         except ConnectionError:
             return False
         self._received += data
-        return bool(data) and len(self._received) <= MAX_LINE
+        return bool(data) and len(self._received) <= self.limit
 
     def next_received(self) -> dict[str, Any] | None:
         """The next message that has arrived whole. Raises `ValueError` for anything else."""

@@ -166,3 +166,71 @@ def test_a_killed_janitor_is_no_trouble(tmp_path: Path) -> None:
         assert process.stdout.readline() == "told\n"
         process.stdin.close()
         assert process.wait(SOON) == 0
+
+
+def test_one_that_is_dismissed_is_no_zombie_and_removes_nothing(tmp_path: Path) -> None:
+    mine = janitor.Janitor(tmp_path)
+    mine.watch(os.getpid())
+    (shell,) = wait_for_shell(os.getpid())
+    mine.dismiss()
+    assert not psutil.pid_exists(shell.pid)
+    assert tmp_path.exists()
+
+
+def test_one_that_is_stopped_is_dismissed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "END_TIMEOUT", 0.05)
+    mine = janitor.Janitor(tmp_path)
+    (shell,) = wait_for_shell(os.getpid())
+    shell.suspend()
+    mine.dismiss()
+    assert not psutil.pid_exists(shell.pid)
+
+
+REPLACING = """
+import select, sys
+from pathlib import Path
+from pytest_shimmy.sharing import janitor
+janitor.LIFE = float(sys.argv[2])
+mine = janitor.Janitor(Path(sys.argv[1]))
+mine.watch(int(sys.argv[3]))
+print("ready", flush=True)
+select.select([mine.ended], [], [])
+print(mine.replace(), flush=True)
+sys.stdin.read()
+"""
+
+
+def replace(directory: Path, life: float, group: int) -> subprocess.Popen[str]:
+    """A keeper whose janitor has been killed, and who has tried to replace it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", REPLACING, str(directory), str(life), str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    (shell,) = wait_for_shell(process.pid)
+    shell.kill()
+    assert process.stdout.readline() == f"{life == 0}\n"
+    return process
+
+
+def test_one_that_was_killed_is_replaced_and_its_successor_knows_the_group(
+    group: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    (tmp_path / "left").touch()
+    with replace(tmp_path, 0, group.pid) as process:
+        (successor,) = wait_for_shell(process.pid)
+        process.kill()
+    psutil.wait_procs([successor], SOON)
+    assert group.wait(SOON) == -signal.SIGKILL
+    assert not tmp_path.exists()
+
+
+def test_one_that_is_killed_at_once_is_not_replaced_for_ever(tmp_path: Path) -> None:
+    with replace(tmp_path, 3600, os.getpid()) as process:
+        assert psutil.Process(process.pid).children() == []
+        process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -24,8 +23,9 @@ from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.launch.hermetic import PLACEHOLDER
 from pytest_shimmy.launch.plan import Plan
 from pytest_shimmy.options import ShimmyProcessOptions
+from pytest_shimmy.sharing import launcher, sockets
 from pytest_shimmy.sharing import link as room
-from pytest_shimmy.sharing.keeper import KEPT_LOGS, RendezvousFile
+from pytest_shimmy.sharing.files import KEPT_LOGS, read_rendezvous
 from pytest_shimmy.sharing.link import Link
 from pytest_shimmy.sharing.protocol import Channel
 from pytest_shimmy.sharing.run import Anchor, Run
@@ -309,13 +309,14 @@ def test_strangers_on_the_control_port_learn_nothing_and_harm_nothing(
 ) -> None:
     link = join(run)
     link.ready()
-    path = RendezvousFile.path(directory_of(link, runtime_dir))
-    port = json.loads(path.read_text())["port"]
+    rendezvous = read_rendezvous(directory_of(link, runtime_dir))
+    assert rendezvous is not None
+    address = rendezvous.address
 
     @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(st.binary() | st.just(b'{"token": "guess"}\n{"op": "status"}\n'))
     def knock(said: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", port)) as stranger:
+        with sockets.connect(address, SOON) as stranger:
             stranger.sendall(said)
             stranger.shutdown(socket.SHUT_WR)
             stranger.settimeout(0.005)
@@ -331,10 +332,11 @@ def test_a_log_is_kept_when_asked_for_and_old_ones_are_removed(
 ) -> None:
     logs = runtime_dir / "logs"
     logs.mkdir(parents=True)
+    now = time.time()
     for number in range(KEPT_LOGS + 5):
         old = logs / f"old-{number}.log"
         old.touch()
-        os.utime(old, (number, number))
+        os.utime(old, (now, now - 60 - number))
     link = join(run)
     link.ready()
     link.keep_log()
@@ -363,7 +365,7 @@ def test_a_keeper_that_cannot_start_is_reported_with_what_it_said(
     join: Join, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = (sys.executable, "-c", "raise SystemExit('no room on this machine')")
-    monkeypatch.setattr(room, "python_command", lambda *_: command)
+    monkeypatch.setattr(launcher, "python_command", lambda *_: command)
     with pytest.raises(ShimmyError, match=r"(?s)keeper.*exit code 1.*no room on this") as caught:
         join(run)
     assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED

@@ -1,0 +1,231 @@
+"""Start a keeper: spawn it, tell it what to do, hear that it listens or why it does not.
+
+The keeper is born with one end of a pair of connected sockets. Nobody else can speak there, and
+whichever of the two ends, the other sees it at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Collection
+from pathlib import Path
+
+from ..defaults import ShimmyProcessDefaults
+from ..errors import ShimmyError, ShimmyErrorCode, refusals_reported
+from ..executable.identify import python_command
+from . import sockets
+from .files import RendezvousFile
+from .keeper import KeeperSpec
+from .protocol import Channel, read_error
+
+END_TIMEOUT = 2.0
+"""Seconds for a keeper that has closed its last connection; it takes a few milliseconds."""
+SAID = 64 * 1024
+"""Bytes of a keeper's last words on stderr that are read."""
+
+
+def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
+    """Start a keeper in the directory `cwd`, and hold it by the returned channel.
+
+    Returns when it listens; its server is not healthy yet. Raises `ShimmyError`: what the keeper
+    says is in the way, ``CONTROL_FAILED`` where it says nothing in time.
+    """
+    with refusals_reported("no process could be started to own the server"):
+        near, far = socket.socketpair()
+        channel = Channel(near)
+        _pending.add(channel)
+        try:
+            with far:
+                process = _spawn(far, cwd)
+            channel.process = process.pid
+            try:
+                address = _listening(channel, spec, process)
+            except Exception:
+                _end(process)
+                raise
+            except BaseException:  # Ctrl-C does not wait
+                process.terminate()
+                raise
+            finally:
+                _close_stderr(process)
+        except BaseException:
+            channel.close()
+            raise
+    return channel, RendezvousFile(address, spec.token)
+
+
+def _spawn(theirs: socket.socket, cwd: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        python_command("pytest_shimmy.sharing.keeper", "pytest_shimmy", "fake_shimmy", "filelock"),
+        stdin=subprocess.PIPE,
+        # It inherits none of our own streams: an xdist worker's are its line to the controller.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        pass_fds=() if sys.platform == "win32" else (theirs.fileno(),),
+        start_new_session=sys.platform != "win32",
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    with _children_lock:
+        _children.append(process)
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it died: we are about to find out
+        process.stdin.write(_handed_over(theirs, process.pid) + b"\n")
+        process.stdin.close()
+    return process
+
+
+def _handed_over(theirs: socket.socket, pid: int) -> bytes:
+    """How process `pid` finds its end; a few hundred bytes at most, which no pipe refuses."""
+    if sys.platform == "win32":
+        return base64.b64encode(theirs.share(pid))
+    return b"%d" % theirs.fileno()
+
+
+def _listening(
+    channel: Channel, spec: KeeperSpec, process: subprocess.Popen[bytes]
+) -> sockets.Address:
+    """Tell the keeper what to do; returns where it listens."""
+    channel.socket.settimeout(ShimmyProcessDefaults.keeper_timeout)
+    try:
+        channel.send(spec._asdict())
+        answer = channel.receive()
+        if answer is not None and "error" in answer:
+            raise read_error(answer["error"])
+        if answer is not None:
+            return sockets.to_address(answer.get("listening"))
+    except TimeoutError:
+        raise _keeper_failed(_silence(process.pid), None) from None
+    except (ConnectionError, ValueError):  # it died, or it is no keeper
+        pass
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_TIMEOUT)
+    said = _said(process)
+    raise _keeper_failed(
+        f"it ended with exit code {process.poll()} and said:\n{said or '(nothing)'}"
+        f"{'' if said else _NOTHING_SAID}",
+        process.poll(),
+    )
+
+
+_NOTHING_SAID = (
+    "\nSomething ended it from outside: look for what kills processes of this user (out of memory, "
+    "a limit, a debugger or sandbox that follows child processes)."
+)
+
+
+def _silence(pid: int) -> str:
+    """Why a keeper says nothing, as far as the system tells."""
+    silent = f"it said nothing for {ShimmyProcessDefaults.keeper_timeout:g} s"
+    if why := held(pid):
+        return f"{silent}: {why}"
+    return (
+        f"{silent}, though it runs. The machine may be overloaded, or something that follows child "
+        "processes (a debugger, a tracer, a virus scanner) holds it"
+    )
+
+
+def held(pid: int) -> str | None:
+    """What keeps process `pid` from running, in words; None where the system does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        text = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        tracer = int(fields.get("TracerPid", "0"))
+        state = fields.get("State", "")[:1]
+        if state == "t" or (state in "TS" and tracer):
+            return (
+                f"its process {pid} is held by the debugger or tracer {tracer}; let child "
+                "processes go there (gdb: set detach-on-fork on; debugpy: subProcess false)"
+            )
+        if state == "T":
+            return f"its process {pid} is stopped; kill -CONT {pid} lets it go on"
+        if state == "D":
+            return f"its process {pid} waits for a disk or a device"
+    return None
+
+
+def _keeper_failed(said: str, exit_code: int | None) -> ShimmyError:
+    return ShimmyError(
+        ShimmyErrorCode.CONTROL_FAILED,
+        f"the keeper, the small Python program that would own the server, did not start; {said}\n"
+        f"Interpreter: {sys.executable}",
+        {"exit_code": exit_code},
+    )
+
+
+def _said(process: subprocess.Popen[bytes]) -> str:
+    """What it has written on stderr; does not wait for more."""
+    assert process.stderr is not None
+    if sys.platform != "win32":
+        os.set_blocking(process.stderr.fileno(), False)
+    with contextlib.suppress(OSError):
+        return (process.stderr.read(SAID) or b"").decode("utf-8", "replace").strip()
+    return ""
+
+
+def _close_stderr(process: subprocess.Popen[bytes]) -> None:
+    # Whatever it says from now on is for nobody; a pipe that is not read would stop it.
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+_pending: weakref.WeakSet[Channel] = weakref.WeakSet()
+"""Connections to keepers that this process has launched; see `_after_fork`."""
+
+
+def _after_fork() -> None:
+    # A forked child that lives on would hold the server, and it is no parent of our keepers.
+    global _children_lock
+    for channel in list(_pending):
+        channel.close()
+    _children_lock = threading.Lock()
+    _children.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+_children: list[subprocess.Popen[bytes]] = []
+_children_lock = threading.Lock()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a keeper that has not come to anything. One that is stopped notices nothing else."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(0 if held(process.pid) else END_TIMEOUT)
+        reap()
+        return
+    process.kill()
+    reap([process.pid])
+
+
+def reap(ending: Collection[int] = ()) -> None:
+    """Take leave of the keepers that this process has launched and that have ended.
+
+    Those with the process ids `ending` are just exiting, and are waited for.
+    """
+    deadline = time.monotonic() + END_TIMEOUT
+    with _children_lock:
+        for process in list(_children):
+            left = deadline - time.monotonic() if process.pid in ending else 0.0
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, left))
+                _children.remove(process)
+
+
+@atexit.register
+def _disown() -> None:
+    # A keeper that outlives this process is no leak, and nobody is to warn of one.
+    for process in _children:
+        if process.poll() is None:
+            process.returncode = 0

@@ -1,0 +1,111 @@
+"""The sockets by which our processes on one machine talk, and who is at the other end.
+
+On Linux they are Unix sockets with random abstract names. The kernel says which user and which
+process is at the other end, no other program comes by such a name by chance, and it is gone with
+its listener; neither a file nor a network interface is needed. Elsewhere they are TCP on loopback,
+where only the token of a message tells who speaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import struct
+import sys
+import time
+from typing import Any, NamedTuple
+
+LOOPBACK = "127.0.0.1"
+
+ABSTRACT = sys.platform == "linux"
+"""Whether `listen` makes Unix sockets."""
+
+QUEUE = 1024
+"""Connections that may wait for a listener; Linux takes at most net.core.somaxconn."""
+
+Address = str | tuple[str, int]
+"""The name of a Unix socket, or host and port. `to_address` reads it back from JSON."""
+
+
+class Peer(NamedTuple):
+    """The process at the other end, as the kernel tells it."""
+
+    pid: int
+    user: int
+
+
+def listen() -> socket.socket:
+    """A listener at an address of its own. Raises `OSError`."""
+    if not ABSTRACT:
+        return socket.create_server((LOOPBACK, 0), backlog=QUEUE)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(f"\0pytest-shimmy-{secrets.token_hex(16)}")
+        listener.listen(QUEUE)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(listener: socket.socket) -> Address:
+    """Where `connect` finds it."""
+    name = listener.getsockname()
+    if isinstance(name, bytes):
+        return name[1:].decode()
+    return name[0], name[1]
+
+
+def to_address(value: Any) -> Address:
+    """An `Address` that has been through JSON. Raises `ValueError`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and len(value) == 2:
+        host, port = value
+        if isinstance(host, str) and type(port) is int:
+            return host, port
+    raise ValueError(f"not an address: {value!r}")
+
+
+def connect(address: Address, timeout: float) -> socket.socket:
+    """A connection to a process of this user; nothing has been sent.
+
+    It keeps `timeout`. Raises `OSError`: `PermissionError` when another user listens there.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        peer = socket.socket(family)
+        try:
+            peer.settimeout(timeout)
+            peer.connect(f"\0{address}" if isinstance(address, str) else address)
+            if is_stranger(peer):
+                raise PermissionError(f"{address} belongs to another user")
+        except BlockingIOError:  # a Unix socket whose queue is full does not make us wait
+            peer.close()
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{address} has no room for another connection") from None
+            time.sleep(0.01)
+        except BaseException:
+            peer.close()
+            raise
+        else:
+            return peer
+
+
+def peer_of(connection: socket.socket) -> Peer | None:
+    """Who is at the other end; None where the system does not tell."""
+    if sys.platform == "linux" and connection.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            data: bytes = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            pid, user, _ = struct.unpack("3i", data)
+            return Peer(pid, user)
+    return None
+
+
+def is_stranger(connection: socket.socket) -> bool:
+    """Whether another user is at the other end, as far as the system tells."""
+    peer = peer_of(connection)
+    return sys.platform != "win32" and peer is not None and peer.user != os.getuid()
