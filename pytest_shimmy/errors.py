@@ -30,7 +30,7 @@ class ShimmyErrorCode(StrEnum):
     START_TIMEOUT = "START_TIMEOUT"
     """The server runs, but nothing answered in time."""
     HEALTHCHECK_FAILED = "HEALTHCHECK_FAILED"
-    """Something answered, but not as a shimmy that is ours."""
+    """Nothing answered any more, or something did, but not as a shimmy that is ours."""
     RESTARTS_EXHAUSTED = "RESTARTS_EXHAUSTED"
     """The server died more often than ``max_restarts`` allows."""
     NO_MODELS = "NO_MODELS"

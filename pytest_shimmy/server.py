@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .addresses import is_loopback
 from .errors import ShimmyError, ShimmyErrorCode
 from .executable.dialect import API_KEY, HARNESS_KEY
 from .models.default_model import default_model
+from .network.questions import Questions
 from .settings import Mode, Settings
 from .sharing.link import Link
 from .sharing.protocol import Death, ServerSummary, Snapshot
@@ -22,13 +22,10 @@ from .supervisor.health import is_shimmy
 
 if TYPE_CHECKING:
     import openai
-    import requests
 
     from .accel.readback import ServerGpu
     from .fake_control.fake import FakeShimmy
 
-REQUEST_TIMEOUT = 30.0
-"""Seconds, for the questions that this object asks itself."""
 LOAD_TIMEOUT = 600.0
 """Seconds, for a first answer: a model is loaded for it, and models are large."""
 
@@ -115,7 +112,7 @@ class ShimmyServer:
                 self.settings,
                 self.version,
                 log=lambda: None if self._link is None else self.logs,
-                metrics=lambda: self._get("/metrics").json(),
+                metrics=self._questions.metrics,
                 generate=self._generate,
             )
             self._gpu = pid, found
@@ -135,12 +132,11 @@ class ShimmyServer:
 
     def models(self) -> list[str]:
         """The ids in ``GET /v1/models``."""
-        return [model["id"] for model in self._get("/v1/models").json()["data"]]
+        return self._questions.models()
 
     def health(self) -> dict[str, Any]:
         """The body of ``GET /health``."""
-        body: dict[str, Any] = self._get("/health").json()
-        return body
+        return self._questions.health()
 
     @property
     def fake(self) -> FakeShimmy:
@@ -231,18 +227,19 @@ class ShimmyServer:
             }
         except ShimmyError:  # it has no model
             return False
-        return self._get("/v1/chat/completions", json=body, timeout=LOAD_TIMEOUT).ok
+        return self._questions.answers_chat(body, LOAD_TIMEOUT)
 
-    def _get(self, path: str, **how: Any) -> requests.Response:
+    @property
+    def _questions(self) -> Questions:
         if self.mode == "fake":
-            how["headers"] = {"authorization": f"Bearer {HARNESS_KEY}"}
-        return _get(self.url + path, **how)
+            return Questions(self.url, {"authorization": f"Bearer {HARNESS_KEY}"})
+        return Questions(self.url)
 
 
 def attach(settings: Settings) -> ShimmyServer:
     """A server that somebody else runs. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
     assert settings.url is not None
-    answer = _get(f"{settings.url}/health")
+    answer = Questions(settings.url).ask("/health")
     try:
         body = answer.json()
     except ValueError:
@@ -250,9 +247,9 @@ def attach(settings: Settings) -> ShimmyServer:
     if not is_shimmy(body):
         raise ShimmyError(
             ShimmyErrorCode.HEALTHCHECK_FAILED,
-            f"{settings.url} is not a shimmy: GET /health answered {answer.status_code} and\n"
+            f"{settings.url} is not a shimmy: GET /health answered {answer.status} and\n"
             f"  {answer.text[:200]!r}\nCheck the address (--shimmy-url).",
-            {"url": settings.url, "status": answer.status_code},
+            {"url": settings.url, "status": answer.status},
         )
     return ShimmyServer(settings, settings.url, str(body.get("version", "unknown")), None)
 
@@ -286,33 +283,16 @@ def choose_model(settings: Settings, ids: list[str], version: str) -> str:
 
 def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, str]:
     """What code under test reads to find `server`, on top of `environ`."""
-    from_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    if no_proxy.strip() != "*":  # which is for all hosts, but only as long as it stands alone
+        no_proxy = ",".join(filter(None, (no_proxy, server.host)))
     # Both spellings: libraries differ in which they read, and in which wins.
-    no_proxy = ",".join(filter(None, (from_proxy, server.host)))
     return {
         "OPENAI_BASE_URL": server.base_url,
         "OPENAI_API_KEY": server.api_key,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }
-
-
-def _get(url: str, *, timeout: float = REQUEST_TIMEOUT, **how: Any) -> requests.Response:
-    """GET, or POST where there is a body."""
-    import requests
-
-    with requests.Session() as session:
-        session.trust_env = not is_loopback(url)
-        try:
-            method = "POST" if "json" in how else "GET"
-            answer = session.request(method, url, timeout=timeout, **how)
-        except requests.RequestException as error:
-            raise ShimmyError(
-                ShimmyErrorCode.HEALTHCHECK_FAILED,
-                f"no answer from {url}: {error}.\nIs the server running, and is the address right?",
-                {"url": url},
-            ) from error
-    return answer
 
 
 def _slice(snapshot: Snapshot, offset: int) -> str:

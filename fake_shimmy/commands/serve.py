@@ -74,12 +74,18 @@ def run(session: Session, registry: Registry) -> None:
 def _layers(session: Session) -> list[Layer]:
     """Who follows the script and takes control requests, where there can be any."""
     token = session.environ.get("FAKE_SHIMMY_CONTROL")
-    if session.script is None and not token:
+    exchanges = session.environ.get("FAKE_SHIMMY_EXCHANGES")
+    if session.script is None and not token and not exchanges:
         return []
     from fake_shimmy.stage.interceptor import Interceptor
     from fake_shimmy.stage.sessions import Sessions
 
-    return [Interceptor(Sessions(session.script), token, session.lifetime)]
+    log = None
+    if exchanges:
+        from fake_shimmy.stage.exchange_log import ExchangeLog
+
+        log = ExchangeLog(exchanges)
+    return [Interceptor(Sessions(session.script, log), token, session.lifetime)]
 
 
 def _memory() -> int:

@@ -23,6 +23,9 @@ MAX_RECORDS = 1000
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of heads, bodies and times in one journal; older records are dropped."""
 
+MAX_SENT = 1024 * 1024
+"""Bytes of one answer that are kept, where they are."""
+
 MAX_TIMES = 4096
 """Tokens of one answer whose times are kept."""
 
@@ -45,6 +48,7 @@ class Record:
         "rule",
         "rule_name",
         "schedule",
+        "sent",
         "status",
         "time",
         "tokens",
@@ -73,6 +77,8 @@ class Record:
         self.ended: str | None = None
         """``complete``, ``client_left``, ``cut``; nothing while the answer is on its way."""
         self.faults: list[str] = []
+        self.sent: list[tuple[float, bytes]] | None = None
+        """What was sent and when, after the request; None where nobody wants to know."""
         self.weight = len(request.body) + sum(
             len(name) + len(value) for name, value in request.headers
         )
@@ -83,6 +89,8 @@ class Record:
         if not self.bytes and data.startswith(b"HTTP/") and data[9:12].isdigit():
             # A status that was cut is none.
             self.status = int(data[9:12]) if len(data) > 12 else None
+        if self.sent is not None and self.bytes < MAX_SENT:
+            self.sent.append((time.monotonic() - self.begun, data[: MAX_SENT - self.bytes]))
         self.bytes += len(data)
 
     def end(self, how: str) -> None:

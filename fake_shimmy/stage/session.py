@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fake_shimmy.script.matching import Request
     from fake_shimmy.script.rules import Answer, Latency, Rule, Script
+    from fake_shimmy.stage.exchange_log import ExchangeLog
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.wire.steps import Step
 
@@ -75,9 +76,12 @@ class Choice:
 
 
 class Session:
-    """The script, the counters and the journal of one key."""
+    """The script, the counters and the journal of one ``key``. What ends is also written to
+    ``log``, if there is one."""
 
-    def __init__(self, base: Script, script: Script) -> None:
+    def __init__(
+        self, base: Script, script: Script, key: str = "", log: ExchangeLog | None = None
+    ) -> None:
         from _thread import allocate_lock
 
         own = script is not base
@@ -91,6 +95,8 @@ class Session:
         self.load_time = script.load_time or base.load_time
         self.serialise = script.serialise or base.serialise
         self.journal = Journal()
+        self._key = key
+        self._log = log
         # Long bodies are looked into aside, by another thread.
         self._lock = allocate_lock()
         self._next_id = 1
@@ -162,6 +168,8 @@ class Session:
 
     def begin(self, record: Record) -> None:
         """Take up ``record`` in the journal."""
+        if self._log is not None:
+            record.sent = []
         with self._lock:
             self.journal.add(record)
 
@@ -169,6 +177,8 @@ class Session:
         """The answer of ``record`` is over."""
         with self._lock:
             self.journal.ended(record)
+            if self._log is not None:
+                self._log.write(self._key, record)
 
     def random(self, *what: object) -> Random:
         """Chance for one purpose, the same whenever the seed is."""

@@ -12,6 +12,10 @@ from fake_shimmy.script.rules import Script
 from fake_shimmy.stage.session import Session
 from fake_shimmy.wire.head import Head
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.stage.exchange_log import ExchangeLog
+
 ANONYMOUS = ""
 HARNESS_KEY = "shimmy-harness"
 """The API key of pytest-shimmy's own questions, which are not counted."""
@@ -24,11 +28,15 @@ STRAYS = 20
 
 
 class Sessions:
-    """The sessions by key. ``base`` is the server's own script, if it has one."""
+    """The sessions by key. ``base`` is the server's own script, if it has one; ``log`` takes every
+    exchange of all of them."""
 
-    def __init__(self, base: Script | None) -> None:
+    def __init__(self, base: Script | None, log: ExchangeLog | None = None) -> None:
         self.base = Script() if base is None else base
-        self.by_key = {ANONYMOUS: Session(self.base, self.base)}
+        self._log = log
+        self.by_key = {ANONYMOUS: Session(self.base, self.base, ANONYMOUS, log)}
+        # Questions of the harness are no part of what a test asked.
+        self._harness = Session(self.base, self.base)
         self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
         self.stray_count = 0
         self.request_count = 0
@@ -37,7 +45,7 @@ class Sessions:
 
     def open(self, key: str, script: Script) -> Session:
         """A fresh session for ``key``."""
-        session = Session(self.base, script)
+        session = Session(self.base, script, key, self._log)
         self.by_key.pop(key, None)
         self.by_key[key] = session
         while len(self.by_key) > MAX_SESSIONS:
@@ -65,6 +73,8 @@ class Sessions:
         if key != HARNESS_KEY and (session is not None or head.path != b"/health"):
             self.request_count += 1
         if session is None:
+            if key == HARNESS_KEY:
+                return self._harness, head
             session = self.by_key[ANONYMOUS]
             if len(self.by_key) > 1 and head.path != b"/health":
                 self.stray_count += 1

@@ -1,21 +1,20 @@
 """One chat, streamed: the pieces of an answer as they come, or the `ShimmyError` that ends them.
 
-A bare HTTP client: the OpenAI library takes over a second to load, which a command that answers one
-question would pay each time. What shimmy's streams are like was seen on 2.5.0.
+The OpenAI library takes over a second to load, which a command that answers one question would pay
+each time. What shimmy's streams are like was seen on 2.5.0.
 """
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..addresses import is_loopback
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable.dialect import API_KEY
+from ..network.http import MAX_HEAD, Connection, NotHttpError, Patience
+from ..network.route import route_to
 
 END = "[DONE]"
 MAX_SHOWN = 300
@@ -28,34 +27,44 @@ def answer(base_url: str, body: dict[str, Any], timeout: float) -> Iterator[str]
     `timeout` is in seconds, and for the connection alone to be silent. Raises `ShimmyError`
     (``ANSWER_FAILED``), also when the stream ends without its mark.
     """
-    request = urllib.request.Request(
-        f"{base_url}/chat/completions",
-        json.dumps({**body, "stream": True}).encode(),
-        {"content-type": "application/json", "authorization": f"Bearer {API_KEY}"},
-    )
-    # No proxy that the environment names can reach a server on this machine.
-    handlers = [urllib.request.ProxyHandler({})] if is_loopback(base_url) else []
-    opener = urllib.request.build_opener(*handlers)
+    headers = {
+        "content-type": "application/json",
+        "authorization": f"Bearer {API_KEY}",
+        "connection": "close",
+    }
+    question = json.dumps({**body, "stream": True}).encode()
     try:
-        with opener.open(request, timeout=timeout) as response:
-            kind = response.headers.get_content_type()
+        with Connection(route_to(base_url), timeout) as connection:
+            head, pieces = connection.open(
+                "POST", "/chat/completions", headers, question, Patience(timeout, each=True)
+            )
+            if head.status != 200:
+                raise _failed(
+                    f"the server refused the request: {head.status_line.partition(' ')[2]}, "
+                    f"{_beginning(pieces)}",
+                    {"status": head.status},
+                )
+            kind = head.headers.get("content-type", "text/plain").partition(";")[0].strip()
             if kind != "text/event-stream":
-                raise _failed(f"the answer is no event stream but {kind}, {_beginning(response)}")
-            for data in _events(response):
+                raise _failed(f"the answer is no event stream but {kind}, {_beginning(pieces)}")
+            for data in _events(_lines(pieces)):
                 if data == END:
                     return
                 yield _text(data)
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            said = _beginning(refusal)
-        raise _failed(
-            f"the server refused the request: {refusal.code} {refusal.reason}, {said}",
-            {"status": refusal.code},
-        ) from refusal
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise _failed(f"the connection broke before the answer's end: {reason!r}") from error
+    except OSError as error:
+        raise _failed(f"the connection broke before the answer's end: {error}") from None
     raise _failed(f"the answer ended without its end mark, {END}: it is not complete")
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    begin = b""
+    for piece in pieces:
+        *whole, begin = (begin + piece).split(b"\n")
+        if len(begin) > MAX_HEAD:
+            raise NotHttpError("the answer has a line that does not end")
+        yield from whole
+    if begin:
+        yield begin
 
 
 def _events(lines: Iterable[bytes]) -> Iterator[str]:
@@ -81,11 +90,14 @@ def _text(data: str) -> str:
         ) from error
 
 
-def _beginning(response: http.client.HTTPResponse | urllib.error.HTTPError) -> str:
-    try:
-        text = response.read(MAX_SHOWN).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
-        text = ""
+def _beginning(pieces: Iterable[bytes]) -> str:
+    said = b""
+    with contextlib.suppress(OSError):
+        for piece in pieces:
+            said += piece
+            if len(said) >= MAX_SHOWN:
+                break
+    text = said[:MAX_SHOWN].decode("utf-8", "replace")
     return f"saying {text!r}" if text else "without a word"
 
 

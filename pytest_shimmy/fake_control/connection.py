@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours
+from ..network.http import Answer, Connection, Patience
+from ..network.route import route_to
 from ..options import CONTROL_TOKEN
 from ..supervisor.health import CONTROL_ROUTE
 
@@ -17,6 +17,9 @@ __tracebackhide__ = is_ours
 
 TIMEOUT = 30.0
 """Seconds for an answer; a question that waits has its own on top."""
+
+MAX_JOURNAL = 1 << 30
+"""Bytes of an answer: a journal has every body that the fake was sent."""
 
 NO_SESSION = "no_session"
 """The refusal of a question about a session that was not opened, or is closed."""
@@ -37,69 +40,64 @@ class Control:
     def __init__(self, url: str, token: str) -> None:
         self._url = url
         self._token = token
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[Connection] = []
         self._pid = os.getpid()
 
     def ask(self, op: str, *, patience: float = 0.0, **members: Any) -> dict[str, Any]:
         """The answer to one question. Raises `ShimmyError` (``CONTROL_FAILED``)."""
         # Escapes keep lone surrogates whole, which UTF-8 would not take.
         question = json.dumps({"op": op, **members}).encode()
-        connection, is_fresh = self._connection()
         try:
             try:
-                status, body = self._exchange(connection, question, patience)
-            except (http.client.RemoteDisconnected, ConnectionError):
-                connection.close()
-                if is_fresh:
-                    raise
-                # It was kept open across a restart of the server.
-                connection = self._connect()
-                status, body = self._exchange(connection, question, patience)
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
+                answer = self._exchange(self._idle_connection(), question, patience)
+            except ConnectionError:
+                # A connection that was kept open across a restart of the server, or it has ended.
+                answer = self._exchange(None, question, patience)
+        except OSError as error:
             raise ShimmyError(
                 ShimmyErrorCode.CONTROL_FAILED,
                 f"the {self.who} at {self._url} cannot be asked: {error or type(error).__name__}.\n"
                 "Has it ended, or was it told to refuse connections?",
                 {"url": self._url, "op": op},
             ) from error
-        self._idle.append(connection)
-        return self._judge(op, status, body)
+        return self._judge(op, answer)
 
     def close(self) -> None:
         """Close what is kept open; it opens again when asked."""
         while self._idle:
             self._idle.pop().close()
 
-    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
+    def _idle_connection(self) -> Connection | None:
         if self._pid != os.getpid():
             # A forked child and its parent must not talk over the same connections.
             self._pid = os.getpid()
             self.close()
         try:
-            return self._idle.pop(), False
+            return self._idle.pop()
         except IndexError:
-            return self._connect(), True
+            return None
 
-    def _connect(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self._url)
-        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
-
-    def _exchange(
-        self, connection: http.client.HTTPConnection, question: bytes, patience: float
-    ) -> tuple[int, bytes]:
-        if connection.sock is not None:
-            connection.sock.settimeout(TIMEOUT + patience)
-        else:
-            connection.timeout = TIMEOUT + patience
+    def _exchange(self, connection: Connection | None, question: bytes, patience: float) -> Answer:
+        if connection is None:
+            connection = Connection(route_to(self._url), TIMEOUT)
         headers = {"content-type": "application/json", self.header: self._token}
-        connection.request("POST", self.route, question, headers)
-        with connection.getresponse() as answer:
-            return answer.status, answer.read()
-
-    def _judge(self, op: str, status: int, body: bytes) -> dict[str, Any]:
         try:
-            document: Any = json.loads(body)
+            answer = connection.ask(
+                "POST", self.route, headers, question, Patience(TIMEOUT + patience), MAX_JOURNAL
+            )
+        except BaseException:  # an interrupted test has left its answer behind
+            connection.close()
+            raise
+        if connection.is_reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return answer
+
+    def _judge(self, op: str, answer: Answer) -> dict[str, Any]:
+        status = answer.status
+        try:
+            document = answer.json()
         except ValueError:
             document = None
         if status == 200 and isinstance(document, dict):

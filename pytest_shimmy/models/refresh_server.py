@@ -10,10 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..network.questions import Questions
 from .summary import ShimmyModelSummary
-
-ANSWER_TIMEOUT = 30.0
-"""Seconds. 1.8.1 answers nothing while it generates, where there are few processors."""
 
 
 class Manager(Protocol):
@@ -55,18 +53,4 @@ def offer(manager: Manager, model: ShimmyModelSummary) -> None:
 
 
 def _offered(manager: Manager) -> list[str]:
-    import requests
-
-    url = f"{manager.url}/v1/models"
-    try:
-        with requests.Session() as session:
-            session.trust_env = False  # no proxy can reach a server of our own
-            answer = session.get(url, timeout=ANSWER_TIMEOUT).json()
-            return [model["id"] for model in answer["data"]]
-    except (requests.RequestException, KeyError, TypeError) as error:
-        raise ShimmyError(
-            ShimmyErrorCode.HEALTHCHECK_FAILED,
-            f"the server does not say which models it has: GET {url}: {error!r}.\n"
-            "Has it been stopped meanwhile? Its log tells.",
-            {"url": url},
-        ) from error
+    return Questions(f"{manager.url}").models()

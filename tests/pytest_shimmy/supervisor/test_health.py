@@ -131,7 +131,7 @@ def test_the_question_is_a_plain_get_that_asks_for_the_end(peer: Peer) -> None:
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "in HTTP"),
         (b"HTTP/1.1", "in HTTP"),
-        (b"HTTP/1.1 200 OK\r\n", "not as shimmy"),
+        (b"HTTP/1.1 200 OK\r\n", "in HTTP: b'HTTP/1.1 200 OK"),
         (b"HTTP/2 200 OK\r\n\r\n" + HEALTHY, "in HTTP"),
     ],
 )

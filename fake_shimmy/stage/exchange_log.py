@@ -1,0 +1,79 @@
+"""Every exchange of a server in a file, for a report about the whole run.
+
+Strategy: the journal of a session is small and ends with it; this file outlives sessions and the
+process. A line is written when an exchange ends. Bodies are bounded, and so is the file: when it is
+half full, lines go without what was sent, and when it is full, no more are written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.stage.journal import Record
+
+VARIABLE = "FAKE_SHIMMY_EXCHANGES"
+"""Environment variable: path of the file; it is appended to."""
+
+MAX_FILE = 128 * 1024 * 1024
+"""Bytes of the file."""
+
+MAX_BODY = 256 * 1024
+"""Bytes of one request's body that are kept."""
+
+SECRET_HEADERS = frozenset(
+    ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
+)
+"""Their values are not written."""
+
+
+class ExchangeLog:
+    """The file at ``path``. A file that cannot be written is given up: the answers matter more."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._size = 0
+        self._is_over = False
+
+    def write(self, key: str, record: Record) -> None:
+        """Append ``record``, of the session with ``key``."""
+        if self._is_over:
+            return
+        is_short = self._size > MAX_FILE // 2
+        line = json.dumps(_document(key, record, is_short)).encode() + b"\n"
+        self._size += len(line)
+        if self._size > MAX_FILE:
+            self._is_over = True
+            line = b'{"full": true}\n'
+        try:
+            # One write of a whole line: other processes may append to the same file.
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self._is_over = True
+
+
+def _document(key: str, record: Record, is_short: bool) -> dict[str, object]:
+    from hashlib import sha256
+
+    document: dict[str, object] = record.document()
+    del document["started"], document["schedule"]
+    request = record.request
+    document["session"] = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    document["headers"] = [
+        (name, "***" if name.lower() in SECRET_HEADERS else value)
+        for name, value in request.headers
+    ]
+    body = b"" if is_short else request.body[:MAX_BODY]
+    document["body"] = body.decode("utf-8", "replace")
+    document["body_size"] = len(request.body)
+    sent = record.sent or []
+    document["pieces"] = [(round(at, 5), len(data)) for at, data in sent]
+    document["sent"] = "" if is_short else b64encode(b"".join(data for _, data in sent)).decode()
+    return document

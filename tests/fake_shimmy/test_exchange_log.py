@@ -1,0 +1,87 @@
+"""The file in which a server keeps every exchange, for a report about the run."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_shimmy.script.matching import Request
+from fake_shimmy.stage import exchange_log
+from fake_shimmy.stage.exchange_log import ExchangeLog
+from fake_shimmy.stage.journal import Record
+from tests.fake_shimmy.conftest import Shimmy
+from tests.support.staged_server import CHAT, Stage, staged_server
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "exchanges.jsonl"
+
+
+@pytest.fixture
+def logged(shimmy: Shimmy, file: Path) -> Iterator[Stage]:
+    with staged_server(shimmy, FAKE_SHIMMY_EXCHANGES=str(file)) as stage:
+        yield stage
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_an_exchange_is_kept_with_every_byte_and_its_moment(logged: Stage, file: Path) -> None:
+    session = logged.session(rules=[{"reply": ["one ", "two"]}])
+    raw = session.ask(CHAT)
+    (line,) = lines(file)
+    assert base64.b64decode(line["sent"]) == raw
+    assert sum(size for _, size in line["pieces"]) == len(raw)
+    moments = [at for at, _ in line["pieces"]]
+    assert moments == sorted(moments)
+    assert (line["status"], line["rule_name"], line["ended"]) == (200, "rule 1", "complete")
+    assert line["body"].encode() == CHAT.body()
+
+
+def test_no_key_is_written(logged: Stage, file: Path) -> None:
+    session = logged.session()
+    session.ask(CHAT)
+    assert session.key not in file.read_text()
+    assert ["authorization", "***"] in lines(file)[0]["headers"]
+
+
+def test_exchanges_outlive_their_sessions(logged: Stage, file: Path) -> None:
+    first, second = logged.session(), logged.session()
+    first.ask(CHAT)
+    first.open()
+    first.ask(CHAT)
+    second.ask(CHAT)
+    assert [line["session"] == lines(file)[0]["session"] for line in lines(file)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_log, "MAX_FILE", 8000)
+    log = ExchangeLog(str(file))
+    record = Record(Request("POST", "/x", [], b"b" * 1000), 1)
+    record.sent = []
+    record.sends(b"s" * 300)
+    record.end("complete")
+    for _ in range(40):
+        log.write("key", record)
+    assert file.stat().st_size < 8000 + 100
+    written = lines(file)
+    assert written[-1] == {"full": True}
+    assert (written[0]["body"], written[-2]["body"]) == ("b" * 1000, "")
+    assert written[-2]["body_size"] == 1000
+
+
+def test_a_file_that_cannot_be_written_harms_no_answer(shimmy: Shimmy, tmp_path: Path) -> None:
+    where = str(tmp_path / "no" / "such" / "folder")
+    with staged_server(shimmy, FAKE_SHIMMY_EXCHANGES=where) as stage:
+        assert stage.session(rules=[{"reply": "fine"}]).tokens(CHAT) == ["fine"]
