@@ -33,6 +33,7 @@ from filelock import FileLock
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
+from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
 from ..runtime_dir import write_files
 from ..supervisor.health import requests_sent
@@ -301,10 +302,10 @@ def _told(error: Exception) -> ShimmyError:
     )
 
 
-def _inherited(line: bytes) -> socket.socket:
+def _inherited(line: bytes) -> Socket:
     """The launcher's connection; see `launcher`."""
     if sys.platform == "win32":
-        return socket.fromshare(base64.b64decode(line))
-    connection = socket.socket(fileno=int(line))
-    connection.set_inheritable(False)
+        return Socket(fileno=socket.fromshare(base64.b64decode(line)).detach())
+    connection = Socket(fileno=int(line))
+    os.set_inheritable(connection.fileno(), False)
     return connection

@@ -22,6 +22,7 @@ from pathlib import Path
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, refusals_reported
 from ..executable.identify import python_command
+from ..network.sockets import Socket
 from . import sockets
 from .files import RendezvousFile
 from .keeper import KeeperSpec
@@ -40,7 +41,7 @@ def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
     says is in the way, ``CONTROL_FAILED`` where it says nothing in time.
     """
     with refusals_reported("no process could be started to own the server"):
-        near, far = socket.socketpair()
+        near, far = sockets.pair()
         channel = Channel(near)
         _pending.add(channel)
         try:
@@ -63,7 +64,7 @@ def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
     return channel, RendezvousFile(address, spec.token)
 
 
-def _spawn(theirs: socket.socket, cwd: Path) -> subprocess.Popen[bytes]:
+def _spawn(theirs: Socket, cwd: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         python_command("pytest_shimmy.sharing.keeper", "pytest_shimmy", "fake_shimmy", "filelock"),
         stdin=subprocess.PIPE,
@@ -84,10 +85,10 @@ def _spawn(theirs: socket.socket, cwd: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def _handed_over(theirs: socket.socket, pid: int) -> bytes:
+def _handed_over(theirs: Socket, pid: int) -> bytes:
     """How process `pid` finds its end; a few hundred bytes at most, which no pipe refuses."""
     if sys.platform == "win32":
-        return base64.b64encode(theirs.share(pid))
+        return base64.b64encode(socket.socket(fileno=theirs.detach()).share(pid))
     return b"%d" % theirs.fileno()
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from ..errors import ShimmyError
+from ..network.sockets import Socket
 
 MAX_LINE = 1 << 20
 MAX_SPEC = 1 << 28
@@ -152,7 +153,7 @@ def _printable(text: str) -> str:
 class Channel:
     """One end of a connection that carries JSON objects, a line each of at most `limit` bytes."""
 
-    def __init__(self, peer: socket.socket, limit: int = MAX_LINE) -> None:
+    def __init__(self, peer: Socket, limit: int = MAX_LINE) -> None:
         if peer.family == socket.AF_INET:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = peer

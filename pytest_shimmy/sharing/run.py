@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..network.sockets import Socket
 from . import sockets
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Anchor:
         self._run = uuid.uuid4().hex
         self._cwd = cwd
         self._token = secrets.token_hex(16)
-        self._listener: socket.socket | None = None
+        self._listener: Socket | None = None
         self.address: AnchorAddress | None = None
         """Where keepers call; None when this machine gave us no socket."""
         # A sandbox without sockets must not break runs that need no server.
@@ -117,7 +118,7 @@ class Anchor:
             self._listener = None
 
 
-def _keeper_at(connection: socket.socket, token: str) -> Channel | None:
+def _keeper_at(connection: Socket, token: str) -> Channel | None:
     """The connection of a keeper, which introduces itself at once; None for anybody else."""
     from .protocol import MAX_HELLO, MAX_LINE, Channel, is_hello
 

@@ -8,6 +8,7 @@ where only the token of a message tells who speaks.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
 import secrets
@@ -17,7 +18,8 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-LOOPBACK = "127.0.0.1"
+from ..network.sockets import Socket
+from ..network.sockets import listen as listen_on_loopback
 
 ABSTRACT = sys.platform == "linux"
 """Whether `listen` makes Unix sockets."""
@@ -36,11 +38,11 @@ class Peer(NamedTuple):
     user: int
 
 
-def listen() -> socket.socket:
+def listen() -> Socket:
     """A listener at an address of its own. Raises `OSError`."""
     if not ABSTRACT:
-        return socket.create_server((LOOPBACK, 0), backlog=QUEUE)
-    listener = socket.socket(socket.AF_UNIX)
+        return listen_on_loopback(QUEUE)[0]
+    listener = Socket(socket.AF_UNIX)
     try:
         listener.bind(f"\0pytest-shimmy-{secrets.token_hex(16)}")
         listener.listen(QUEUE)
@@ -50,7 +52,16 @@ def listen() -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> Address:
+def pair() -> tuple[Socket, Socket]:
+    """Both ends of a connection. Raises `OSError`."""
+    if sys.platform == "win32":
+        near, far = socket.socketpair()
+    else:
+        near, far = _socket.socketpair()
+    return Socket(fileno=near.detach()), Socket(fileno=far.detach())
+
+
+def address_of(listener: Socket) -> Address:
     """Where `connect` finds it."""
     name = listener.getsockname()
     if isinstance(name, bytes):
@@ -69,7 +80,7 @@ def to_address(value: Any) -> Address:
     raise ValueError(f"not an address: {value!r}")
 
 
-def connect(address: Address, timeout: float) -> socket.socket:
+def connect(address: Address, timeout: float) -> Socket:
     """A connection to a process of this user; nothing has been sent.
 
     It keeps `timeout`. Raises `OSError`: `PermissionError` when another user listens there.
@@ -77,7 +88,7 @@ def connect(address: Address, timeout: float) -> socket.socket:
     deadline = time.monotonic() + timeout
     while True:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        peer = socket.socket(family)
+        peer = Socket(family)
         try:
             peer.settimeout(timeout)
             peer.connect(f"\0{address}" if isinstance(address, str) else address)
@@ -95,7 +106,7 @@ def connect(address: Address, timeout: float) -> socket.socket:
             return peer
 
 
-def peer_of(connection: socket.socket) -> Peer | None:
+def peer_of(connection: Socket) -> Peer | None:
     """Who is at the other end; None where the system does not tell."""
     if sys.platform == "linux" and connection.family == socket.AF_UNIX:
         with contextlib.suppress(OSError):
@@ -105,7 +116,7 @@ def peer_of(connection: socket.socket) -> Peer | None:
     return None
 
 
-def is_stranger(connection: socket.socket) -> bool:
+def is_stranger(connection: Socket) -> bool:
     """Whether another user is at the other end, as far as the system tells."""
     peer = peer_of(connection)
     return sys.platform != "win32" and peer is not None and peer.user != os.getuid()
