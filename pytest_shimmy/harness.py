@@ -17,8 +17,8 @@ from .addresses import authority
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, is_ours
 from .executable.dialect import API_KEY
-from .launch.gpu import may_use_gpu
 from .launch.plan import plan
+from .launch.target import Target, Targets
 from .server import ShimmyServer, attach
 from .settings import Settings
 from .sharing.link import Link, join, launch, server_directory
@@ -38,9 +38,14 @@ class Harness:
     """Made once per pytest process, before it is known whether any test needs a server."""
 
     def __init__(
-        self, run: Run, worker_id: str | None, show: Callable[[str], None] | None = None
+        self,
+        run: Run,
+        worker_id: str | None,
+        targets: Targets,
+        show: Callable[[str], None] | None = None,
     ) -> None:
         self.run = run
+        self._targets = targets
         self._worker_id = worker_id
         self._gpu: GpuLease | None = None
         self._cwd = run.cwd or os.getcwd()  # noqa: PTH109
@@ -65,14 +70,15 @@ class Harness:
             if settings.mode == "attached":
                 server = attach(settings)
             else:
-                self._hold_gpu(settings)
+                target = self._targets.of(settings)
+                self._hold_gpu(target)
                 run = self.run
                 if settings.scope == "worker":  # it ends with this process, not with the run
                     run = run._replace(anchor=None)
-                link = join(run, key, lambda directory: plan(settings, directory, cwd=self._cwd))
+                link = join(run, key, lambda directory: plan(target, directory, cwd=self._cwd))
                 # Whoever has the anchor waits for its end, or it is on another machine.
                 self._links[link] = END_TIMEOUT if settings.scope == "worker" else 0.0
-                server = self._server(settings, link)
+                server = self._server(target, link)
             if settings.model is not None:
                 _ = server.model  # a name that it does not have is better said now
             self._servers[key] = server
@@ -85,12 +91,13 @@ class Harness:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
         if settings.mode == "attached":
             return attach(settings)
-        self._hold_gpu(settings)
+        target = self._targets.of(settings)
+        self._hold_gpu(target)
         directory = server_directory(self.run.id[:16])
-        chosen = plan(settings, directory, script, cwd=self._cwd)
+        chosen = plan(target, directory, script, cwd=self._cwd)
         link = launch(self.run, directory, chosen, alone=True)
         try:
-            server = self._server(settings, link, is_private=True)
+            server = self._server(target, link, is_private=True)
         except BaseException:
             link.leave(END_TIMEOUT)
             raise
@@ -132,10 +139,10 @@ class Harness:
         self._servers.clear()
         self.current = None
 
-    def _hold_gpu(self, settings: Settings) -> None:
+    def _hold_gpu(self, target: Target) -> None:
         """With a server per worker, wait until the GPU is free for those of this process."""
-        if settings.scope == "worker" and self._gpu is None and may_use_gpu(settings):
-            lease = GpuLease({**os.environ, **dict(settings.env)})
+        if target.settings.scope == "worker" and self._gpu is None and target.may_use_gpu():
+            lease = GpuLease({**os.environ, **target.executable.env})
             lease.acquire(f"worker {self._worker_id or 'main'}", self._show)
             self._gpu = lease
 
@@ -149,13 +156,21 @@ class Harness:
         fields["worker"] = self._worker_id if settings.scope == "worker" else None
         return json.dumps(fields, sort_keys=True)
 
-    def _server(self, settings: Settings, link: Link, *, is_private: bool = False) -> ShimmyServer:
+    def _server(self, target: Target, link: Link, *, is_private: bool = False) -> ShimmyServer:
+        settings = target.settings
         offset = 0 if link.launched_here else link.status().log_size
         snapshot = link.ready(self._waiting(settings))
         url = f"http://{authority(snapshot.host, snapshot.port)}"
         key = self._api_key if settings.mode == "fake" else API_KEY
         return ShimmyServer(
-            settings, url, snapshot.version, link, offset, key, is_private=is_private
+            settings,
+            url,
+            snapshot.version,
+            link,
+            offset,
+            key,
+            target=target,
+            is_private=is_private,
         )
 
     def _waiting(self, settings: Settings) -> Callable[[float], None] | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .accel.readback import ServerGpu
     from .fake_control.fake import FakeShimmy
+    from .launch.target import Target
 
 LOAD_TIMEOUT = 600.0
 """Seconds, for a first answer: a model is loaded for it, and models are large."""
@@ -45,6 +46,7 @@ class ShimmyServer:
         log_offset: int = 0,
         api_key: str = API_KEY,
         *,
+        target: Target | None = None,
         is_private: bool = False,
     ) -> None:
         self.settings = settings
@@ -60,6 +62,7 @@ class ShimmyServer:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._target = target
         self._link = link
         self._offset = log_offset
         self._deaths_seen = 0
@@ -109,7 +112,7 @@ class ShimmyServer:
             from .launch.gpu import gpu_of
 
             found = gpu_of(
-                self.settings,
+                self._target,
                 self.version,
                 log=lambda: None if self._link is None else self.logs,
                 metrics=self._questions.metrics,

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..executable.dialect import Build, read_build
+from ..executable.dialect import UNKNOWN_BUILD, Build
 
 
 class ServerGpu(NamedTuple):
@@ -54,19 +54,18 @@ def read_back(
     requested: str,
     version: str,
     *,
-    build: Build | None = None,
+    build: Build = UNKNOWN_BUILD,
     log: str | None = None,
     metrics: Mapping[str, Any] | None = None,
     answered: bool = False,
 ) -> ServerGpu:
     """What is known of the server's backend. Never raises, for any text.
 
-    `version` is the server's, `build` what its executable's ``gpu-info`` says (None: not asked, as
-    of an attached server), `log` both of its streams so far (None: cannot be seen), `metrics` the
+    `version` is the server's, `build` its executable's (that of an attached server is not known),
+    `log` both of its streams so far (None: cannot be seen), `metrics` the
     body of its ``/metrics``. `answered`: it has answered at least one generation since its last
     start; what it said about a load that gave no answer is no evidence.
     """
-    build = build or read_build("")
     said = None if log is None else _last_life(log)
     release = _major_and_minor(version)
     readings = list(_at_start(release, build, said, metrics or {}))
@@ -111,7 +110,7 @@ def _at_start(
     release: tuple[int, ...], build: Build, said: str | None, metrics: Mapping[str, Any]
 ) -> Iterator[Reading]:
     """Proofs that only the processor can be used."""
-    if build.engine == "huggingface":
+    if build.engine == "adapter":
         yield Reading("cpu", f"gpu-info: {build.line}")
     if build.engine == "llama" and not build.backends:
         # On a Mac, llama.cpp always has Metal; but the choice is "Cpu" then, which is 0 layers.

@@ -6,7 +6,6 @@ problem in the list and hides none of the others.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,9 @@ from ..accel.detector import AccelDetector
 from ..accel.result import FOUND, AccelDetectorResult
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..executable.dialect import ADAPTER_OF, Build, askable, gpu_arguments
-from ..executable.fake_profile import pretence, system_of
-from ..executable.identify import bundled_fake, identify, locate
-from ..launch.gpu import build_of
+from ..executable.dialect import ADAPTER_OF, askable, gpu_arguments
+from ..executable.identify import locate
+from ..launch.target import Target, Targets
 from ..models.summary import ShimmyModelSummary
 from ..server import attach, choose_model
 from ..settings import Settings
@@ -75,11 +73,12 @@ class Findings:
         found = AccelDetector().detect()
         self._parts["gpu"] = _gpu(found)
         with self._problems():
-            release, build = self._executable(settings)
+            targets = Targets()
+            target = self._executable(settings, targets)
             for gpu in settings.gpu:
                 with self._problems():
-                    self._backend(settings, gpu, release, build, found)
-            self._models(settings, release, build)
+                    self._backend(targets.of(settings._replace(gpu=(gpu,))), found)
+            self._models(target)
 
     def _attached(self, settings: Settings) -> None:
         server = self._parts["server"] = _server(settings)
@@ -100,40 +99,29 @@ class Findings:
         for entry in entries:
             entry["is_default"] = entry["id"] == chosen
 
-    def _executable(self, settings: Settings) -> tuple[str, Build]:
+    def _executable(self, settings: Settings, targets: Targets) -> Target:
         server = self._parts["server"] = _server(settings)
-        if settings.path is None:
-            release = pretence(settings.gpu[0], settings.fake_version, os.environ).release
-            executable = bundled_fake(release)
-        else:
+        if settings.path is not None:
             server["path"] = str(locate(settings.path))
-            executable = identify(settings.path)
+        target = targets.of(settings)
+        executable = target.executable
         server["version"] = executable.version
-        build = build_of(settings)
-        assert build is not None
+        build = executable.build()
         server["build"] = {
             "engine": build.engine,
             "compiled_in": list(build.backends),
             "line": build.line,
         }
-        server["gpu_modes"] = list(askable(executable.version, build, _system(settings)))
-        return executable.version, build
+        server["gpu_modes"] = list(askable(executable.version, build, executable.system))
+        return target
 
-    def _backend(
-        self, settings: Settings, gpu: str, release: str, build: Build, found: AccelDetectorResult
-    ) -> None:
+    def _backend(self, target: Target, found: AccelDetectorResult) -> None:
         """Whether that one of the backends to ask for can be asked for, and is there."""
-        if settings.mode == "fake":
-            if gpu != settings.gpu[0]:
-                one = settings._replace(gpu=(gpu,))
-                told = pretence(gpu, settings.fake_version, os.environ).release
-                release = bundled_fake(told).version
-                other = build_of(one)
-                assert other is not None
-                build = other
-            gpu_arguments(release, build, gpu, _system(settings._replace(gpu=(gpu,))))
+        executable, gpu = target.executable, target.gpu
+        build = executable.build()
+        gpu_arguments(executable.version, build, gpu, executable.system)
+        if executable.is_fake:
             return
-        gpu_arguments(release, build, gpu)
         backend = gpu
         if build.engine == "airframe":
             backend = ADAPTER_OF.get(sys.platform, gpu)
@@ -152,8 +140,9 @@ class Findings:
                 )
             )
 
-    def _models(self, settings: Settings, release: str, build: Build) -> None:
-        seen = offered(settings, where=True)
+    def _models(self, target: Target) -> None:
+        settings, release = target.settings, target.executable.version
+        seen = offered(target, where=True)
         default = None if seen.default is None else seen.default._asdict()
         self._parts["models"] = {
             "found": [summary(model) for model in seen.models],
@@ -184,7 +173,7 @@ class Findings:
                 )
         elif (
             settings.mode == "real"
-            and build.engine == "huggingface"
+            and target.executable.build().engine == "adapter"
             and str(chosen[0].path).lower().endswith(".gguf")
         ):
             self.warnings.append(
@@ -274,14 +263,6 @@ def _runtime() -> Json:
             "bytes": logs.size,
         },
     }
-
-
-def _system(settings: Settings) -> str:
-    """The system that the executable runs on, or pretends to."""
-    if settings.mode == "real":
-        return sys.platform
-    told = pretence(settings.gpu[0], settings.fake_version, os.environ).environment
-    return system_of({**os.environ, **told, **dict(settings.env)})
 
 
 def _plain(value: Any) -> Any:

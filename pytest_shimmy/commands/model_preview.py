@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from ..launch.hermetic import PLACEHOLDER
 from ..launch.plan import plan
+from ..launch.target import Target
 from ..models.default_model import DefaultModel, default_model
 from ..models.registry import ModelRegistry
 from ..models.search_path import searched
 from ..models.summary import ShimmyModelSummary
 from ..runtime_dir import write_files
-from ..settings import Settings
 
 
 class Offered(NamedTuple):
@@ -30,12 +30,13 @@ class Offered(NamedTuple):
     """None where the executable does not say."""
 
 
-def offered(settings: Settings, *, where: bool = False) -> Offered:
+def offered(target: Target, *, where: bool = False) -> Offered:
     """Ask the executable as a session would; `where` it looks, too, if wanted.
 
     Raises `ShimmyError`.
     """
-    with _world(settings) as (registry, env, served, cwd):
+    settings = target.settings
+    with _world(target) as (registry, env, served, cwd):
         found = registry.list_local()
         models = {model.id: model for model in found} | {model.id: model for model in served}
         names = [each.id for each in served] or list(models)
@@ -57,11 +58,12 @@ def offered(settings: Settings, *, where: bool = False) -> Offered:
 
 @contextmanager
 def _world(
-    settings: Settings,
+    target: Target,
 ) -> Iterator[tuple[ModelRegistry, dict[str, str], list[ShimmyModelSummary], Path]]:
     """Who is asked, in which environment, what it is given to serve, and where it starts."""
     with tempfile.TemporaryDirectory(prefix="pytest-shimmy-") as directory:
-        planned = plan(settings, Path(directory))
+        settings = target.settings
+        planned = plan(target, Path(directory))
         write_files(planned.files)
         options = planned.options
         registry = ModelRegistry(
@@ -70,6 +72,7 @@ def _world(
             fake_version=options.fake_version,
             env=options.env,
             cwd=options.cwd,
+            executable=target.executable,
         )
         env = options.environment(os.environ)
         file = None if options.model_path is None else Path(options.model_path)

@@ -81,11 +81,12 @@ def add_to(commands: Commands) -> None:
 
 def run_list(chosen: argparse.Namespace) -> int:
     """Print the models. Raises `ShimmyError`."""
+    from ..launch.target import Targets
     from .findings import summary
     from .model_preview import offered
     from .tables import shown, table
 
-    seen = offered(settings_to_start(chosen))
+    seen = offered(Targets().of(settings_to_start(chosen)))
     models = [summary(model) for model in seen.models]
     if chosen.json:
         print(json.dumps(models, indent=2))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..launch.plan import plan
+from ..launch.target import Targets
 from ..runtime_dir import write_files
 from ..settings import Settings
 from ..sharing.janitor import Janitor
@@ -38,10 +39,10 @@ def running(
         directory = Path(name)
         Janitor(directory).follow(manager)
         prepare(manager)
-        chosen = plan(settings, directory)
-        write_files(chosen.files)
         with waiting("starting the server"):
-            manager.start(chosen.options)
+            chosen = plan(Targets().of(settings), directory)
+            write_files(chosen.files)
+            manager.start(chosen.options, executable=chosen.executable)
             manager.ensure_ready()
         yield manager
 

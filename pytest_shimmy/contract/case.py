@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-Engine = Literal["adapter", "airframe", "llama"]
-"""What generates: the toy SafeTensors engine, the WebGPU engine, llama.cpp."""
+from ..executable.dialect import Engine
+
 Imitation = Literal["exact", "but for the words", "none"]
 """How far the fake can do the same: all of it, all but what a model says, or not at all."""
 Order = Literal["fixed", "lines", "rows"]

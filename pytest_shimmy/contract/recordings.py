@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .case import Case, Engine
+from ..executable.dialect import Engine
+from .case import Case
 from .differences import Observation
 from .environments import WORLDS
 from .subject import Subject

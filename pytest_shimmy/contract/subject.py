@@ -1,8 +1,7 @@
 """Who is asked: an executable with the release and build that it says it is.
 
-Strategy: the version is what ``--version`` says; the build is read from ``gpu-info``, which every
-release since 1.5 has. The bundled fake is a subject like any other, told by its environment which
-release and build to imitate.
+The bundled fake is a subject like any other, told by its environment which release and build to
+imitate.
 """
 
 from __future__ import annotations
@@ -13,17 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..executable.dialect import Engine
+from ..executable.fake_profile import BUILD, GPU, RELEASE
 from ..executable.identify import bundled_fake as fake_executable
-from ..executable.identify import gpu_info, identify
-from .case import Case, Engine
-
-_ENGINES: tuple[tuple[str, Engine], ...] = (
-    ("Airframe Engine: ✅ Enabled", "airframe"),
-    ("Airframe Engine: Disabled", "adapter"),
-    ("llama.cpp Backend: Disabled", "adapter"),
-    ("llama.cpp Backend: ", "llama"),
-)
-"""A line of ``gpu-info``, and the engine it gives away (seen on 2.5.0 and 1.8.1)."""
+from ..executable.identify import identify
+from .case import Case
 
 
 class Subject(NamedTuple):
@@ -37,7 +30,7 @@ class Subject(NamedTuple):
     @property
     def is_fake(self) -> bool:
         """Whether it is the bundled one, which has no model to say anything."""
-        return "FAKE_SHIMMY_RELEASE" in self.env
+        return RELEASE in self.env
 
     @property
     def build(self) -> str:
@@ -62,25 +55,20 @@ class Subject(NamedTuple):
 def executable(path: str | Path) -> Subject:
     """The executable at `path`; raises `ShimmyError` where that is no shimmy."""
     found = identify(path)
-    shown = gpu_info(found, {})
-    for line, engine in _ENGINES:
-        if line in shown:
-            return Subject(found.command, found.version, engine)
+    engine = found.build().engine
+    if engine != "unknown":
+        return Subject(found.command, found.version, engine)
     raise ShimmyError(
         ShimmyErrorCode.BINARY_NOT_SHIMMY,
         f"{path} says that it is shimmy {found.version}, but its 'gpu-info' names no engine that "
-        f"is known here:\n{shown.strip() or '(nothing)'}\n"
+        "is known here.\n"
         "Releases before 1.5 cannot be checked; for a newer one, add the line that tells its "
-        "engine to pytest_shimmy/contract/subject.py.",
-        {"path": str(path), "version": found.version, "gpu_info": shown[:2000]},
+        "engine to pytest_shimmy/executable/dialect.py.",
+        {"path": str(path), "version": found.version},
     )
 
 
 def bundled_fake(release: str, build: str, engine: Engine) -> Subject:
     """The bundled fake as that release and build, on a machine without a GPU."""
-    env = {
-        "FAKE_SHIMMY_RELEASE": release,
-        "FAKE_SHIMMY_BUILD": build,
-        "FAKE_SHIMMY_GPU": "none",
-    }
-    return Subject(fake_executable(release).command, release, engine, env)
+    fake = fake_executable(release, {BUILD: build, GPU: "none"})
+    return Subject(fake.command, release, engine, fake.env)

@@ -38,12 +38,16 @@ _NO_MODELS = "No models available"
 """On stderr, with exit code 1 (seen on 2.5.0; 1.8.1 always has a model to name)."""
 
 
+Engine = Literal["airframe", "llama", "adapter"]
+"""What computes: WebGPU, llama.cpp, or neither (shimmy's own adapter: the processor, for
+SafeTensors only)."""
+
+
 class Build(NamedTuple):
     """What an executable was compiled with, as its ``gpu-info`` says."""
 
-    engine: Literal["airframe", "llama", "huggingface", "unknown"]
-    """What computes: WebGPU, llama.cpp, or neither (the processor, for SafeTensors only).
-    ``unknown``: ``gpu-info`` said nothing that we know."""
+    engine: Engine | Literal["unknown"]
+    """``unknown``: ``gpu-info`` said nothing that we know."""
     backends: tuple[str, ...]
     """Of llama.cpp: the GPU backends that shimmy was compiled for. 1.8.1 hands on CUDA alone; its
     other two reach nothing but this list (read in its source)."""
@@ -51,15 +55,17 @@ class Build(NamedTuple):
     """The line that said so."""
 
 
-_ENGINES: tuple[tuple[re.Pattern[str], Literal["airframe", "llama", "huggingface"]], ...] = (
-    # Seen on 2.5.0 and 2.6.5.
+UNKNOWN_BUILD = Build("unknown", (), "")
+
+_ENGINES: tuple[tuple[re.Pattern[str], Engine], ...] = (
+    # Both seen on 2.5.0 and 2.6.5.
     (re.compile(r"^.*Airframe Engine: .*Enabled.*$", re.MULTILINE), "airframe"),
-    # Seen on 2.5.0.
-    (re.compile(rf"^.*{BUILD_WITHOUT_GPU}.*$", re.MULTILINE), "huggingface"),
-    # Seen on 1.8.1, where the word after it is what was chosen and not what was compiled in; the
-    # last one was read in its source.
+    (re.compile(rf"^.*{BUILD_WITHOUT_GPU}.*$", re.MULTILINE), "adapter"),
+    # Seen on 1.9.0 and 1.8.1, where the word after it is what was chosen and not what was compiled
+    # in; the last one was read in the source of 1.8.1.
+    (re.compile(r"^.*llama\.cpp Backend: Disabled.*$", re.MULTILINE), "adapter"),
     (re.compile(r"^.*llama\.cpp Backend: .*$", re.MULTILINE), "llama"),
-    (re.compile(r"^.*llama\.cpp backend not available.*$", re.MULTILINE), "huggingface"),
+    (re.compile(r"^.*llama\.cpp backend not available.*$", re.MULTILINE), "adapter"),
 )
 _COMPILED_IN = re.compile(r"^\s*✅ (CUDA|Vulkan|OpenCL) support enabled\s*$", re.MULTILINE)
 """On 1.8.1; ``❌ … support disabled`` for the others."""
@@ -71,7 +77,7 @@ def read_build(gpu_info: str) -> Build:
         if said := pattern.search(gpu_info):
             backends = _COMPILED_IN.findall(gpu_info) if engine == "llama" else []
             return Build(engine, tuple(name.lower() for name in backends), said[0].strip())
-    return Build("unknown", (), "")
+    return UNKNOWN_BUILD
 
 
 class Dialect(NamedTuple):
@@ -135,16 +141,15 @@ def serve_arguments(
     model_path: str | os.PathLike[str] | None = None,
     model_dirs: Sequence[str] = (),
     gpu_mode: str = "auto",
-    gpu_info: str = "",
+    build: Build = UNKNOWN_BUILD,
     extra: Sequence[str] = (),
     system: str = sys.platform,
 ) -> list[str]:
     """The arguments of ``shimmy serve``, for the executable of that `version`.
 
     `bind` is an IP address and a port; names are refused by shimmy, and with port 0 the real
-    port is never printed (both seen on 2.5.0 and 1.8.1). `gpu_info` is the output of
-    ``shimmy gpu-info``, needed only where `gpu_mode` is not ``auto``; `system` is as in
-    `sys.platform`.
+    port is never printed (both seen on 2.5.0 and 1.8.1). `build` is needed only where
+    `gpu_mode` is not ``auto``; `system` is as in `sys.platform`.
 
     Raises `ShimmyError` (``UNSUPPORTED_ACCEL``) when that release and build cannot do `gpu_mode`.
     """
@@ -153,7 +158,7 @@ def serve_arguments(
         arguments += ["--model-path", os.fspath(model_path)]
     if model_dirs:
         arguments += ["--model-dirs", MODEL_PATHS_SEPARATOR.join(model_dirs)]
-    return arguments + gpu_arguments(version, read_build(gpu_info), gpu_mode, system) + list(extra)
+    return arguments + gpu_arguments(version, build, gpu_mode, system) + list(extra)
 
 
 def gpu_arguments(
@@ -184,7 +189,7 @@ def askable(version: str, build: Build, system: str = sys.platform) -> tuple[str
     """The GPU modes that `gpu_arguments` has a way for."""
     flag_values = dialect_of(version).gpu_flag_values
     match build.engine:
-        case "huggingface":
+        case "adapter":
             return ("auto", "cpu")
         case "airframe":
             return tuple(filter(None, ("auto", ADAPTER_OF.get(system))))

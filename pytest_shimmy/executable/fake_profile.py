@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-GPU = "FAKE_SHIMMY_GPU"
+RELEASE = "FAKE_SHIMMY_RELEASE"
 BUILD = "FAKE_SHIMMY_BUILD"
+GPU = "FAKE_SHIMMY_GPU"
 
 
 class Pretence(NamedTuple):

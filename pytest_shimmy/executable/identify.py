@@ -9,12 +9,16 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..process import command
+from .dialect import Build, read_build
+from .fake_profile import RELEASE, system_of
 
 _VERSION = re.compile(r"^shimmy (\d+\.\d+\.\d+\S*)$")
 """All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
@@ -25,18 +29,60 @@ ANSWER_LIMIT = 1 << 18
 INSTALL_HINT = "Install it with: cargo install shimmy --locked --bin shimmy"
 
 
-class Executable(NamedTuple):
-    """Something that behaves as ``shimmy`` on its command line."""
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Executable:
+    """Something that behaves as ``shimmy`` on its command line; its version was asked for."""
 
     command: tuple[str, ...]
     """What to put before shimmy's own arguments."""
     version: str
     is_fake: bool
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment in which it is that, on top of this process's own: it says which release,
+    build and machine the fake imitates."""
+    _builds: list[Build] = field(default_factory=list, repr=False, compare=False)
+    """Its build, once somebody has asked."""
 
     @property
     def name(self) -> str:
         """For messages: its path, or what it is."""
         return "the bundled fake" if self.is_fake else self.command[0]
+
+    @property
+    def system(self) -> str:
+        """The system, as in `sys.platform`, that it runs on or pretends to run on."""
+        return system_of({**os.environ, **self.env}) if self.is_fake else sys.platform
+
+    def build(self, cancelled: Callable[[], bool] = _never) -> Build:
+        """What it was compiled with. Its ``gpu-info`` is asked once, which touches no GPU (seen on
+        2.5.0 and 2.6.5). Raises `ShimmyError` when the system refuses to run it."""
+        if not self._builds:
+            answer = _ask([*self.command, "gpu-info"], self.env, cancelled)
+            said = (answer.stdout + answer.stderr).decode("utf-8", "replace")
+            self._builds.append(read_build(said))
+        return self._builds[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known, as JSON values."""
+        return {
+            "command": self.command,
+            "version": self.version,
+            "is_fake": self.is_fake,
+            "env": dict(self.env),
+            "builds": [tuple(build) for build in self._builds],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Executable:
+        """The way back from `to_json`."""
+        builds = [Build(engine, tuple(backends), line) for engine, backends, line in data["builds"]]
+        return cls(
+            tuple(data["command"]), data["version"], data["is_fake"], dict(data["env"]), builds
+        )
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
@@ -94,15 +140,18 @@ def locate(path: str | os.PathLike[str]) -> Path:
 
 
 def identify(
-    path: str | os.PathLike[str], cancelled: Callable[[], bool] = lambda: False
+    path: str | os.PathLike[str],
+    env: Mapping[str, str] = MappingProxyType({}),
+    cancelled: Callable[[], bool] = _never,
 ) -> Executable:
-    """Locate the executable and ask it for its version; a `cancelled()` question is given up.
+    """Locate the executable and ask it for its version, with `env` on top of this process's own;
+    a `cancelled()` question is given up.
 
     Raises `ShimmyError`: what `locate` raises, ``BINARY_NOT_EXECUTABLE`` when the system refuses
     to run it, ``BINARY_NOT_SHIMMY`` when it answers as something else or not at all.
     """
     executable = locate(path)
-    answer = _ask([str(executable), "--version"], os.environ, cancelled)
+    answer = _ask([str(executable), "--version"], env, cancelled)
     match = _VERSION.match(answer.stdout.decode("utf-8", "replace").strip())
     if match is None or answer.exit.code != 0 or answer.cut is not None:
         raise ShimmyError(
@@ -111,11 +160,14 @@ def identify(
             "A shimmy says 'shimmy 2.5.0' or another version. Check the path.",
             {"path": str(executable), **answer.details()},
         )
-    return Executable((str(executable),), match[1], False)
+    return Executable((str(executable),), match[1], False, dict(env))
 
 
-def bundled_fake(release: str | None = None) -> Executable:
-    """The bundled fake, imitating `release` (default: the newest one it imitates).
+def bundled_fake(
+    release: str | None = None, env: Mapping[str, str] = MappingProxyType({})
+) -> Executable:
+    """The bundled fake, imitating `release` (default: the newest one it imitates), with what `env`
+    says of build and machine.
 
     Raises `ShimmyError` (``BINARY_NOT_FOUND``) for a release that it does not imitate.
     """
@@ -129,7 +181,8 @@ def bundled_fake(release: str | None = None) -> Executable:
             f"{', '.join(RELEASES)}.",
             {"release": version, "imitated": list(RELEASES)},
         )
-    return Executable(python_command("fake_shimmy.__main__", "fake_shimmy"), version, True)
+    command = python_command("fake_shimmy.__main__", "fake_shimmy")
+    return Executable(command, version, True, {**env, RELEASE: version})
 
 
 def python_command(module: str, *packages: str) -> tuple[str, ...]:
@@ -159,24 +212,17 @@ def _root(package: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))).absolute().parent)
 
 
-def gpu_info(
-    executable: Executable,
-    env: Mapping[str, str],
-    cancelled: Callable[[], bool] = lambda: False,
-) -> str:
-    """What ``shimmy gpu-info`` prints; it touches no GPU (seen on 2.5.0)."""
-    answer = _ask([*executable.command, "gpu-info"], env, cancelled)
-    return (answer.stdout + answer.stderr).decode("utf-8", "replace")
-
-
 def _ask(
     question: list[str], env: Mapping[str, str], cancelled: Callable[[], bool]
 ) -> command.Outcome:
     """What a question is answered that needs no model."""
-    timeout = ShimmyProcessDefaults.version_timeout
     try:
         return command.run(
-            question, env=env, timeout=timeout, limit=ANSWER_LIMIT, cancelled=cancelled
+            question,
+            env={**os.environ, **env},
+            timeout=ShimmyProcessDefaults.version_timeout,
+            limit=ANSWER_LIMIT,
+            cancelled=cancelled,
         )
     except (OSError, ValueError) as error:
         raise ShimmyError(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..executable.fake_profile import pretence
+from ..executable.identify import Executable
 from ..options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
-from ..settings import Settings
 from .hermetic import PLACEHOLDER, has_placeholder, hermetic, placeholder_name
+from .target import Target
 
 if TYPE_CHECKING:
     from ..models.registry import ModelRegistry
@@ -23,6 +22,8 @@ class Plan(NamedTuple):
     """What to start, in a directory of its own."""
 
     options: ShimmyProcessOptions
+    executable: Executable | None = None
+    """The one that the options mean, where it is known."""
     files: Mapping[str, str] = {}
     """Path and text of each file to make first."""
     log_kept_anyway: bool = False
@@ -30,17 +31,18 @@ class Plan(NamedTuple):
 
 
 def plan(
-    settings: Settings,
+    target: Target,
     directory: Path,
     script: Mapping[str, Any] | None = None,
     *,
     cwd: str | None = None,
 ) -> Plan:
-    """What to start for `settings`, in `directory`, which is the plan's alone.
+    """How to start `target` in `directory`, which is the plan's alone.
 
     `script` is for the fake. A real executable starts in `cwd` (default: the present directory),
     where it looks for ``./models``; the fake starts in `directory`.
     """
+    settings, executable = target
     log_path = directory / "server.log"
     if settings.log_dir is not None:
         now = time.strftime("%Y%m%d-%H%M%S")
@@ -60,7 +62,7 @@ def plan(
         options = ShimmyProcessOptions(
             **common, shimmy_path=settings.path, env=dict(settings.env), cwd=cwd or Path.cwd()
         )
-        return Plan(options, log_kept_anyway=kept_anyway)
+        return Plan(options, executable, log_kept_anyway=kept_anyway)
     files = {}
     if has_placeholder(settings):
         placeholder = str(directory / placeholder_name(settings))
@@ -70,32 +72,37 @@ def plan(
     if script is not None:
         script_path = str(directory / "script.json")
         files[script_path] = json.dumps(script)
-    release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
     env = {
         **hermetic(directory),
-        **machine,
         SCRIPT: script_path,
         CONTROL_TOKEN: secrets.token_hex(16),
-        **dict(settings.env),
+        **executable.env,
     }
-    options = ShimmyProcessOptions(**common, fake_version=release, env=env, cwd=directory)
-    return Plan(options, files, kept_anyway)
+    options = ShimmyProcessOptions(
+        **common, fake_version=executable.version, env=env, cwd=directory
+    )
+    return Plan(options, executable, files, kept_anyway)
 
 
-def registry(settings: Settings, home: Path, *, cwd: str | None = None) -> ModelRegistry:
-    """The models of the executable that `settings` mean. The fake finds those in `home`, its own
+def registry(target: Target, home: Path, *, cwd: str | None = None) -> ModelRegistry:
+    """The models that `target` finds. The fake finds those in `home`, its own
     directory, where its placeholder is put; a real one those of the user, starting in `cwd`.
     """
     from ..models.registry import OWN_DIRECTORY, ModelRegistry
 
-    if settings.mode == "real":
-        return ModelRegistry(
-            settings.path, settings.models_dir, env=dict(settings.env), cwd=cwd or Path.cwd()
-        )
+    settings, executable = target
+    env: Mapping[str, str | None] = executable.env
+    if executable.is_fake:
+        env, cwd = {**hermetic(home), **env}, str(home)
     if has_placeholder(settings):
         own = home.joinpath(*OWN_DIRECTORY)
         own.mkdir(parents=True, exist_ok=True)
         (own / placeholder_name(settings)).write_text(PLACEHOLDER, encoding="ascii", newline="")
-    release, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
-    env = {**hermetic(home), **machine, **dict(settings.env)}
-    return ModelRegistry(None, settings.models_dir, fake_version=release, env=env, cwd=home)
+    return ModelRegistry(
+        settings.path,
+        settings.models_dir,
+        fake_version=settings.fake_version,
+        env=env,
+        cwd=cwd or Path.cwd(),
+        executable=executable,
+    )

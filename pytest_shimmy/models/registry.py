@@ -43,7 +43,8 @@ class ModelRegistry:
 
     The environment is this process's own with `env` on top (None removes a variable). Every method
     asks the executable anew, within `timeout` seconds, and raises `ShimmyError`: ``LIST_FAILED``
-    when its answer is no list, or what `identify` raises.
+    when its answer is no list, or what `identify` raises. `executable` is the one that
+    `shimmy_path` or `fake_version` mean, where it is known already.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ModelRegistry:
         env: Mapping[str, str | None] | None = None,
         cwd: StrPath | None = None,
         timeout: float = LIST_TIMEOUT,
+        executable: Executable | None = None,
     ) -> None:
         if isinstance(models_dir, str | os.PathLike):
             models_dir = (models_dir,)
@@ -68,7 +70,7 @@ class ModelRegistry:
         self._env = dict(env or {})
         self._cwd = None if cwd is None else Path(cwd)
         self._timeout = timeout
-        self._executable: Executable | None = None
+        self._executable = executable
 
     def __repr__(self) -> str:
         of = "the bundled fake" if self._shimmy_path is None else self._shimmy_path
@@ -209,9 +211,7 @@ class ModelRegistry:
 
     def _ask(self, timeout: float, *arguments: str) -> Outcome:
         executable = self.executable
-        env = self._environment()
-        if executable.is_fake:
-            env["FAKE_SHIMMY_RELEASE"] = executable.version
+        env = {**self._environment(), **executable.env}
         command = [*executable.command, *arguments]
         try:
             return run(command, env=env, cwd=self._cwd, timeout=timeout, limit=LIST_LIMIT)

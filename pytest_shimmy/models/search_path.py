@@ -34,7 +34,7 @@ def searched(
     """
     nowhere = f"no-such-{secrets.token_hex(8)}"
     paths = models_dir or env.get(MODEL_PATHS_VARIABLE, "").split(MODEL_PATHS_SEPARATOR)
-    asked = dict(env)
+    asked = {**env, **executable.env}
     asked[MODEL_PATHS_VARIABLE] = MODEL_PATHS_SEPARATOR.join(
         str(Path(path, nowhere)) for path in paths if path
     )
@@ -43,8 +43,6 @@ def searched(
             asked[name] = str(Path(asked[name], nowhere))
     if asked.get(_FILE):
         asked[_FILE] = str(Path(asked[_FILE]).parent / nowhere / "model.gguf")
-    if executable.is_fake:
-        asked["FAKE_SHIMMY_RELEASE"] = executable.version
     with tempfile.TemporaryDirectory(prefix="pytest-shimmy-") as empty:
         try:
             answer = command.run(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..settings import Settings
-from .state import accel_of, failures_reported, harness_of, settings_of, skip_test
+from .state import accel_of, failures_reported, harness_of, settings_of, skip_test, targets_of
 
 if TYPE_CHECKING:
     import openai
@@ -134,7 +134,9 @@ def shimmy_registry(
     from ..launch.plan import registry
 
     home = tmp_path_factory.mktemp("shimmy-registry")
-    return registry(shimmy_settings, home, cwd=str(pytestconfig.invocation_params.dir))
+    with failures_reported():
+        target = targets_of(pytestconfig).of(shimmy_settings)
+    return registry(target, home, cwd=str(pytestconfig.invocation_params.dir))
 
 
 @pytest.fixture(scope="session")

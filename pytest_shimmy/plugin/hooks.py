@@ -12,7 +12,6 @@ from .. import settings
 from . import fixtures
 from .state import (
     ACCEL,
-    EXECUTABLE,
     HARNESS,
     SETTINGS,
     Failure,
@@ -22,6 +21,7 @@ from .state import (
     hold_servers_of_forked_tests,
     server_summaries_of,
     settings_of,
+    targets_of,
 )
 
 MARKERS = (
@@ -60,10 +60,9 @@ def _look_at_executable(config: pytest.Config) -> None:
     if chosen.mode != "real":
         return
     from ..errors import ShimmyError
-    from ..executable.identify import identify
 
     try:
-        config.stash[EXECUTABLE] = identify(chosen.path or "")
+        targets_of(config).of(chosen)
     except ShimmyError as error:
         raise pytest.UsageError(f"{chosen.sources['path']}: {error}") from None
 
@@ -88,7 +87,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         from ..supervisor.health import version_at
 
         return [texts.header(chosen, version_at(chosen.url or ""))]
-    executable = config.stash[EXECUTABLE]
+    executable = targets_of(config).of(chosen).executable
     lines = [texts.header(chosen, executable.version, executable.name)]
     asked = {*chosen.gpu} - {"auto", "cpu"}
     if asked or "gpu" in chosen.require:
@@ -100,6 +99,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: called in the controller for each worker that it starts."""
     node.workerinput["shimmy"] = anchor_of(node.config).invitation()
+    if settings_of(node.config).mode == "real":
+        targets_of(node.config).of(settings_of(node.config)).executable.build()
+    node.workerinput["shimmy_targets"] = targets_of(node.config).to_json()
     if ACCEL in node.config.stash:
         node.workerinput["shimmy_accel"] = accel_of(node.config).to_json()
 

@@ -14,8 +14,8 @@ from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..accel.result import AccelDetectorResult
-    from ..executable.identify import Executable
     from ..harness import Harness
+    from ..launch.target import Targets
     from ..sharing.protocol import ServerSummary
     from ..sharing.run import Anchor
 
@@ -23,7 +23,7 @@ SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
 FAREWELLS: pytest.StashKey[list[ServerSummary]] = pytest.StashKey()
-EXECUTABLE: pytest.StashKey[Executable] = pytest.StashKey()
+TARGETS: pytest.StashKey[Targets] = pytest.StashKey()
 ACCEL: pytest.StashKey[AccelDetectorResult] = pytest.StashKey()
 
 
@@ -43,9 +43,22 @@ def harness_of(config: pytest.Config) -> Harness:
         invitation = worker.get("shimmy") or anchor_of(config).invitation()
         # Not the present directory: a test may have changed that.
         run = Run.invited(invitation, str(config.invocation_params.dir))
-        harness = Harness(run, worker.get("workerid"), waiting_shown(config))
+        harness = Harness(run, worker.get("workerid"), targets_of(config), waiting_shown(config))
         config.stash[HARNESS] = harness
     return harness
+
+
+def targets_of(config: pytest.Config) -> Targets:
+    """What is known of the run's executables; a worker begins with what its controller knew."""
+    if TARGETS not in config.stash:
+        from ..launch.target import Targets
+        from ..sharing.run import host_id
+
+        worker = getattr(config, "workerinput", {})
+        # On another host the same path may lead to another executable.
+        is_here = "shimmy" in worker and worker["shimmy"]["host"] == host_id()
+        config.stash[TARGETS] = Targets(worker["shimmy_targets"] if is_here else ())
+    return config.stash[TARGETS]
 
 
 def accel_of(config: pytest.Config) -> AccelDetectorResult:

@@ -33,6 +33,7 @@ from filelock import FileLock
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
+from ..executable.identify import Executable
 from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
 from ..runtime_dir import write_files
@@ -64,6 +65,8 @@ class KeeperSpec(NamedTuple):
     anchor: tuple[sockets.Address, str] | None
     """Address and token. If there is one, it alone holds the server."""
     options: dict[str, Any]
+    executable: dict[str, Any] | None
+    """The one that the options mean, where the launcher knows it."""
 
 
 class Keeper:
@@ -123,7 +126,9 @@ class Keeper:
             self._holder = self._call_anchor(*self._spec.anchor)
         elif self._spec.launcher_alone:
             self._holder = self._launcher
-        self._manager.start(self._options)
+        known = self._spec.executable
+        executable = None if known is None else Executable.from_json(known)
+        self._manager.start(self._options, executable=executable)
         address = self._connections.address
         files.announce(self._directory, files.RendezvousFile(address, self._spec.token))
         with contextlib.suppress(OSError):  # it is gone; others may need the server

@@ -24,6 +24,7 @@ from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..events import Crash, EventName, Failed, Output, Ready, Restarting, Starting, Stopped
+from ..executable.identify import Executable
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
 from ..process.process import ExitStatus, Process
@@ -52,6 +53,7 @@ class ShimmyProcessManager:
         self._supervisor: threading.Thread | None = None
         self._listeners = Listeners()
         self._options: ShimmyProcessOptions | None = None
+        self._executable: Executable | None = None
         self._port: int | None = None
         self._version: str | None = None
         self._process: Process | None = None
@@ -60,11 +62,17 @@ class ShimmyProcessManager:
         self._restarts = 0
         self._last_exit: ExitStatus | None = None
 
-    def start(self, options: ShimmyProcessOptions | None = None) -> None:
+    def start(
+        self,
+        options: ShimmyProcessOptions | None = None,
+        *,
+        executable: Executable | None = None,
+    ) -> None:
         """Begin to start a server. A no-op while one is wanted already.
 
-        Without `options`, those of the last start are taken. Returns before the server is ready,
-        and never fails: `ensure_ready` reports how it went.
+        Without `options`, those of the last start are taken. `executable` is what they mean, where
+        that has been asked for its version already. Returns before the server is ready, and never
+        fails: `ensure_ready` reports how it went.
         """
         while True:
             with self._changed:
@@ -72,6 +80,8 @@ class ShimmyProcessManager:
                     return
                 last = self._supervisor
                 if last is None or not last.is_alive():
+                    if options is not None:
+                        self._executable = executable
                     self._begin(options or self._options or ShimmyProcessOptions())
                     return
             last.join()  # it is just ending
@@ -257,7 +267,7 @@ class ShimmyProcessManager:
             with contextlib.ExitStack() as cleanup:
                 self._log = open_log(options, cleanup)
                 try:
-                    startup = Startup(options, self._log, lambda: self._stopping)
+                    startup = Startup(options, self._log, lambda: self._stopping, self._executable)
                     self._serve(startup, options, cleanup)
                 finally:
                     self._end_process()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,8 +13,7 @@ from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable import dialect
-from ..executable.fake_profile import system_of
-from ..executable.identify import bundled_fake, gpu_info, identify
+from ..executable.identify import Executable, bundled_fake, identify
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
 from ..process.process import Process
@@ -26,27 +24,26 @@ from .port_owner import INVISIBLE, NOBODY, listener
 class Startup:
     """Spawns servers for one set of options and proves them healthy.
 
-    `cancelled()` ends whatever is waited for. Raises `ShimmyError` on construction when the
-    executable is missing or no shimmy.
+    `cancelled()` ends whatever is waited for. `executable` is the one that `options` mean, where
+    that is known; else it is asked, which raises `ShimmyError` when it is missing or no shimmy.
     """
 
     def __init__(
-        self, options: ShimmyProcessOptions, log: Log, cancelled: Callable[[], bool]
+        self,
+        options: ShimmyProcessOptions,
+        log: Log,
+        cancelled: Callable[[], bool],
+        executable: Executable | None = None,
     ) -> None:
         self._options = options
         self._log = log
         self._cancelled = cancelled
         self._stderr = bytearray()
-        self._environment = options.environment(os.environ)
-        if options.shimmy_path is None:
-            self._executable = bundled_fake(options.fake_version)
-            self._environment["FAKE_SHIMMY_RELEASE"] = self._executable.version
-        else:
-            self._executable = identify(options.shimmy_path, cancelled)
-        self._system = sys.platform if options.shimmy_path else system_of(self._environment)
-        self._gpu_info = ""
+        self._executable = executable or _asked(options, cancelled)
+        self._environment = {**options.environment(os.environ), **self._executable.env}
+        self._build = dialect.UNKNOWN_BUILD
         if options.gpu_mode != "auto":
-            self._gpu_info = gpu_info(self._executable, self._environment, cancelled)
+            self._build = self._executable.build(cancelled)
 
     def command(self, port: int) -> list[str]:
         """What to execute. Raises `ShimmyError` (``UNSUPPORTED_ACCEL``), see `dialect`."""
@@ -59,8 +56,8 @@ class Startup:
                 model_path=options.model_path,
                 model_dirs=options.model_dirs,
                 gpu_mode=options.gpu_mode,
-                gpu_info=self._gpu_info,
-                system=self._system,
+                build=self._build,
+                system=self._executable.system,
                 extra=options.args,
             ),
         ]
@@ -136,6 +133,13 @@ class Startup:
             return None
         stderr = self._stderr.decode("utf-8", "replace")
         raise failures.exited_early(process, port, stderr, self._log)
+
+
+def _asked(options: ShimmyProcessOptions, cancelled: Callable[[], bool]) -> Executable:
+    env = {name: value for name, value in options.env.items() if value is not None}
+    if options.shimmy_path is None:
+        return bundled_fake(options.fake_version, env)
+    return identify(options.shimmy_path, env, cancelled)
 
 
 def _stranger(process: Process, port: int) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..case import Case, Command, Engine
+from ...executable.dialect import Engine
+from ..case import Case, Command
 
 _NAMES = (
     *("serve", "list", "discover", "probe", "bench", "generate", "gpu-info", "init"),

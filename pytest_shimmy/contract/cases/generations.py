@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from ..case import Case, Command, Engine, Exchange, Imitation, answer, ask, request, rest, send
+from ...executable.dialect import Engine
+from ..case import Case, Command, Exchange, Imitation, answer, ask, request, rest, send
 from ..tiny_gguf import ANSWERS
 from .websockets import UPGRADE, frame
 

@@ -24,7 +24,7 @@ from pytest_shimmy.executable.dialect import (
     read_build,
     serve_arguments,
 )
-from pytest_shimmy.executable.identify import bundled_fake, gpu_info
+from pytest_shimmy.executable.identify import bundled_fake, identify
 
 BIND = "127.0.0.1:22435"
 
@@ -68,7 +68,7 @@ def test_1_x_is_told_the_backend_by_its_own_flag(version: str, mode: str) -> Non
 def test_no_release_is_ever_told_dash_dash_gpu(version: str, mode: str, info: str) -> None:
     arguments: list[str] = []
     with contextlib.suppress(ShimmyError):
-        arguments = serve_arguments(version, bind=BIND, gpu_mode=mode, gpu_info=info)
+        arguments = serve_arguments(version, bind=BIND, gpu_mode=mode, build=read_build(info))
     assert "--gpu" not in arguments
     assert "--gpu-backend" not in arguments or version in ("1.5.0", "1.9.0")
 
@@ -90,14 +90,14 @@ def test_2_x_refuses_what_it_would_silently_ignore(mode: str) -> None:
 
 
 def test_a_build_without_gpu_can_be_asked_for_the_processor() -> None:
-    info = f"⚡ {BUILD_WITHOUT_GPU} (this build uses the huggingface engine)"
-    assert serve_arguments("2.5.0", bind=BIND, gpu_mode="cpu", gpu_info=info) == [
+    build = read_build(f"⚡ {BUILD_WITHOUT_GPU} (this build uses the huggingface engine)")
+    assert serve_arguments("2.5.0", bind=BIND, gpu_mode="cpu", build=build) == [
         "serve",
         "--bind",
         BIND,
     ]
     with pytest.raises(ShimmyError) as caught:
-        serve_arguments("2.5.0", bind=BIND, gpu_mode="cuda", gpu_info=info)
+        serve_arguments("2.5.0", bind=BIND, gpu_mode="cuda", build=build)
     assert caught.value.details["possible"] == ["auto", "cpu"]
     assert "auto, cpu" in caught.value.message
 
@@ -117,14 +117,19 @@ LLAMA = """🔧 llama.cpp Backend: CUDA
         (f"🖥️  GPU Backend Information\n\n{AIRFRAME}\n", Build("airframe", (), AIRFRAME)),
         # Releases before 2.4 speak of both.
         (f"{AIRFRAME}\n\n🔧 Legacy llama.cpp backend: Disabled\n", Build("airframe", (), AIRFRAME)),
-        (f"⚡ {BUILD_WITHOUT_GPU} (x)", Build("huggingface", (), f"⚡ {BUILD_WITHOUT_GPU} (x)")),
+        (f"⚡ {BUILD_WITHOUT_GPU} (x)", Build("adapter", (), f"⚡ {BUILD_WITHOUT_GPU} (x)")),
         (LLAMA, Build("llama", ("cuda", "opencl"), "🔧 llama.cpp Backend: CUDA")),
         (
             "❌ llama.cpp backend not available (compile with --features llama)\n",
             Build(
-                *("huggingface", ()),
+                *("adapter", ()),
                 "❌ llama.cpp backend not available (compile with --features llama)",
             ),
+        ),
+        # A 1.9.0 without it says so in the line in which others name what they chose.
+        (
+            "🔧 llama.cpp Backend: Disabled\n",
+            Build("adapter", (), "🔧 llama.cpp Backend: Disabled"),
         ),
         ("", Build("unknown", (), "")),
         ("✅ CUDA support enabled", Build("unknown", (), "")),
@@ -174,20 +179,18 @@ def test_whatever_gpu_info_says_auto_can_be_asked_for(info: str, version: str) -
     assert gpu_arguments(version, read_build(info), "auto") == []
 
 
-@pytest.mark.parametrize(("build", "disabled"), [("default", False), ("cpu-only", True)])
-def test_a_build_says_itself_whether_it_has_a_gpu_engine(build: str, disabled: bool) -> None:
-    output = gpu_info(bundled_fake(), {"FAKE_SHIMMY_BUILD": build})
-    assert "Airframe Engine" in output
-    assert (BUILD_WITHOUT_GPU in output) is disabled
+@pytest.mark.parametrize(("build", "engine"), [("default", "airframe"), ("cpu-only", "adapter")])
+def test_a_build_says_itself_whether_it_has_a_gpu_engine(build: str, engine: str) -> None:
+    said = bundled_fake(env={"FAKE_SHIMMY_BUILD": build}).build()
+    assert said.engine == engine
+    assert "Airframe Engine" in said.line
 
 
 @pytest.mark.shimmy_real
 def test_the_real_executable_says_whether_it_has_a_gpu_engine(real_shimmy: Path) -> None:
-    from pytest_shimmy.executable.identify import identify
-
-    output = gpu_info(identify(real_shimmy), {})
-    assert "Airframe Engine" in output
-    assert read_build(output).engine in ("airframe", "huggingface")
+    said = identify(real_shimmy).build()
+    assert "Airframe Engine" in said.line
+    assert said.engine in ("airframe", "adapter")
 
 
 @settings(deadline=None)

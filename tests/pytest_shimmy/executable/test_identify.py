@@ -13,7 +13,13 @@ import pytest
 
 from fake_shimmy.releases import NEWEST, RELEASES
 from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyProcessDefaults
-from pytest_shimmy.executable.identify import bundled_fake, identify, locate, python_command
+from pytest_shimmy.executable.identify import (
+    Executable,
+    bundled_fake,
+    identify,
+    locate,
+    python_command,
+)
 from pytest_shimmy.process.process import ExitStatus
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and modes")
@@ -37,7 +43,7 @@ def refusal(path: str | Path, code: ShimmyErrorCode) -> ShimmyError:
 def test_a_path_is_asked_for_its_version(tmp_path: Path) -> None:
     path = script(tmp_path / "my shimmy", 'test "$*" = --version && echo shimmy 1.9.0-rc.1')
     executable = identify(path)
-    assert executable == ((str(path),), "1.9.0-rc.1", False)
+    assert executable == Executable((str(path),), "1.9.0-rc.1", False)
     assert executable.name == str(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
-from pytest_shimmy.executable.dialect import BUILD_WITHOUT_GPU
-from pytest_shimmy.executable.identify import gpu_info
 from pytest_shimmy.models.downloads import from_url
 from pytest_shimmy.models.registry import ModelRegistry
 from pytest_shimmy.models.summary import ShimmyModelSummary
@@ -316,7 +313,7 @@ def test_a_build_that_cannot_load_such_files_does_not_download_them_again(
 ) -> None:
     """A CPU-only build and GGUF."""
     registry = ModelRegistry(shimmy, models, env={"FAKE_SHIMMY_BUILD": "cpu-only"})
-    if shimmy is not None and BUILD_WITHOUT_GPU not in gpu_info(registry.executable, os.environ):
+    if shimmy is not None and registry.executable.build().engine != "adapter":
         pytest.skip("this build has another engine")
     handler = Handler(tiny__gguf=b"GGUF")
     for _ in range(2):

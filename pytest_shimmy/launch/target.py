@@ -1,0 +1,75 @@
+"""What would run for some settings, found out once and passed on.
+
+An executable is asked for its version, and for its build where something depends on that. Both are
+questions to a process, so whoever has asked hands the answer on: the controller to xdist's workers,
+a test process to the keeper that starts the server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..executable.fake_profile import pretence
+from ..executable.identify import Executable, bundled_fake, identify
+from ..settings import Settings
+
+
+class Target(NamedTuple):
+    """What would run for `settings`, which attach to no server."""
+
+    settings: Settings
+    executable: Executable
+
+    @property
+    def gpu(self) -> str:
+        """The GPU backend that is asked for."""
+        return self.settings.gpu[0]
+
+    def may_use_gpu(self) -> bool:
+        """Whether its server can occupy a GPU. Raises `ShimmyError`."""
+        if self.executable.is_fake or self.gpu == "cpu":
+            return False
+        build = self.executable.build()
+        return build.engine == "airframe" or bool(build.backends)
+
+
+class Targets:
+    """The targets of one run, as far as this process takes part in it: each executable is asked
+    once. `known` is what `to_json` of another process gave."""
+
+    def __init__(self, known: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._executables = {
+            (each["which"], _items(each["executable"]["env"])): Executable.from_json(
+                each["executable"]
+            )
+            for each in known
+        }
+
+    def of(self, settings: Settings) -> Target:
+        """The target of `settings`. Raises `ShimmyError`, see `identify` and `bundled_fake`."""
+        which, env = settings.path, dict(settings.env)
+        if settings.path is None:
+            which, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
+            env = {**machine, **env}
+        key = which, _items(env)
+        if key not in self._executables:
+            self._executables[key] = (
+                bundled_fake(which, env) if settings.path is None else identify(settings.path, env)
+            )
+        executable = self._executables[key]
+        if settings.gpu[0] != "auto":
+            executable.build()  # here, and not by each process that is handed it
+        return Target(settings, executable)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """What is known, as JSON values."""
+        return [
+            {"which": which, "executable": executable.to_json()}
+            for (which, _), executable in self._executables.items()
+        ]
+
+
+def _items(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(env.items()))
