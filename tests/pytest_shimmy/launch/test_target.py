@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.pytest_shimmy.suites import Run
+from tests.support.consumer_suite import Run
 
 from pytest_shimmy.executable.identify import Executable, bundled_fake
 from pytest_shimmy.launch.target import Targets
@@ -86,8 +86,8 @@ def test_a_run_that_needs_the_build_asks_for_it_once(
 def test_workers_with_a_server_each_ask_nothing_that_the_controller_knows(
     pytester: pytest.Pytester, run: Run, counted: Counted, arguments: list[str]
 ) -> None:
-    pytester.makepyfile(GPU_READ)
-    run(*arguments, "--shimmy-scope=worker", "-n", "2", "--dist=each").assert_outcomes(passed=8)
+    pytester.makepyfile("def test_up(shimmy_server): assert shimmy_server.gpu.in_use == 'cpu'")
+    run(*arguments, "--shimmy-scope=worker", "-n", "2", "--dist=each").assert_outcomes(passed=2)
     assert counted.asked == ["--version", "gpu-info", "serve", "serve"]
 
 
