@@ -2,13 +2,17 @@
 """Set up and run everything that a developer or a CI job needs; standard library only.
 
     python3 dev.py demo     run the consumer suite under examples/ on the bundled fake
-    python3 dev.py test     run the project's tests, with the real shimmy where it can be had and
-                            the locked versions of all else; with --newest: the newest of each
+    python3 dev.py test     run the project's tests, with real shimmys where they can be had and
+                            the locked versions of all else, and print the coverage
+        --fast              only those that are not marked slow, on the bundled fake: a minute
+        --newest            with the newest version of everything instead of the locked one
+    python3 dev.py check    ruff, and mypy for each system
     python3 dev.py lock     lock the newest versions, and print what moved
-    python3 dev.py check    ruff and mypy
+    python3 dev.py packages install the Debian packages that some tests need; needs root
     python3 dev.py docs     build the documentation in build/site; docs serve: show it while editing
+    python3 dev.py build    build the wheel and the sdist in dist/, and check them
     python3 dev.py shimmy   install the real shimmy that the tests use, and print its path; with a
-                            name (2.5.0-default, 1.8.1-default), another one that is recorded
+                            name (2.6.5-default, 2.5.0-cpu-only), another one that is recorded
     python3 dev.py clients  install the clients of other people that the tests run, in the cache
 
 Inside a virtual environment everything is installed there; else into .venv, made when missing, so
@@ -23,22 +27,41 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 LOCKS = ROOT / "tests" / "locks"
-NEWEST = "--newest"
-SHIMMY = "2.5.0-cpu-only"
-"""What the tests compare with. CPU-only: no GPU or Vulkan is needed, and it is built soonest."""
+TASKS = ("demo", "test", "check", "lock", "packages", "docs", "build", "shimmy", "clients")
+FAST, NEWEST = "--fast", "--newest"
+NO_GPU_ENGINE = "--no-default-features"
 BUILDS = {
-    SHIMMY: ("--no-default-features", "--features", "huggingface"),
+    "2.6.5-cpu-only": (NO_GPU_ENGINE,),
+    "2.6.5-default": (),
+    "2.5.0-cpu-only": (NO_GPU_ENGINE, "--features", "huggingface"),
     "2.5.0-default": (),
     "1.8.1-default": (),  # llama.cpp: needs cmake, a C++ compiler and libclang
 }
 """The releases and builds that are recorded, with cargo's options for each."""
+SHIMMY, *OTHER_SHIMMYS = "2.6.5-cpu-only", "2.6.5-default", "2.5.0-cpu-only"
+"""What all tests run with, and with what those marked shimmy_real are repeated."""
 SHIMMY_BUILD_TIMEOUT = 40 * 60
-"""Seconds; it takes 2 to 10 minutes on two cores."""
+"""Seconds; it takes 2 to 10 minutes on two cores, and less for the second in a row."""
+PACKAGES = {
+    # The default build of 2.6.5 generates on a software OpenGL or Vulkan.
+    "libegl1": "a default build",
+    "libgl1-mesa-dri": "a default build",
+    "libvulkan1": "a default build",
+    "mesa-vulkan-drivers": "a default build",
+    "chromium": "a web front end",
+}
+"""Debian's packages, and the tests of what are skipped without them."""
+SYSTEMS = ("linux", "darwin", "win32")
+# Tests wait more than they compute.
+PARALLEL = ("-n", "auto", "--maxprocesses=4")
+NO_TESTS = 5
+"""pytest's exit status where no test was selected."""
 
 
 def main() -> int:
@@ -46,12 +69,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "task", choices=["demo", "test", "check", "lock", "docs", "shimmy", "clients"]
+        "task",
+        choices=TASKS,
     )
     parser.add_argument(
         "arguments",
         nargs=argparse.REMAINDER,
-        help="passed on (demo, test); a name (shimmy); serve (docs)",
+        help="passed on (demo, test, build); a name (shimmy); serve (docs)",
     )
     chosen = parser.parse_args()
     # Whoever runs this may have any.
@@ -61,12 +85,14 @@ def main() -> int:
         name = chosen.arguments[0] if chosen.arguments else SHIMMY
         if name not in BUILDS:
             sys.exit(f"no build is called {name!r}; there are: {', '.join(BUILDS)}")
-        path = real_shimmy(name)
+        path = real_shimmys([name]).get(name)
         print(path or "")
         return 0 if path else 1
-    newest = NEWEST in chosen.arguments
+    if chosen.task == "packages":
+        return packages()
+    fast, newest = (each in chosen.arguments for each in (FAST, NEWEST))
+    chosen.arguments = [each for each in chosen.arguments if each not in (FAST, NEWEST)]
     if newest:
-        chosen.arguments.remove(NEWEST)
         os.environ["TEST_CLIENTS_NEWEST"] = "1"
     python = environment("demo" if chosen.task == "demo" else "test", newest=newest)
     if chosen.task == "demo":
@@ -78,8 +104,12 @@ def main() -> int:
     if chosen.task == "lock":
         pip(python, "install", "--quiet", "--upgrade", "uv")
         return run(python, "-m", "tests.locks.resolve")
+    if chosen.task == "build":
+        return run(python, "-m", "tools.distribution", *chosen.arguments)
     if chosen.task == "clients":
         return run(python, "-m", "tests.clients.environments")
+    if fast:
+        return run(python, "-m", "pytest", *PARALLEL, "-m", "not slow", *chosen.arguments)
     return check(python) or test(python, chosen.arguments)
 
 
@@ -130,10 +160,12 @@ def pip(python: str, *arguments: str) -> None:
 
 def check(python: str) -> int:
     """ruff and mypy."""
+    # A cache of its own for each: one is of no use to another.
+    mypy = [("--platform", each, "--cache-dir", f".mypy_cache/{each}") for each in SYSTEMS]
     return (
         run(python, "-m", "ruff", "check", ".")
         or run(python, "-m", "ruff", "format", "--check", ".")
-        or run(python, "-m", "mypy")
+        or max(run(python, "-m", "mypy", *options) for options in mypy)
     )
 
 
@@ -145,13 +177,26 @@ def docs(python: str, task: str = "build", *arguments: str) -> int:
 
 
 def test(python: str, arguments: list[str]) -> int:
-    """The project's tests; those marked shimmy_real run where the real executable can be had."""
-    path = real_shimmy()
-    if path is not None:
-        arguments = [f"--shimmy-path={path}", *arguments]
+    """The project's tests with the coverage of all processes. Those marked shimmy_real run where a
+    real executable can be had, and are repeated on other releases and builds.
+    """
+    missing = missing_packages()
+    if missing:
+        print(f"not installed: {', '.join(missing)}; as root: python3 dev.py packages", flush=True)
+    paths = real_shimmys([SHIMMY, *OTHER_SHIMMYS])
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
-    # Tests wait more than they compute.
-    return run(python, "-m", "pytest", "-n", "auto", "--maxprocesses=4", *arguments)
+    measured = ("-m", "coverage", "run", "-m", "pytest", *PARALLEL)
+    run(python, "-m", "coverage", "erase")
+    first = [f"--shimmy-path={paths[SHIMMY]}"] if SHIMMY in paths else []
+    status = run(python, *measured, *first, *arguments)
+    for name in OTHER_SHIMMYS:
+        if name in paths:
+            which = (f"--shimmy-path={paths[name]}", "-m", "shimmy_real")
+            again = run(python, *measured, *which, *arguments)
+            status = status or (0 if again == NO_TESTS else again)
+    run(python, "-m", "coverage", "combine", "--quiet")
+    report = run(python, "-m", "coverage", "report")
+    return status or report
 
 
 def clients(python: str) -> str:
@@ -163,28 +208,66 @@ def clients(python: str) -> str:
     return done.stdout.strip().rpartition("\n")[2]
 
 
-def real_shimmy(name: str = SHIMMY) -> Path | None:
-    """A real shimmy, built by cargo once and cached; None, with the reason printed."""
-    root = cache() / f"shimmy-{name}"
-    path = root / "bin" / ("shimmy.exe" if os.name == "nt" else "shimmy")
-    if path.exists():
-        return path
-    cargo = shutil.which("cargo")
-    if cargo is None:
+def real_shimmys(names: list[str]) -> dict[str, Path]:
+    """Real executables by name, each built by cargo once and cached; without those that cannot be
+    had, for which the reason is printed.
+    """
+    suffix = ".exe" if os.name == "nt" else ""
+    paths = {name: cache() / f"shimmy-{name}" / "bin" / f"shimmy{suffix}" for name in names}
+    missing = [name for name in names if not paths[name].exists()]
+    if missing and shutil.which("cargo") is None:
         print("no real shimmy: there is no cargo to build it with; its tests will be skipped")
-        return None
+    elif missing:
+        # What two builds have in common is compiled once.
+        with tempfile.TemporaryDirectory(prefix="shimmy-build-") as target:
+            for name in missing:
+                build_shimmy(name, paths[name].parents[1], target)
+    return {name: path for name, path in paths.items() if path.exists()}
+
+
+def build_shimmy(name: str, root: Path, target: str) -> None:
+    """Install it below `root`; where that fails, print the reason."""
     print(f"building shimmy {name} with cargo, once (minutes)", flush=True)
     release = name.partition("-")[0]
     command = [
-        *(cargo, "install", "shimmy", "--version", release, "--locked", "--bin", "shimmy"),
+        *("cargo", "install", "shimmy", "--version", release, "--locked", "--bin", "shimmy"),
         *(*BUILDS[name], "--root", str(root), "--quiet"),
     ]
     try:
-        subprocess.run(command, check=True, timeout=SHIMMY_BUILD_TIMEOUT)
+        subprocess.run(
+            command,
+            check=True,
+            timeout=SHIMMY_BUILD_TIMEOUT,
+            env={**os.environ, "CARGO_TARGET_DIR": target},
+        )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        print(f"no real shimmy: {error}; its tests will be skipped")
-        return None
-    return path
+        print(f"no real shimmy {name}: {error}; its tests will be skipped")
+
+
+def packages() -> int:
+    """Install what is missing of `PACKAGES`, where this is Debian or a relative and we are root."""
+    missing = missing_packages()
+    if not missing:
+        return 0
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if os.geteuid() != 0:
+        print("as root:", *command)
+        return 1
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for each in (["apt-get", "update"], command):
+        status = subprocess.run([*each, "--quiet=2"], env=environment, check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+def missing_packages() -> list[str]:
+    """Those of `PACKAGES` that are not installed; none where there are no such packages."""
+    if shutil.which("dpkg-query") is None:
+        return []
+    command = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
+    return [name for name in PACKAGES if f"{name} installed" not in lines]
 
 
 def cache() -> Path:

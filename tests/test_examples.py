@@ -17,6 +17,8 @@ import pytest
 from pytest_shimmy import ModelRegistry
 from tests.programs.fileserver import FileServer
 
+pytestmark = pytest.mark.slow
+
 HOSTS = Path(__file__).parents[1] / "examples" / "hosts"
 LONG = 60.0
 

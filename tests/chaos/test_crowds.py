@@ -5,8 +5,12 @@ That leases of many processes are distinct is in ``test_ports``.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.kills import Start
 from tests.support.pytest_runs import PROMISED, wait_for
+
+pytestmark = pytest.mark.slow
 
 IN_A_CROWD = """
 def test_own(shimmy_server, shimmy_fake, shimmy_model, note, hang, request):

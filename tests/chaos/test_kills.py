@@ -14,6 +14,8 @@ from tests.chaos.conftest import is_long
 from tests.support.kills import ENDS_AT_ONCE, MOMENTS, USE, VICTIMS, WAIT, WORKERS, Start
 from tests.support.pytest_runs import JANITOR, PROMISED, Session, cmdline, kill, wait_for
 
+pytestmark = pytest.mark.slow
+
 OFTEN = {"controller", "keeper", "server", "everything", "Ctrl-C"}
 """Killed at every moment in the ordinary run; the others while it is idle."""
 

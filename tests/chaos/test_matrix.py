@@ -11,6 +11,8 @@ import pytest
 from tests.support.kills import Start
 from tests.support.pytest_runs import PROMISED, XDIST, Session, environment, wait_for
 
+pytestmark = pytest.mark.slow
+
 TOGETHER = """
 import pytest
 @pytest.mark.parametrize("n", range({count}))

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.kills import Start
 
+pytestmark = pytest.mark.slow
+
 WORKERS = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 
 LATE = """

@@ -7,6 +7,8 @@ import pytest
 from tests.support.kills import SLOW, Start
 from tests.support.pytest_runs import XDIST
 
+pytestmark = pytest.mark.slow
+
 WORKERS = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 
 

@@ -20,6 +20,8 @@ from tests.chaos.conftest import END_SECONDS, rounds_of, seed_of
 from tests.support.kills import USE, Start
 from tests.support.pytest_runs import XDIST, Session, kill
 
+pytestmark = pytest.mark.slow
+
 LIFE = """
 import os, pathlib, pytest, requests, signal, time
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.clients import expectations, page, records
 
+pytestmark = pytest.mark.slow
+
 SERVERS = ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)]
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from tests.support.pages import ON_ATTACHED, ON_REAL, PAGES, Commands, commands, title
 
+pytestmark = pytest.mark.slow
+
 VARIES = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\b(port|pid) \d+"), r"\1 N"),

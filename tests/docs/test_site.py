@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.pages import DOCS, PAGES, ROOT, title
 
+OTHER_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")]
+"""For people who work on the project: what is fenced in them are no snippets."""
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -24,7 +26,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=title)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=title)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(FENCED.sub("", page.read_text())):
         if link.startswith("http"):
@@ -57,6 +59,7 @@ class Fetched(HTMLParser):
             self.urls.append(given.get("href") or "")
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_stands_alone(tmp_path: Path) -> None:
     site = tmp_path / "site"
     done = subprocess.run(

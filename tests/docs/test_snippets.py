@@ -23,6 +23,8 @@ from tests.support.pages import (
     title,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run_tests(

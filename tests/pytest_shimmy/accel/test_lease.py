@@ -16,6 +16,8 @@ from pytest_shimmy.accel.lease import GpuLease
 from pytest_shimmy.executable.identify import bundled_fake
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 TURNS = """
 import pytest
 

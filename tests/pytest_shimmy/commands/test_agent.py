@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.command_line import LONG, fake_script, run, started
 
+pytestmark = pytest.mark.slow
+
 HELLO = {"reply": ["Hello, ", "world", "!"]}
 
 

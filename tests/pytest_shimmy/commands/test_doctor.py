@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Findings = Callable[..., dict[str, Any]]
 
-pytestmark = pytest.mark.usefixtures("runtime_dir")
+pytestmark = [pytest.mark.usefixtures("runtime_dir"), pytest.mark.slow]
 
 
 @pytest.fixture

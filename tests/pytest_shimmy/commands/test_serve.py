@@ -19,6 +19,8 @@ import pytest
 
 from tests.support.command_line import LONG, fake_script, run, started
 
+pytestmark = pytest.mark.slow
+
 SLOW = {"start_delay": 1.5}
 READY = r"ready: the bundled fake of shimmy \S+, model placeholder; Ctrl-C stops it\n"
 

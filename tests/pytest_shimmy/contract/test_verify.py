@@ -23,6 +23,8 @@ from pytest_shimmy.contract.report import Comparison, lines
 from pytest_shimmy.executable.identify import bundled_fake
 from tests.support.fake_process import as_from_a_terminal
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = {recording.name: recording for recording in recording_files.shipped()}
 KINDS = (Command, Life, Exchange)
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.consumer_suite import CHAT, Run
 
+pytestmark = pytest.mark.slow
+
 # What goes wrong
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 SAY = """
 def say(client, model, text, **more):
     return client.chat.completions.create(

@@ -139,7 +139,10 @@ def test_chunks_without_text_are_no_tokens(item: object, counts: bool) -> None:
 
 # Asynchronous ones
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.slow,
+]
 
 
 @pytest.mark.anyio

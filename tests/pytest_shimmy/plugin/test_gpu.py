@@ -215,7 +215,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "asked"
 
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts"),
+    pytest.mark.slow,
+]
 
 
 def arguments(real: Path, pytester: pytest.Pytester) -> list[str]:

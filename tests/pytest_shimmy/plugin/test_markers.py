@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 # Markers
 
 

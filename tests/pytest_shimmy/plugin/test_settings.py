@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.consumer_suite import CHAT, Run
 
+pytestmark = pytest.mark.slow
+
 # Settings
 
 

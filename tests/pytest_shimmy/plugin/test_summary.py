@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.consumer_suite import CHAT, Run
 
+pytestmark = pytest.mark.slow
+
 DYNAMIC = """
 def test_asks_late(request):
     server = request.getfixturevalue("shimmy_server")

@@ -43,7 +43,10 @@ from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.manager import State
 from tests.support.manager_events import LONG, Step, ask
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts"),
+    pytest.mark.slow,
+]
 
 PRETENDER = Path(__file__).parents[2] / "programs" / "pretender.py"
 

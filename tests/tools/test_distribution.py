@@ -1,0 +1,101 @@
+"""What is released holds every file of the packages, and its metadata leads somewhere."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tools import distribution
+
+pytestmark = pytest.mark.slow
+
+Spoil = Callable[[str, bytes], bytes | None]
+"""From the name and content of a file in the wheel to its new content, or None: it goes."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return distribution.build(tmp_path_factory.mktemp("dist"))
+
+
+def spoilt(wheel: Path, target: Path, spoil: Spoil) -> Path:
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            if (content := spoil(name, old.read(name))) is not None:
+                new.writestr(name, content)
+    return target
+
+
+def test_what_is_built_has_no_problem(built: tuple[Path, Path]) -> None:
+    version = built[0].name.split("-")[1]
+    assert distribution.problems(*built, tag=f"v{version}") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "problem"),
+    [
+        ("fake_shimmy/__main__.py", None, "the wheel lacks fake_shimmy/__main__.py"),
+        ("pytest_shimmy/py.typed", None, "the wheel lacks pytest_shimmy/py.typed"),
+        ("LICENSE", None, "the wheel has no license"),
+        ("METADATA", (b"# pytest-shimmy", b"[a](docs/a.md)"), "the description links to docs/a.md"),
+        ("METADATA", (b"# pytest-shimmy", b"# "), "the metadata has no description"),
+        ("METADATA", (b"Requires-Python", b"X"), "the metadata has no Requires-Python"),
+        ("METADATA", (b"\nVersion: ", b"\nVersion: 9"), "the tag is "),
+        (
+            "entry_points.txt",
+            (b"fake_shimmy.__main__", b"fake_shimmy.gone"),
+            "fake-shimmy leads to fake_shimmy.gone:main, which the wheel lacks",
+        ),
+    ],
+)
+def test_a_spoilt_wheel_has_one(
+    built: tuple[Path, Path],
+    file: str,
+    change: tuple[bytes, bytes] | None,
+    problem: str,
+    tmp_path: Path,
+) -> None:
+    def spoil(name: str, content: bytes) -> bytes | None:
+        if not name.endswith(file):
+            return content
+        return None if change is None else content.replace(*change)
+
+    wheel, sdist = built
+    version = wheel.name.split("-")[1]
+    found = distribution.problems(
+        spoilt(wheel, tmp_path / wheel.name, spoil), sdist, tag=f"v{version}"
+    )
+    assert [each for each in found if each.startswith(problem)]
+
+
+def test_a_file_that_is_not_ours_is_a_problem(built: tuple[Path, Path], tmp_path: Path) -> None:
+    wheel = tmp_path / built[0].name
+    shutil.copy(built[0], wheel)
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("tests/conftest.py", "")
+    assert distribution.problems(wheel, built[1]) == [
+        "the wheel has tests/conftest.py, which is not ours"
+    ]
+
+
+def test_links_of_the_readme_lead_to_the_released_version() -> None:
+    from hatch_build import readme
+
+    text = "[a](docs/a.md#b) and [c](https://example.org/c) and [d](#e)"
+    rest = "[c](https://example.org/c) and [d](#e)"
+    assert readme(text, "", "1.0") == f"a and {rest}"
+    url = "https://example.org/us"
+    assert readme(text, url, "1.0") == f"[a]({url}/blob/v1.0/docs/a.md#b) and {rest}"
+
+
+def test_the_notes_of_a_release_are_its_entry_in_the_changelog() -> None:
+    text = "# Changelog\n\n## 1.1.0 (2026-05-01)\n\n- New.\n\n## 1.0.0 (unreleased)\n\n- Old.\n"
+    assert distribution.changelog_entry(text, "1.1.0") == "- New.\n"
+    with pytest.raises(distribution.NotReleasableError, match=r"no date for 1\.0\.0"):
+        distribution.changelog_entry(text, "1.0.0")
+    with pytest.raises(distribution.NotReleasableError, match=r"no entry for 1\.0"):
+        distribution.changelog_entry(text, "1.0")
