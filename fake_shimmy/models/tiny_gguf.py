@@ -87,11 +87,22 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 
 
 def contents(
-    answers: Answers = ANSWERS, width: int = WIDTH, template: str | None = None
+    answers: Answers = ANSWERS,
+    width: int = WIDTH,
+    template: str | None = None,
+    is_spelled: bool = False,
 ) -> bytes:
-    """The model as a file. ``template`` is the chat template that it brings along, if any."""
+    """The model as a file. ``template`` is the chat template that it brings along, if any.
+
+    Airframe looks for no tokens of the user's in a prompt. In a model that ``is_spelled`` it finds
+    the words as well: their beginnings are tokens too, from which it puts them together.
+    """
     said = _answers(answers)
     types = _vocabulary(answers, said)
+    if is_spelled:
+        for word in (word for word in answers if " " not in word):
+            types |= {word[:end].encode(): _NORMAL for end in range(1, len(word) + 1)}
+            types |= {letter.encode(): _NORMAL for letter in word}
     tokens = list(types)
     tensors = list(_tensors(tokens, said, width))
     pairs = [

@@ -1,7 +1,8 @@
 """The places in which cases happen: a folder with models, an environment, arguments for ``serve``.
 
-Strategy: a world is a table row; `build` makes its files. Everything is relative to the world's
-folder, which is also the working directory, so nothing of this machine gets into a recording.
+Strategy: a world is a table row; `build` makes its files, models that really run among them.
+Everything is relative to the world's folder, which is also the working directory, so nothing of
+this machine gets into a recording.
 """
 
 from __future__ import annotations
@@ -10,23 +11,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from fake_shimmy.models import tiny_gguf
+from fake_shimmy.models.tiny_gguf import ANSWERS, END, WIDTH
+
 TOY = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
 """The smallest file that the toy engine loads (seen on 2.5.0)."""
 MIB = 1024 * 1024
 
 
+class Gguf(NamedTuple):
+    """A model that really runs, with answers that are known: see `fake_shimmy.models.tiny_gguf`."""
+
+    answers: Mapping[str, tuple[str | bytes, ...]] = ANSWERS
+    width: int = WIDTH
+    template: str | None = None
+    is_spelled: bool = False
+
+    @property
+    def contents(self) -> bytes:
+        """The file."""
+        return tiny_gguf.contents(*self)
+
+
+Content = bytes | int | Gguf
+
+
 class World(NamedTuple):
     """One row. Sizes stand for files of that many zero bytes."""
 
-    files: Mapping[str, bytes | int] = {}
+    files: Mapping[str, Content] = {}
     env: Mapping[str, str] = {}
     arguments: tuple[str, ...] = ()
     """For ``serve``, in exchanges."""
-    needs_gguf: bool = False
-    """It holds models that llama.cpp loads, which the package ``gguf`` writes."""
+    needs_adapter: bool = False
+    """Models run in it on a graphics adapter; a software renderer's will do."""
 
 
-_TOYS: dict[str, bytes | int] = {
+_TOYS: dict[str, Content] = {
     "models/tiny.safetensors": TOY,
     "models/Llama-3-Toy-7B.safetensors": TOY,
     "models/qwen toy_q8_0.safetensors": TOY,
@@ -36,7 +57,7 @@ _TOYS: dict[str, bytes | int] = {
     "models/Base-7B.Q4_0.gguf": b"GGUF",
     "models/ggml-model.bin": b"x",
 }
-_TREE: dict[str, bytes | int] = {
+_TREE: dict[str, Content] = {
     "models/TinyLlama-1.1B-Chat-v1.0.Q4_K_M.gguf": 3 * MIB,
     "models/Llama-3.2-3B-Instruct-Q8_0.gguf": MIB - 1,
     "models/llama-2-13b-chat.Q4_0.gguf": 0,
@@ -79,7 +100,7 @@ _MANIFEST = (
     b'"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:abc",'
     b'"size":5242880}]}'
 )
-_OLLAMA: dict[str, bytes | int] = {
+_OLLAMA: dict[str, Content] = {
     "ollama/manifests/registry.ollama.ai/library/llama3/latest": _MANIFEST,
     "ollama/manifests/short/8b": _MANIFEST.replace(b"abc", b"def"),
     "ollama/manifests/top": _MANIFEST.replace(b"abc", b"top"),
@@ -92,7 +113,7 @@ _OLLAMA: dict[str, bytes | int] = {
     "ollama/first/second/nested.gguf": 0,
 }
 
-_BROKEN_GGUF: dict[str, bytes | int] = {
+_BROKEN_GGUF: dict[str, Content] = {
     "models/empty.gguf": b"",
     "models/magic.gguf": b"GGUF",
     "models/nonsense.gguf": b"no such magic",
@@ -101,6 +122,29 @@ _BROKEN_GGUF: dict[str, bytes | int] = {
     "models/swapped.gguf": b"GGUF\0\0\0\3" + bytes(16),
     "models/hollow.gguf": b"GGUF\3\0\0\0" + bytes(16),
     "models/many.gguf": b"GGUF\3\0\0\0" + b"\xff" * 16,
+}
+_BEFORE_CONTROL = list(ANSWERS).index("control")
+TORN_ANSWERS: dict[str, tuple[str | bytes, ...]] = {
+    **dict(list(ANSWERS.items())[:_BEFORE_CONTROL]),
+    "torn": ("torn:", b"\xe2\x82", b"\xac", END),
+    **dict(list(ANSWERS.items())[_BEFORE_CONTROL:]),
+}
+"""With tokens that are no UTF-8 by themselves, which Airframe does not load."""
+_LLAMA_CPP: dict[str, Content] = {
+    f"models/{name}.gguf": Gguf(TORN_ANSWERS, width=96) for name in ("chatter", "llama-chatter")
+}
+_TEMPLATE = (
+    "{% for message in messages %}[{{ message.role }}|{{ message.content }}]{% endfor %}"
+    "{% if add_generation_prompt %}[GO]{% endif %}"
+)
+_AIRFRAME: dict[str, Content] = {
+    "models/chatter.gguf": Gguf(is_spelled=True),
+    "models/llama-3-chatter.gguf": Gguf(is_spelled=True),
+    "models/templated.gguf": Gguf(is_spelled=True, template=_TEMPLATE),
+    "models/qwen-templated.gguf": Gguf(is_spelled=True, template=_TEMPLATE),
+    "models/unparsable.gguf": Gguf(is_spelled=True, template="{{ }}"),
+    "models/raising.gguf": Gguf(is_spelled=True, template="{{ raise_exception('no') }}"),
+    "models/toy.safetensors": TOY,
 }
 
 WORLDS: dict[str, World] = {
@@ -120,7 +164,8 @@ WORLDS: dict[str, World] = {
         {"Some Llama.safetensors": TOY},
         arguments=("--legacy", "--model-path", "Some Llama.safetensors"),
     ),
-    "gguf": World(_BROKEN_GGUF, needs_gguf=True),
+    "gguf": World(_BROKEN_GGUF | _LLAMA_CPP),
+    "airframe": World(_BROKEN_GGUF | _AIRFRAME, needs_adapter=True),
 }
 
 
@@ -134,10 +179,7 @@ def build(world: World, folder: Path) -> None:
         with open(path, "wb") as file:
             if isinstance(content, int):
                 file.truncate(content)
+            elif isinstance(content, Gguf):
+                file.write(content.contents)
             else:
                 file.write(content)
-    if world.needs_gguf:
-        from . import tiny_gguf
-
-        for name in ("chatter", "llama-chatter"):
-            tiny_gguf.write(folder / "models" / f"{name}.gguf")

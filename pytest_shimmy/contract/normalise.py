@@ -6,6 +6,7 @@ demands the exact shape it replaces, so an id in the wrong form stays visible.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -44,6 +45,19 @@ _LLAMA_CPP = re.compile(
     re.MULTILINE,
 )
 """What llama.cpp writes to stderr at every load, with this machine's memory and cores in it."""
+_AIRFRAME = re.compile(
+    r"^(\[(GpuRuntime|KVCache|ISF-\w+|BindlessLoader|Preflight|OutputHead(-CPU)?)\] "
+    r"|  (Layers|Max seq len|KV heads|Head dim|Buffer size per layer|Total VRAM allocated): "
+    r"|error: XDG_RUNTIME_DIR ).*\n",
+    re.MULTILINE,
+)
+"""What Airframe and its drivers write of themselves while they load and generate."""
+_METADATA = re.compile(
+    r"^(\[Metadata\] Scanning .*\n(?:\[Metadata\] (?!Scanning ).*\n)*)", re.MULTILINE
+)
+"""Airframe's account of a model file: some twenty lines each time that it opens one."""
+_NOTE = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
+"""Only the first panic of a process says so."""
 # Chunks of event streams, and frames of a WebSocket, that carry one token.
 _TOKEN_CHUNKS = re.compile(
     r'([0-9A-F]+\r\n(data: (?!\[DONE\])(?![^\n]*"finish_reason":"stop")'
@@ -92,6 +106,22 @@ def neutral_answer(observed: str, own: dict[str, str], order: Order) -> str:
 def without_llama_cpp(observed: str) -> str:
     """Stderr without the noise of llama.cpp."""
     return _LLAMA_CPP.sub("", observed)
+
+
+def without_airframe(observed: str) -> str:
+    """What a process wrote without the noise of Airframe; what it tells of a model file, which is
+    the same each time, is cut to its size and a digest."""
+    return _METADATA.sub(_digested, _AIRFRAME.sub("", observed))
+
+
+def _digested(block: re.Match[str]) -> str:
+    digest = hashlib.sha256(block[1].encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"[Metadata] {{{block[1].count(chr(10))} lines, {digest}}}\n"
+
+
+def without_note(observed: str) -> str:
+    """The output of a server in which a panic is not known to be its first."""
+    return observed.replace(_NOTE, "")
 
 
 def speechless(observed: object) -> object:

@@ -25,8 +25,8 @@ from typing import Any
 
 from ..process.process import Process
 from ..supervisor import health
-from . import normalise
-from .case import Case, Command, Exchange, Life, Step
+from . import adapter, normalise
+from .case import Case, Command, Exchange, Life, Step, ask
 from .differences import Observation
 from .environments import WORLDS, build
 from .subject import Subject
@@ -38,14 +38,7 @@ SILENCE = 0.4
 """Seconds after which a server is taken to wait for more."""
 HOST = "127.0.0.1"
 
-# On a machine with a GPU the default build would load what it is not meant to.
-_NO_GPU_DRIVERS = {
-    "VK_DRIVER_FILES": "/nonexistent",
-    "VK_ICD_FILENAMES": "/nonexistent",
-    "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent",
-    "LIBGL_DRIVERS_PATH": "/nonexistent",
-    "CUDA_VISIBLE_DEVICES": "",
-}
+_FIRST_REQUEST = ask("POST", "/api/generate", b'{"model":"chatter","prompt":"x","stream":false}')
 
 
 class Stage:
@@ -113,13 +106,13 @@ class Stage:
                 )
             except subprocess.TimeoutExpired:
                 return {"exit": f"none within {DEADLINE:g} s", "stdout": "", "stderr": ""}
-        stdout = self._shown(done.stdout or b"")
+        stdout = self._shown(done.stdout or b"", "stdout")
         if act.order == "lines":
             stdout = normalise.sorted_lines(stdout)
         observation: Observation = {
             "exit": _exit_of(done.returncode),
             "stdout": stdout,
-            "stderr": self._quiet(self._shown(done.stderr)),
+            "stderr": self._shown(done.stderr, "stderr"),
         }
         if act.leaves:
             left = self._folder / act.leaves
@@ -162,7 +155,10 @@ class Stage:
                     name: [normalise.neutral_answer(part, own, act.order) for part in parts]
                     for name, parts in seen.items()
                 },
-                **self._output_of(server),
+                **{
+                    stream: normalise.without_note(text)
+                    for stream, text in self._output_of(server).items()
+                },
             }
 
     def _serve(self) -> _Server:
@@ -174,17 +170,16 @@ class Stage:
             arguments.remove("--legacy")
         bound = ["serve", "--bind", f"{HOST}:{port}"]
         server = _Server(self, [*bound, *arguments], self._environ({}), port)
-        server.wait()
+        if server.wait() and self.world.needs_adapter:
+            # What is said at the first load is no part of a check, whichever comes first.
+            _converse((HOST, port), _FIRST_REQUEST)
         return server
 
     def _output_of(self, server: _Server) -> Observation:
-        stdout, stderr = (
-            self._shown(server.taken(stream), server.port) for stream in ("stdout", "stderr")
-        )
-        return {"stdout": stdout, "stderr": self._quiet(stderr)}
-
-    def _quiet(self, stderr: str) -> str:
-        return normalise.without_llama_cpp(stderr) if self.subject.engine == "llama" else stderr
+        return {
+            stream: self._shown(server.taken(stream), stream, server.port)
+            for stream in ("stdout", "stderr")
+        }
 
     def spawn(
         self, arguments: list[str], env: dict[str, str], sink: Callable[[str, bytes], None]
@@ -209,7 +204,11 @@ class Stage:
             if name in os.environ
         }
         home = {"HOME": "home", "PATH": "bin"}
-        return {**system, **home, **_NO_GPU_DRIVERS, **self.subject.env, **self.world.env, **extra}
+        drivers = adapter.software_drivers() if self.world.needs_adapter else adapter.NO_DRIVERS
+        env = {**system, **home, **drivers, **self.subject.env, **self.world.env, **extra}
+        if self.world.needs_adapter and self.subject.is_fake:
+            env["FAKE_SHIMMY_GPU"] = "llvmpipe"
+        return env
 
     def _own(self, port: int = 0) -> dict[str, str]:
         own = {str(self._folder): "{world}", self.subject.release: "{version}"}
@@ -217,8 +216,11 @@ class Stage:
             own[f"{HOST}:{port}"] = f"{HOST}:{{port}}"
         return own
 
-    def _shown(self, raw: bytes, port: int = 0) -> str:
-        return normalise.neutral(normalise.text(raw), self._own(port))
+    def _shown(self, raw: bytes, stream: str, port: int = 0) -> str:
+        shown = normalise.neutral(normalise.text(raw), self._own(port))
+        if self.subject.engine == "llama" and stream == "stderr":
+            return normalise.without_llama_cpp(shown)
+        return normalise.without_airframe(shown) if self.world.needs_adapter else shown
 
     def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -10,14 +10,14 @@ import hashlib
 import platform
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from ..executable.dialect import Engine
 from .case import Case
 from .differences import Observation
-from .environments import WORLDS
+from .environments import WORLDS, Gguf
 from .subject import Subject
-from .tiny_gguf import ANSWERS
 
 
 class Entry(NamedTuple):
@@ -52,13 +52,21 @@ class Recording(NamedTuple):
 
 def digest(case: Case) -> str:
     """Changes with anything that is done in `case`, its world included."""
-    world = WORLDS[case.act.world]
-    parts = (case.act, world, ANSWERS) if world.needs_gguf else (case.act, world)
-    return hashlib.sha256(_told(parts).encode()).hexdigest()[:16]
+    told = f"({_told(case.act)}, {_world(case.act.world)})"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+@cache
+def _world(name: str) -> str:
+    return _told(WORLDS[name])
 
 
 def _told(value: object) -> str:
     """`value` without the fields that have their default, so that a new one changes no digest."""
+    if isinstance(value, Gguf):
+        return hashlib.sha256(value.contents).hexdigest()
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_told(part)}' for key, part in value.items())}}}"
     if not isinstance(value, tuple):
         return repr(value)
     if not hasattr(value, "_fields"):

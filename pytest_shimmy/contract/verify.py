@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
+from functools import cache
 from itertools import groupby
 from typing import Literal, NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from . import differences, normalise, recordings
+from . import adapter, differences, normalise, recordings
 from .case import Case, Command
 from .cases.all import all_cases
 from .differences import Edit, Observation, shown
@@ -51,8 +52,11 @@ def check(
 ) -> Iterator[Result]:
     """Compare `subject`, or what was recorded of it (`instead`), with `recording`, case by case."""
     asked = []
+    no_adapter = cache(lambda: "" if instead else adapter.why_none(subject))
     for case in filter(wanted, all_cases()):
         reason = _why_not(case, subject, recording)
+        if not reason and WORLDS[case.act.world].needs_adapter:
+            reason = no_adapter()
         if instead is not None:
             reason = reason or _missing(case, instead)
         if reason:
@@ -111,12 +115,14 @@ def record(
     (what varies has to be made neutral first), and where something is missing that cases need.
     """
     cases = [case for case in filter(wanted, all_cases()) if subject.takes(case)]
-    if lacking := {reason for case in cases if (reason := _lacking(case))}:
-        raise ShimmyError(
-            ShimmyErrorCode.VERIFY_FAILED,
-            f"shimmy {subject.name} cannot be recorded whole: {', '.join(lacking)}.",
-            {"lacking": sorted(lacking)},
-        )
+    if any(WORLDS[case.act.world].needs_adapter for case in cases):
+        lacking = adapter.why_none(subject)
+        if lacking:
+            raise ShimmyError(
+                ShimmyErrorCode.VERIFY_FAILED,
+                f"shimmy {subject.name} cannot be recorded whole: {lacking}.",
+                {"lacking": lacking},
+            )
     entries: dict[str, Entry] = {}
     unsteady: list[str] = []
     for _ in range(2):
@@ -179,7 +185,7 @@ def _why_not(case: Case, subject: Subject, recording: Recording) -> str:
         return f"not for {subject.name}"
     if subject.is_fake and case.imitation == "none":
         return "depends on what a model says"
-    return _missing(case, recording) or _lacking(case)
+    return _missing(case, recording)
 
 
 def _speechless(case: Case, observation: Observation) -> Observation:
@@ -200,15 +206,6 @@ def _missing(case: Case, recording: Recording) -> str:
 def _look_up(recording: Recording, cases: Sequence[Case]) -> Iterator[tuple[Case, Observation]]:
     for case in cases:
         yield case, recording.entries[case.id].observation
-
-
-def _lacking(case: Case) -> str:
-    if WORLDS[case.act.world].needs_gguf:
-        from importlib.util import find_spec
-
-        if find_spec("gguf") is None:
-            return "needs a model file: pip install 'pytest-shimmy[gguf]'"
-    return ""
 
 
 def _lines(value: object) -> list[str]:

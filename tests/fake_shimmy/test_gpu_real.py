@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from tests.fake_shimmy.test_real_cli import NO_GPU, comparable
 from tests.support.fake_process import Shimmy
 
@@ -35,16 +36,12 @@ NOISE = re.compile(
 @pytest.fixture
 def twins(pair: tuple[Shimmy, Shimmy]) -> tuple[Shimmy, Shimmy]:
     """The pair, as the build with the features that the real one has; and a model for both."""
-    gguf = pytest.importorskip("gguf", reason="the model is written with it")
-    assert gguf
-    from pytest_shimmy.contract import tiny_gguf
-
     real, fake = pair
     enabled = re.findall(r"✅ (\w+) support enabled", real.run("gpu-info")[1])
     if real.release == "1.8.1":
         fake.build = BUILDS[tuple(enabled)]
     (real.cwd / "models").mkdir()
-    tiny_gguf.write(real.cwd / "models" / "tiny.gguf")
+    (real.cwd / "models" / "tiny.gguf").write_bytes(tiny_gguf.contents())
     return real, fake
 
 

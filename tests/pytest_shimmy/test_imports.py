@@ -80,10 +80,11 @@ def test_the_process_room_knows_nothing_of_shimmy() -> None:
     assert not folder_arrows(OUR_IMPORTS)["process"]
 
 
-def test_the_library_knows_of_the_fake_only_its_words_and_its_releases() -> None:
+def test_the_library_knows_of_the_fake_only_its_words_its_releases_and_its_model() -> None:
     named = {entry.imported for entry in OUR_IMPORTS if entry.imported.startswith("fake_shimmy")}
     assert {".".join(name.split(".")[:2]) for name in named} == {
         "fake_shimmy",
+        "fake_shimmy.models",
         "fake_shimmy.releases",
         "fake_shimmy.script",
     }

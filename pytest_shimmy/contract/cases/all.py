@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from ..case import Case
-from . import bodies, commands, framing, generations, leaving_clients, lives, routes, websockets
+from . import (
+    bodies,
+    commands,
+    framing,
+    generations,
+    inference,
+    leaving_clients,
+    lives,
+    routes,
+    websockets,
+)
+
+_TABLES = (
+    *(commands, lives, routes, bodies, framing, leaving_clients, websockets),
+    *(generations, inference),
+)
 
 
 def all_cases() -> list[Case]:
     """Every case, in the order in which a person reads a report."""
-    rooms = (commands, lives, routes, bodies, framing, leaving_clients, websockets, generations)
-    return [case for room in rooms for case in room.cases()]
+    return [case for table in _TABLES for case in table.cases()]

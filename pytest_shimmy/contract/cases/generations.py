@@ -1,7 +1,8 @@
 """Cases: a model that really runs, in llama.cpp.
 
-What it says is known (see `tiny_gguf`), so a recording holds real answers. The fake has no model:
-it is held to everything but the words, and not to what only certain words bring about.
+What it says is known (see `fake_shimmy.models.tiny_gguf`), so a recording holds real answers. The
+fake has no model: it is held to everything but the words, and not to what only certain words bring
+about.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Iterator, Mapping
 
 from ...executable.dialect import Engine
 from ..case import Case, Command, Exchange, Imitation, answer, ask, request, rest, send
-from ..tiny_gguf import ANSWERS
+from ..environments import TORN_ANSWERS
 from .websockets import UPGRADE, frame
 
 _LLAMA: tuple[Engine, ...] = ("llama",)
-_WORDS = tuple(word for word in ANSWERS if word.isalpha())
+_WORDS = tuple(word for word in TORN_ANSWERS if word.isalpha())
 _ENDLESS = "clock"
 # What these bring about is shimmy's reaction to certain tokens.
 _PECULIAR = ("torn", "control", "marker", "nothing", "done", "euro", "return")

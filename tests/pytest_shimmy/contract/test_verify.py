@@ -63,11 +63,9 @@ def test_a_recording_has_every_case_as_it_is_now(recording: Recording) -> None:
 
 
 def test_a_recording_says_what_was_recorded() -> None:
-    assert {name: recording.features for name, recording in SHIPPED.items()} == {
-        "2.5.0-cpu-only": ("huggingface",),
-        "2.5.0-default": ("huggingface",),
-        "1.8.1-default": ("huggingface", "llama"),
-    }
+    features = {name: recording.features for name, recording in SHIPPED.items()}
+    assert features["2.5.0-cpu-only"] == features["2.5.0-default"] == ("huggingface",)
+    assert features["1.8.1-default"] == ("huggingface", "llama")
     assert {recording.platform for recording in SHIPPED.values()} == {"linux-x86_64"}
 
 
@@ -212,11 +210,34 @@ def test_record_says_at_once_that_it_cannot_write(shims: Shims, output: str) -> 
     assert "cannot be written" in done.stderr
 
 
-def test_nothing_is_recorded_in_part(shims: Shims, monkeypatch: pytest.MonkeyPatch) -> None:
-    who = subject.executable(shims.make())._replace(engine="llama")
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(ShimmyError, match=r"pip install 'pytest-shimmy\[gguf\]'"):
-        verify.record(who)
+@pytest.fixture
+def without_adapter(shims: Shims) -> subject.Subject:
+    """A default build, on a machine where no model runs."""
+    said = "Airframe GPU load failed: No GPU adapter found"
+    path = shims.make(f'[ "$1" = generate ] && echo "Error: {said}" >&2 && exit 1')
+    return subject.executable(path)._replace(engine="airframe", release="2.6.5")
+
+
+def test_nothing_is_recorded_in_part(without_adapter: subject.Subject) -> None:
+    with pytest.raises(ShimmyError, match=r"2\.6\.5-default cannot be recorded whole: needs a gr"):
+        verify.record(without_adapter)
+
+
+def test_checks_that_need_an_adapter_say_so_where_there_is_none(
+    without_adapter: subject.Subject,
+) -> None:
+    is_inference: Callable[[Case], bool] = lambda case: case.group == "inference"  # noqa: E731
+    entries = {
+        case.id: recordings.Entry(recordings.digest(case), {"exit": 0})
+        for case in filter(is_inference, all_cases())
+    }
+    recording = Recording("2.6.5", "airframe", "here", (), entries)
+    results = list(verify.check(without_adapter, recording, is_inference))
+    assert len(results) == len(entries) > 300
+    assert {result.verdict for result in results} == {"not applicable"}
+    (reason,) = {result.note for result in results}
+    assert "needs a graphics adapter; a software renderer will do" in reason
+    assert reason.endswith("It said: Error: Airframe GPU load failed: No GPU adapter found")
 
 
 def test_an_executable_without_a_known_engine_is_refused(shims: Shims) -> None:
