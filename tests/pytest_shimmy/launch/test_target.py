@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.consumer_suite import Run
 
 from pytest_shimmy.executable.identify import Executable, bundled_fake
 from pytest_shimmy.launch.target import Targets
 from pytest_shimmy.settings import Settings
+from tests.support.consumer_suite import Run
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="the wrapper that counts is a shell script"
