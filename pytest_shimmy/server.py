@@ -181,7 +181,9 @@ class ShimmyServer:
             )
         from .fake_control.fake import FakeShimmy
 
-        return FakeShimmy(self.url, token, key=key, seed=self.settings.seed)
+        settings = self.settings
+        fidelity = settings.strict_fidelity
+        return FakeShimmy(self.url, token, key=key, seed=settings.seed, strict_fidelity=fidelity)
 
     def begin_test(self) -> None:
         """Wait for a restart that is under way, and note where this test's log begins."""

@@ -35,6 +35,8 @@ class Settings(NamedTuple):
     """Release that the fake imitates; None: the newest that it imitates."""
     fake_script: str | None = None
     """Script file that the fake follows; None: it answers as the real one does."""
+    strict_fidelity: bool = False
+    """Refuse scripts whose answers no shimmy gives."""
     seed: int | None = None
     """What the fake's chance and jitter grow from; None: another number for every test."""
     url: str | None = None

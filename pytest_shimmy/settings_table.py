@@ -232,6 +232,12 @@ TABLE: tuple[Setting, ...] = (
         is_path=bool,
     ),
     Setting(
+        "strict_fidelity",
+        "refuse scripts whose answers no shimmy gives, such as tool calls and embeddings",
+        _switch,
+        "switch",
+    ),
+    Setting(
         "seed",
         "what chance and jitter in the fake's scripts grow from (default: another number for "
         "every test; a failing test's report says which)",

@@ -20,11 +20,12 @@ MAX_BODY = 2 * 1024 * 1024
 class PendingRequest:
     """The request of ``head``, which ``handler`` answers. One of the methods is called, once."""
 
-    __slots__ = ("_handler", "context", "head")
+    __slots__ = ("_handler", "context", "head", "limit")
 
-    limit = MAX_BODY
-
-    def __init__(self, context: Context, head: Head, handler: BodyHandler) -> None:
+    def __init__(
+        self, context: Context, head: Head, handler: BodyHandler, limit: int = MAX_BODY
+    ) -> None:
+        self.limit = limit
         self.context = context
         self.head = head
         self._handler = handler

@@ -32,6 +32,14 @@ ENDPOINTS = {
 }
 """The endpoints that generate, by the names that a matcher may use."""
 
+OTHER_ENDPOINTS = {"responses": "/v1/responses", "embeddings": "/v1/embeddings"}
+"""Endpoints of other servers, which no shimmy has; a rule that names one opens it."""
+
+
+def path_of(endpoint: str) -> str:
+    """The path of an endpoint by its name."""
+    return ENDPOINTS.get(endpoint) or OTHER_ENDPOINTS[endpoint]
+
 
 def _pattern(text: str) -> Pattern[str]:
     import re
@@ -84,6 +92,8 @@ class When(Node):
 
     user: Matcher | None
     system: Matcher | None
+    tool: Matcher | None
+    last: Matcher | None
     model: Matcher | None
     endpoint: str | None
     path: Matcher | None
@@ -93,9 +103,20 @@ class When(Node):
         "user": Field(
             _TEXT_MATCHER, None, "the last user message, or the prompt; a string: a part of it"
         ),
-        "system": Field(_TEXT_MATCHER, None, "the system message; a string: a part of it"),
+        "system": Field(
+            _TEXT_MATCHER, None, "the system or developer message; a string: a part of it"
+        ),
+        "tool": Field(
+            _TEXT_MATCHER,
+            None,
+            "the newest result of a tool; a string: a part of it; equals: the text, or the JSON "
+            "value that it is",
+        ),
+        "last": Field(
+            _TEXT_MATCHER, None, "the last message, whoever speaks; a string: a part of it"
+        ),
         "model": Field(_NAME_MATCHER, None, "the model's name; a string: the whole name"),
-        "endpoint": Field(OneOf(ENDPOINTS), None, "the endpoint, by name"),
+        "endpoint": Field(OneOf((*ENDPOINTS, *OTHER_ENDPOINTS)), None, "the endpoint, by name"),
         "path": Field(_NAME_MATCHER, None, "the path; a string: the whole path"),
         "headers": Field(Table(_TEXT_MATCHER), {}, "headers by name; a string: a part of it"),
         "json": Field(
@@ -105,3 +126,15 @@ class When(Node):
             "anything but an object: the whole value",
         ),
     }
+
+    @property
+    def opens(self) -> bool:
+        """Whether it is for a path of its own, which need not be one of shimmy's that generate."""
+        return self.path is not None or self.endpoint in OTHER_ENDPOINTS
+
+
+EXPECTATION = Made(
+    Either((str,), Text(), shapes.of(When)),
+    lambda value: When(last=Matcher(contains=value)) if isinstance(value, str) else value,
+)
+"""What a request must be like; a string: a part of its last message."""

@@ -49,9 +49,10 @@ last line end. ``invalid_utf8``: a byte of its text is 0xFF. ``content_type``: t
 says ``text/html``. ``duplicate_done``, ``missing_done``: two end markers, or none.
 """
 
-PLACES = ("start", "headers", "body", "end")
-"""Positions with a name: before the first byte, in the middle of the head, after the head, and
-after the last token, before what closes the answer."""
+PLACES = ("start", "headers", "body", "end", "done", "after")
+"""Positions with a name: before the first byte, in the middle of the head, after the head, after
+the last token and before what closes the answer, after a stream's end marker and before the end of
+the HTTP answer, and after the whole answer, while the connection waits for another request."""
 
 INSIDES = ("character", "json", "newlines", "event")
 """Where in an event a position can be: after the first byte of its first character that has

@@ -59,24 +59,58 @@ class Request:
 
     @property
     def system(self) -> Any:
-        """The text of the system message, else the member ``system``."""
-        texts = self._texts("system")
-        return texts[0] if texts else self._member("system")
+        """The text of the system or developer message, else the member ``system`` or, as the
+        Responses API calls it, ``instructions``."""
+        texts = self._texts("system", "developer")
+        if texts:
+            return texts[0]
+        found = self._member("system")
+        if found is MISSING:
+            return self._member("instructions")
+        return _text(found) if isinstance(found, list) else found
+
+    @property
+    def tool(self) -> Any:
+        """The newest result of a tool, as text."""
+        for message in reversed(self._messages()):
+            found = _tool_result(message)
+            if found is not None:
+                return found
+        return MISSING
+
+    @property
+    def last(self) -> Any:
+        """The text of the last message, whoever speaks, else the prompt."""
+        messages = self._messages()
+        if not messages:
+            return self._member("prompt")
+        found = _tool_result(messages[-1])
+        if found is None:
+            found = _text(messages[-1].get("content"))
+        return MISSING if found is None else found
 
     def _member(self, name: str) -> Any:
         document = self.json
         return document.get(name, MISSING) if isinstance(document, dict) else MISSING
 
-    def _texts(self, role: str) -> list[str]:
-        messages = self._member("messages")
-        if not isinstance(messages, list):
-            return []
+    def _texts(self, *roles: str) -> list[str]:
         return [
             text
-            for message in messages
-            if isinstance(message, dict) and message.get("role") == role
+            for message in self._messages()
+            if message.get("role") in roles
             if (text := _text(message.get("content"))) is not None
         ]
+
+    def _messages(self) -> list[dict[str, Any]]:
+        """The messages, or the input of the Responses API."""
+        messages = self._member("messages")
+        if messages is MISSING:
+            messages = self._member("input")
+            if isinstance(messages, str):
+                return [{"role": "user", "content": messages}]
+        if not isinstance(messages, list):
+            return []
+        return [message for message in messages if isinstance(message, dict)]
 
 
 def _text(content: object) -> str | None:
@@ -86,6 +120,20 @@ def _text(content: object) -> str | None:
         return None
     parts = [part.get("text") for part in content if isinstance(part, dict)]
     return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def _tool_result(message: dict[str, Any]) -> str | None:
+    """The result of a tool that is in a message of one of the three APIs."""
+    if message.get("role") == "tool":
+        return _text(message.get("content"))
+    if message.get("type") == "function_call_output":
+        output = message.get("output")
+        return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    content = message.get("content")
+    for part in reversed(content) if isinstance(content, list) else ():
+        if isinstance(part, dict) and part.get("type") == "tool_result":
+            return _text(part.get("content"))
+    return None
 
 
 class Difference:
@@ -108,15 +156,18 @@ def differences(when: When, request: Request) -> list[Difference]:
     """In what ``request`` is not what ``when`` wants; nothing where it matches."""
     found: list[Difference] = []
     if when.endpoint is not None:
-        from fake_shimmy.script.conditions import ENDPOINTS
+        from fake_shimmy.script.conditions import path_of
 
-        path = ENDPOINTS[when.endpoint]
+        path = path_of(when.endpoint)
         if request.path != path:
             found.append(Difference("endpoint", f"be {when.endpoint} ({path})", request.path))
-    for name in ("user", "system", "model", "path"):
+    for name in ("user", "system", "tool", "last", "model", "path"):
         matcher: Matcher | None = getattr(when, name)
         if matcher is not None:
-            found += compare(matcher, getattr(request, name), name)
+            value = getattr(request, name)
+            if name in ("tool", "last"):
+                value = _like(matcher.equals, value)
+            found += compare(matcher, value, name)
     for name, matcher in when.headers.items():
         values = [value for known, value in request.headers if known == name.lower()]
         found += compare(matcher, ", ".join(values) if values else MISSING, f"header {name}")
@@ -137,6 +188,16 @@ def compare(matcher: Matcher, value: Any, what: str) -> list[Difference]:
     if matcher.equals is not MISSING and not _equal(matcher.equals, value):
         found.append(Difference(what, f"be {_show(matcher.equals)}", value))
     return found
+
+
+def _like(wanted: object, value: Any) -> Any:
+    """``value``; where it is the text of a JSON value and no text is wanted, that."""
+    if wanted is MISSING or isinstance(wanted, str) or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _equal(wanted: object, value: object) -> bool:

@@ -20,6 +20,7 @@ CHUNKS, LINES, FRAMES, BODY = "chunks", "lines", "frames", "body"
 """How pieces are framed: events in HTTP chunks, bare events, WebSocket frames, one body."""
 
 _DONE = b"data: [DONE]\n\n"
+_LAST_CHUNK = b"0\r\n\r\n"
 _TEXTS = (b'"content":"', b'"text":"', b'"response":"')
 
 
@@ -75,10 +76,14 @@ def place(at: Position, piece: Piece) -> int | None:
 
 
 def _named(name: str, piece: Piece) -> int | None:
-    if name == "end":
+    if name in ("end", "done", "after"):
+        size = len(piece.data)
         if piece.kind == WHOLE:
-            return len(piece.data) - 1
-        return 0 if piece.kind == CLOSING else None
+            return size - 1 if name == "end" else size
+        if piece.kind != CLOSING:
+            return None
+        is_chunked = name == "done" and piece.framing == CHUNKS
+        return 0 if name == "end" else size - len(_LAST_CHUNK) if is_chunked else size
     if piece.offset:
         return None
     end = piece.head_end

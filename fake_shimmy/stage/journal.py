@@ -34,8 +34,10 @@ class Record:
     """One request and its answer. Times are in seconds."""
 
     __slots__ = (
+        "_left_at",
         "answer",
         "begun",
+        "beyond",
         "bytes",
         "connection",
         "duration",
@@ -44,6 +46,8 @@ class Record:
         "id",
         "measured",
         "nearest",
+        "refusal",
+        "refused_rule",
         "request",
         "rule",
         "rule_name",
@@ -52,6 +56,8 @@ class Record:
         "status",
         "time",
         "tokens",
+        "unexpected",
+        "unfired",
         "unmatched",
         "weight",
     )
@@ -67,18 +73,31 @@ class Record:
         self.rule_name: str | None = None
         self.answer: int | None = None
         self.unmatched = False
+        """There are rules, and none of them matched."""
         self.nearest: str | None = None
+        self.unexpected = False
+        """It is not what the answer that was its turn expects."""
+        self.refusal: str | None = None
+        """Why shimmy refuses it."""
+        self.refused_rule: str | None = None
+        """The rule that would have answered it."""
         self.status: int | None = None
         self.tokens = 0
         self.bytes = 0
         self.schedule = array("d")
         self.measured = array("d")
         self.duration: float | None = None
+        self._left_at = 0.0
+        """When the newest bytes were given away."""
         self.ended: str | None = None
         """``complete``, ``client_left``, ``cut``; nothing while the answer is on its way."""
         self.faults: list[str] = []
         self.sent: list[tuple[float, bytes]] | None = None
         """What was sent and when, after the request; None where nobody wants to know."""
+        self.unfired: list[str] = []
+        """What was scripted and did not happen, in words."""
+        self.beyond = False
+        """It got an answer that no shimmy gives."""
         self.weight = len(request.body) + sum(
             len(name) + len(value) for name, value in request.headers
         )
@@ -92,11 +111,14 @@ class Record:
         if self.sent is not None and self.bytes < MAX_SENT:
             self.sent.append((time.monotonic() - self.begun, data[: MAX_SENT - self.bytes]))
         self.bytes += len(data)
+        self._left_at = time.monotonic()
 
     def end(self, how: str) -> None:
         """The answer is over."""
         self.ended = how
-        self.duration = time.monotonic() - self.begun
+        # The client has the last bytes before this process hears that they were taken.
+        over = self._left_at if how == "complete" and self._left_at else time.monotonic()
+        self.duration = over - self.begun
 
     def document(self) -> dict[str, Any]:
         """The record as plain values."""
@@ -115,6 +137,9 @@ class Record:
             "answer": self.answer,
             "unmatched": self.unmatched,
             "nearest": self.nearest,
+            "unexpected": self.unexpected,
+            "refusal": self.refusal,
+            "refused_rule": self.refused_rule,
             "status": self.status,
             "tokens": self.tokens,
             "bytes": self.bytes,
@@ -123,6 +148,8 @@ class Record:
             "duration": self.duration,
             "ended": self.ended,
             "faults": self.faults,
+            "unfired": self.unfired,
+            "beyond": self.beyond,
         }
 
 

@@ -67,6 +67,9 @@ class Player:
             kind = damage.WHOLE
             for _ in range(request.total):
                 self._schedule_token()
+            if not request.total and request.failure is not None:
+                # A failure comes when the first token would.
+                self._due += self._interval(self._latency.first_token)
             if (wait := self._time_left()) > 0:
                 yield Pause(wait)
         framing = request.framing(is_whole)
@@ -89,13 +92,14 @@ class Player:
                 kind = damage.CLOSING
             elif isinstance(step, Cut):
                 # Either all was said, or the real one gives up here.
-                how = "complete" if kind == damage.CLOSING else "cut"
-                yield self._note_of_end(how)
+                is_over = kind == damage.CLOSING or (is_whole and record.bytes)
+                how = "complete" if is_over else "cut"
+                yield self._last_note(how)
                 yield step
                 return
             else:
                 yield step
-        yield self._note_of_end("complete")
+        yield self._last_note("complete")
 
     def _counted(self, data: bytes, kind: str) -> bytes:
         """``data``, which completes a piece of that kind."""
@@ -125,6 +129,8 @@ class Player:
 
     def _interval(self, seconds: float) -> float:
         jitter = self._latency.jitter
+        if not jitter:
+            return seconds
         if self._random is None:
             self._random = self._request.session.random("jitter", self._request.use)
         return max(0.0, seconds + self._random.uniform(-jitter, jitter))
@@ -139,8 +145,7 @@ class Player:
             self._faults.remove(fault)
             record.faults.append(_told(fault))
             if at > sent:
-                record.sends(piece.data[sent:at])
-                yield piece.data[sent:at]
+                yield self._sent(piece, sent, at)
                 sent = at
             if fault.do == "stall":
                 yield Pause(fault.seconds)
@@ -148,21 +153,36 @@ class Player:
                 # The end of this is the client's.
                 yield Hang()
             else:
-                yield self._note_of_end("cut")
+                yield self._last_note("complete" if fault.at.place == "after" else "cut")
                 yield _step_of(fault)
                 return True
-        rest = piece.data[sent:]
         if ending is None:
-            yield self._counted(rest, piece.kind)
+            if sent < len(piece.data) or not piece.data:
+                yield self._sent(piece, sent, len(piece.data))
             return False
+        self._faults.remove(ending)
         record.faults.append(_told(ending))
+        rest = piece.data[sent:]
         record.sends(rest)
         if rest:
             yield rest
-        yield self._note_of_end("cut")
+        yield self._last_note("cut")
         if is_closing:
             yield Cut()
         return True
+
+    def _sent(self, piece: Piece, begin: int, end: int) -> bytes:
+        """A part of ``piece``, which is counted with its last byte."""
+        data = piece.data[begin:end]
+        if end == len(piece.data):
+            return self._counted(data, piece.kind)
+        self._record.sends(data)
+        return data
+
+    def _last_note(self, how: str) -> Step:
+        """The end of the answer; what has not happened by now does not."""
+        self._record.unfired += map(_told, self._faults)
+        return self._note_of_end(how)
 
     def _note_of_end(self, how: str) -> Step:
         return Sent(lambda: self._request.end(how))
@@ -235,6 +255,8 @@ def _where(at: Position) -> str:
             "headers": "in the headers",
             "body": "after the headers",
             "end": "after the last token",
+            "done": "after the end marker",
+            "after": "after the answer",
         }[at.place]
     count = f"after {at.tokens} token{'s' * (at.tokens != 1)}"
     return count if at.inside is None else f"{count}, inside the {at.inside}"

@@ -31,10 +31,10 @@ class StagedEngine(Engine):
         self._request = request
 
     def load(self, spec: ModelSpec) -> LoadedModel:
-        if self._request.failure == "load_failed":
-            raise LoadError("scripted failure")
         model = self._engine.load(spec)
         self._request.loads(spec.name)
+        if self._request.failure == "load_failed":
+            raise LoadError("scripted failure")
         return _StagedModel(model, self._request)
 
 

@@ -44,6 +44,8 @@ class ScriptedRequest:
         """Whether the answer is one of HTTP, and not of a WebSocket."""
         self.is_timed = False
         """The script says when tokens are sent, and not the model."""
+        self.accept: Callable[[], None] | None = None
+        """Called when shimmy has found nothing to refuse, and the model is to answer."""
         self.answer: Answer | None = None
         self.reply: str | list[str] | None = None
         self.failure: str | Failure | None = None
@@ -56,6 +58,10 @@ class ScriptedRequest:
         self._answered = answered
         self._loaded_at = 0.0
         self._generates = False
+
+    def facts(self, body: bytes) -> Request:
+        """What rules see of it."""
+        return _facts(self.head, body)
 
     def begin(self, body: bytes) -> Record:
         """The record, which begins with the first call."""
@@ -95,6 +101,9 @@ class ScriptedRequest:
 
     def loads(self, model: str) -> None:
         """``model`` is about to answer."""
+        accept, self.accept = self.accept, None
+        if accept is not None:
+            accept()
         self._generates = True
         self._loaded_at = self.session.load_until(model)
 

@@ -11,7 +11,8 @@ import os
 import time
 from collections import deque
 
-from fake_shimmy.script.matching import differences
+from fake_shimmy.script.conditions import path_of
+from fake_shimmy.script.matching import compare, differences
 from fake_shimmy.stage.journal import Journal
 from fake_shimmy.wire.steps import Wait
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from random import Random
     from typing import Any
 
-    from fake_shimmy.script.matching import Request
-    from fake_shimmy.script.rules import Answer, Latency, Rule, Script
+    from fake_shimmy.script.matching import Difference, Request
+    from fake_shimmy.script.rules import Answer, Latency, Rule, Script, When
     from fake_shimmy.stage.exchange_log import ExchangeLog
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.wire.steps import Step
@@ -64,15 +65,24 @@ class RuleState:
 
 
 class Choice:
-    """The answer that a request gets: the ``number``-th use of a rule."""
+    """The answer that a request gets: the ``number``-th use of a rule. ``missed`` is in what the
+    request is not as the answer expects, so that it does not get it."""
 
-    __slots__ = ("answer", "index", "number", "state")
+    __slots__ = ("answer", "index", "missed", "number", "state")
 
-    def __init__(self, state: RuleState, answer: Answer, index: int) -> None:
+    def __init__(
+        self, state: RuleState, answer: Answer, index: int, missed: list[Difference]
+    ) -> None:
         self.state = state
         self.answer = answer
         self.index = index
+        self.missed = missed
         self.number = state.used
+
+    def complaint(self) -> str:
+        """What was missed, in words."""
+        differences = "; ".join(map(str, self.missed))
+        return f"{self.state.name}, answer {self.index + 1}: {differences}"
 
 
 class Session:
@@ -100,6 +110,7 @@ class Session:
         # Long bodies are looked into aside, by another thread.
         self._lock = allocate_lock()
         self._next_id = 1
+        self._calls = 0
         self._rules: list[RuleState] = []
         self._loaded: dict[str, float] = {}
         self._generating: object | None = None
@@ -112,6 +123,32 @@ class Session:
     def rules(self) -> list[RuleState]:
         """In the order in which they are asked."""
         return self._rules + self._base_rules
+
+    def next_call(self) -> int:
+        """The number of the next call of a tool, from 1."""
+        self._calls += 1
+        return self._calls
+
+    def validates(self, rule: Rule) -> bool:
+        """Whether ``rule`` answers only what shimmy does not refuse."""
+        if rule.validate is not None:
+            return rule.validate
+        # Who scripts answers that no shimmy gives tests code for another server.
+        return not any(state.rule.is_beyond for state in self.rules)
+
+    def answers_refused(self, request: Request) -> bool:
+        """Whether a rule may answer a request for that path although shimmy refuses it."""
+        return any(
+            not self.validates(state.rule) and not _misses_path(state.rule.when, request)
+            for state in self.rules
+        )
+
+    def opens(self, request: Request) -> bool:
+        """Whether a rule may answer a request for that path although shimmy has no such route."""
+        return any(
+            state.rule.when.opens and not _misses_path(state.rule.when, request)
+            for state in self.rules
+        )
 
     def add(self, rule: Rule) -> int:
         """Ask ``rule`` after the session's others; returns its number."""
@@ -131,13 +168,12 @@ class Session:
         for name in given & {"strict", "latency", "load_time", "serialise"}:
             setattr(self, name, getattr(script, name))
 
-    def choose(self, request: Request, is_generation: bool) -> Choice | None:
-        """The answer for ``request``, which is thereby used. What asks no model is only for the
-        rules that name a path."""
+    def choose(self, request: Request, asked: Callable[[Rule], bool]) -> Choice | None:
+        """The answer for ``request``, which is thereby used, of the rules that are ``asked``."""
         with self._lock:
             now = time.monotonic()
             for state in self.rules:
-                if not is_generation and state.rule.when.path is None:
+                if not asked(state.rule):
                     continue
                 if state.is_over(now) or differences(state.rule.when, request):
                     continue
@@ -145,10 +181,21 @@ class Session:
                     continue
                 answers = state.rule.answers
                 index = state.used % len(answers)
-                state.used += 1
-                if state.first_used is None:
-                    state.first_used = now
-                return Choice(state, answers[index], index)
+                answer = answers[index]
+                missed = [] if answer.expect is None else differences(answer.expect, request)
+                if not missed:
+                    state.used += 1
+                    if state.first_used is None:
+                        state.first_used = now
+                return Choice(state, answer, index, missed)
+        return None
+
+    def first_match(self, request: Request) -> str | None:
+        """The rule that would answer ``request``, chance aside."""
+        now = time.monotonic()
+        for state in self.rules:
+            if not state.is_over(now) and not differences(state.rule.when, request):
+                return state.name
         return None
 
     def nearest(self, request: Request) -> str:
@@ -221,6 +268,14 @@ class Session:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
+
+
+def _misses_path(when: When, request: Request) -> bool:
+    """Whether ``when`` is for another path, as far as a head tells."""
+    path = None if when.endpoint is None else path_of(when.endpoint)
+    if path is not None and request.path != path:
+        return True
+    return when.path is not None and bool(compare(when.path, request.path, "path"))
 
 
 def _first(*values: int | None) -> int | None:

@@ -32,10 +32,15 @@ class RuleConditions(TypedDict, total=False):
     user: TextCondition
     """The last user message, or the prompt."""
     system: TextCondition
-    """The system message."""
+    """The system or developer message."""
+    tool: TextCondition
+    """The newest result of a tool; ``{"equals": …}`` may be the JSON value that it is."""
+    last: TextCondition
+    """The last message, whoever speaks."""
     model: TextCondition
     endpoint: str
-    """``chat``, ``completions``, ``messages``, ``generate``, ``websocket``."""
+    """``chat``, ``completions``, ``messages``, ``generate``, ``websocket``; and, which no shimmy
+    has, ``responses`` and ``embeddings``."""
     path: TextCondition
     json: Mapping[str, Any]
     """Values of the body by path: ``{"temperature": 0, "messages[0].role": "system"}``."""
@@ -55,6 +60,15 @@ def when_document(when: WhenLike | None, conditions: RuleConditions) -> dict[str
         raise refused(f"{twice[0]} is given twice: in when, and by name. Give it once.")
     document |= {name: value for name, value in conditions.items() if value is not None}
     return {name: _plain(value) for name, value in document.items()}
+
+
+def expectation(expect: WhenLike) -> Any:
+    """A script's ``expect``: a text is a part of the last message."""
+    if isinstance(expect, str):
+        return expect
+    if isinstance(expect, re.Pattern):
+        return {"last": _plain(expect)}
+    return when_document(expect, {})
 
 
 def read_when(when: WhenLike | None, conditions: Conditions, method: str) -> rules.When:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from fake_shimmy.script import rules as vocabulary
 
@@ -22,19 +22,19 @@ from ..outcomes import (
     Fault,
     Garble,
     Hang,
-    Inside,
     Outcome,
-    Place,
+    Position,
     Reply,
     Stall,
     Text,
+    ToolCall,
     document_of,
 )
-from .conditions import RuleConditions, WhenLike, argument_errors, when_document
+from .conditions import RuleConditions, WhenLike, argument_errors, expectation, when_document
 from .connection import refused
 from .journal import RecordedRequest
-from .scripts import exits, load_script
-from .session import FakeSession
+from .scripts import check_fidelity, exits, load_script
+from .session import FakeSession, expects
 
 __tracebackhide__ = is_ours
 
@@ -54,15 +54,39 @@ class RuleOptions(RuleConditions, total=False):
     """The share of matching requests that it takes; see `FakeSession.seed`."""
     name: str
     """How reports call it."""
+    validate: bool | None
+    """False: it also answers what shimmy refuses (an unknown model, no messages, a content that is
+    null); None: as long as no rule of the test gives an answer that no shimmy gives."""
 
 
-class AnswerOptions(RuleOptions, total=False):
+class TimedOptions(RuleOptions, total=False):
     """The same, and when tokens come, in seconds from the complete request."""
 
     first_token: float
     per_token: float
     jitter: float
     tokens_per_second: float
+
+
+class AnswerOptions(TimedOptions, total=False):
+    """The same, and what an answer says beside its text; see `pytest_shimmy.outcomes.Reply`. From
+    ``tool_calls`` on no shimmy answers like that."""
+
+    headers: Mapping[str, str] | None
+    expect: WhenLike | None
+    tool_calls: Sequence[ToolCall | Mapping[str, Any]]
+    reasoning: Text | None
+    refusal: Text | None
+    choices: Sequence[Text]
+    logprobs: bool | Sequence[float] | None
+    finish_reason: str | None
+    usage: Mapping[str, Any] | None
+
+
+class FaultOptions(AnswerOptions, Position, total=False):
+    """The same, and where in the answer to the text ``reply`` something goes wrong."""
+
+    reply: Text | None
 
 
 class Rule:
@@ -123,13 +147,50 @@ class FakeShimmy(FakeSession):
     """
 
     def reply(
-        self, text: Text | None, *, faults: Faults = (), **options: Unpack[AnswerOptions]
+        self, text: Text | None = None, *, faults: Faults = (), **options: Unpack[AnswerOptions]
     ) -> Rule:
-        """Answer with a text, or with a list of tokens."""
-        return self._single("reply()", Reply(text, faults), options)
+        """Answer with a text, or with a list of tokens; and with what else a model can say."""
+        return self._single("reply()", {"text": text, "faults": faults}, options)
+
+    def tool_call(
+        self,
+        name: str,
+        arguments: Any = None,
+        /,
+        *,
+        id: str | None = None,
+        whole: bool = False,
+        faults: Faults = (),
+        **options: Unpack[AnswerOptions],
+    ) -> Rule:
+        """Call one of the client's tools, which no shimmy does; for several at once there is
+        ``reply(tool_calls=[…])``, for a conversation ``answers([ToolCall(…), "text"])``."""
+        calls = [ToolCall(name, arguments, id=id, whole=whole)]
+        return self._single("tool_call()", {"tool_calls": calls, "faults": faults}, options)
+
+    def embeddings(
+        self,
+        vectors: int | Sequence[Sequence[float]] = 8,
+        *,
+        faults: Faults = (),
+        **options: Unpack[AnswerOptions],
+    ) -> Rule:
+        """Answer ``/v1/embeddings``, which no shimmy has: with these vectors, or so many
+        dimensions, where the same text has the same vector, and texts that share words are near
+        each other."""
+        self._elsewhere(options, "embeddings")
+        return self._single("embeddings()", {"embeddings": vectors, "faults": faults}, options)
+
+    def events(
+        self, events: Sequence[Any], *, faults: Faults = (), **options: Unpack[AnswerOptions]
+    ) -> Rule:
+        """Answer with these events and nothing else: texts, JSON values, `Event`; bytes are sent
+        as they are. A token, to timing and faults, is an event."""
+        return self._single("events()", {"events": events, "faults": faults}, options)
 
     def answers(self, outcomes: Sequence[Outcome], **options: Unpack[RuleOptions]) -> Rule:
-        """Answer in this order, once each: texts, statuses, `Reply`, `Fail`, `Drop`, and so on."""
+        """Answer in this order, once each: texts, statuses, `ToolCall`, `Reply`, `Fail`, `Drop`,
+        and so on."""
         if isinstance(outcomes, str) or not isinstance(outcomes, Sequence):
             raise refused(f"answers(): {outcomes!r} is not a list of answers")
         documents = [document_of(outcome) for outcome in outcomes]
@@ -142,74 +203,47 @@ class FakeShimmy(FakeSession):
         headers: Mapping[str, str] | None = None,
         *,
         faults: Faults = (),
-        **options: Unpack[RuleOptions],
+        **options: Unpack[TimedOptions],
     ) -> Rule:
         """Answer with a status, or fail as the real one does: ``model_not_found``,
         ``load_failed``, ``generation_failed``, ``unprocessable``, ``bad_json``,
-        ``unsupported_media_type``, ``too_large``."""
-        return self._single("fail()", Fail(failure, body, headers, faults), options)
+        ``unsupported_media_type``, ``too_large``. A failure comes when the first token would."""
+        rest = _given(options)
+        timing: Any = {name: rest.pop(name) for name in TIMING if name in rest}
+        outcome = Fail(failure, body, headers, faults, **timing)
+        return self._add("fail()", document_of(outcome), rest)
 
     def drop(
         self,
         after_tokens: int | None = None,
         *,
         how: Cut = "reset",
-        at: Place | None = None,
-        inside: Inside | None = None,
-        after_bytes: int | None = None,
-        reply: Text | None = None,
-        **options: Unpack[AnswerOptions],
+        **options: Unpack[FaultOptions],
     ) -> Rule:
         """Cut the connection: ``reset`` it, ``close`` it in order, ``half_close`` it, or ``end``
         the answer as if nothing were missing."""
-        fault = Drop(after_tokens, how, at=at, inside=inside, after_bytes=after_bytes)
-        return self._single("drop()", Reply(reply, [fault]), options)
+        return self._fault("drop()", Drop(after_tokens, how, **_position(options)), options)
 
     def stall(
         self,
         seconds: float,
         /,
         after_tokens: int | None = None,
-        *,
-        at: Place | None = None,
-        inside: Inside | None = None,
-        after_bytes: int | None = None,
-        reply: Text | None = None,
-        **options: Unpack[AnswerOptions],
+        **options: Unpack[FaultOptions],
     ) -> Rule:
         """Send nothing for so many seconds, then go on."""
-        fault = Stall(seconds, after_tokens, at=at, inside=inside, after_bytes=after_bytes)
-        return self._single("stall()", Reply(reply, [fault]), options)
+        return self._fault("stall()", Stall(seconds, after_tokens, **_position(options)), options)
 
-    def hang(
-        self,
-        after_tokens: int | None = None,
-        *,
-        at: Place | None = None,
-        inside: Inside | None = None,
-        after_bytes: int | None = None,
-        reply: Text | None = None,
-        **options: Unpack[AnswerOptions],
-    ) -> Rule:
+    def hang(self, after_tokens: int | None = None, **options: Unpack[FaultOptions]) -> Rule:
         """Send nothing any more, and keep the connection open until the client leaves."""
-        fault = Hang(after_tokens, at=at, inside=inside, after_bytes=after_bytes)
-        return self._single("hang()", Reply(reply, [fault]), options)
+        return self._fault("hang()", Hang(after_tokens, **_position(options)), options)
 
     def garble(
-        self,
-        how: str,
-        after_tokens: int | None = None,
-        *,
-        at: Place | None = None,
-        inside: Inside | None = None,
-        after_bytes: int | None = None,
-        reply: Text | None = None,
-        **options: Unpack[AnswerOptions],
+        self, how: str, after_tokens: int | None = None, **options: Unpack[FaultOptions]
     ) -> Rule:
         """Change bytes: ``malformed_event``, ``truncated_json``, ``truncated_event``,
         ``invalid_utf8``, ``content_type``, ``duplicate_done``, ``missing_done``."""
-        fault = Garble(how, after_tokens, at=at, inside=inside, after_bytes=after_bytes)
-        return self._single("garble()", Reply(reply, [fault]), options)
+        return self._fault("garble()", Garble(how, after_tokens, **_position(options)), options)
 
     def crash(
         self,
@@ -217,15 +251,11 @@ class FakeShimmy(FakeSession):
         *,
         status: int = 1,
         signal: str | None = None,
-        at: Place | None = None,
-        inside: Inside | None = None,
-        after_bytes: int | None = None,
-        reply: Text | None = None,
-        **options: Unpack[AnswerOptions],
+        **options: Unpack[FaultOptions],
     ) -> Rule:
         """End the server's process in mid-answer, with a status or by a signal ("SIGSEGV")."""
-        fault = Crash(after_tokens, status, signal, at=at, inside=inside, after_bytes=after_bytes)
-        return self._single("crash()", Reply(reply, [fault]), options)
+        fault = Crash(after_tokens, status, signal, **_position(options))
+        return self._fault("crash()", fault, options)
 
     def remove(self, rule: Rule) -> None:
         """Follow a rule no more; one that is gone already is no error."""
@@ -273,6 +303,8 @@ class FakeShimmy(FakeSession):
     def script(self, script: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Begin anew with a whole script: a mapping, or the path of a JSON or TOML file."""
         document = load_script(script)
+        if self.strict_fidelity:
+            check_fidelity("script()", vocabulary.read(document).rules)
         if "life" in document:
             raise refused(
                 "script(): life: it is for a process from its start; give it to "
@@ -293,28 +325,44 @@ class FakeShimmy(FakeSession):
         """Listen again at once, after `refuse`."""
         self._control.ask("accept")
 
-    def _single(self, method: str, outcome: Outcome, options: Mapping[str, Any]) -> Rule:
-        rest = {name: value for name, value in options.items() if value is not None}
-        document = document_of(outcome)
-        latency = {name: rest.pop(name) for name in TIMING if name in rest}
-        if latency:
-            document["latency"] = latency
-        return self._add(method, document, rest)
+    def _fault(self, method: str, fault: Fault, options: FaultOptions) -> Rule:
+        rest = {name: value for name, value in options.items() if name not in POSITION}
+        return self._single(method, {"text": rest.pop("reply", None), "faults": [fault]}, rest)
+
+    def _single(self, method: str, says: Mapping[str, Any], options: Mapping[str, Any]) -> Rule:
+        """One answer that `says` this, with what of it is among the options."""
+        rest = _given(options)
+        more = {name: rest.pop(name) for name in (*TIMING, *SAID) if name in rest}
+        twice = [name for name in more if name in says]
+        if twice:
+            raise refused(f"{method}: {twice[0]} is given twice")
+        return self._add(method, Reply(**says, **more).document(), rest)
+
+    def _elsewhere(self, options: Any, endpoint: str) -> None:
+        """The rule is for an endpoint of its own, unless it says where it is."""
+        if not ({"endpoint", "path", "when"} & _given(options).keys()):
+            options["endpoint"] = endpoint
 
     def _add(self, method: str, document: dict[str, Any], options: Mapping[str, Any]) -> Rule:
-        given = {name: value for name, value in options.items() if value is not None}
+        given = _given(options)
         when = given.pop("when", None)
         conditions: Any = {name: given.pop(name) for name in CONDITIONS if name in given}
         members = {name: given.pop(name) for name in RULE_MEMBERS if name in given}
         if given:
             raise TypeError(f"{method} has no argument {next(iter(given))!r}")
         document = {"when": when_document(when, conditions), **document, **members}
+        for answer in (document, *document.get("answers", ())):
+            if "expect" in answer:
+                answer["expect"] = expectation(answer["expect"])
         with argument_errors(method, inside=("faults", 0)):
-            vocabulary.read_rule(document)
+            checked = vocabulary.read_rule(document)
+        if self.strict_fidelity:
+            check_fidelity(method, [checked])
         if exits([document]):
             self._want_private(method)
         rule = Rule(self, self._ask("add", rule=document)["id"])
         self._own_rules.add(rule.id)
+        self._expects = self._expects or expects([document])
         return rule
 
     def _configure(self, method: str, member: str, value: object) -> None:
@@ -330,6 +378,19 @@ class FakeShimmy(FakeSession):
             )
 
 
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _position(options: FaultOptions) -> Any:
+    return {name: options[name] for name in POSITION if name in options}
+
+
 CONDITIONS = tuple(RuleConditions.__annotations__)
-RULE_MEMBERS = ("times", "seconds", "chance", "name")
+RULE_MEMBERS = ("times", "seconds", "chance", "name", "validate")
 TIMING = ("first_token", "per_token", "jitter", "tokens_per_second")
+SAID = (
+    *("headers", "expect", "tool_calls", "reasoning", "refusal", "choices"),
+    *("logprobs", "finish_reason", "usage"),
+)
+POSITION: tuple[Literal["at", "inside", "after_bytes"], ...] = ("at", "inside", "after_bytes")

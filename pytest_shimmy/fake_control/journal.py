@@ -65,9 +65,15 @@ class RecordedRequest:
     answer: int | None
     """Which of the rule's answers it got, counted from 0."""
     unmatched: bool
-    """No rule matched, and strict refused it."""
+    """It asked a model, there were rules, and none of them matched."""
     nearest: str | None
     """Of an unmatched one: the nearest rule and what was different."""
+    unexpected: bool
+    """It is not what the answer that was its turn expects; ``nearest`` tells in what."""
+    refusal: str | None
+    """Why shimmy refuses it, so that no rule was asked; empty where shimmy does not say."""
+    refused_rule: str | None
+    """Of a refused one: the rule that would have answered it."""
     status: int | None
     tokens_sent: int
     bytes_sent: int
@@ -81,12 +87,16 @@ class RecordedRequest:
     """``cut``: a scripted fault ended the answer early. None while it is in flight."""
     faults: tuple[str, ...]
     """The faults that were played, in words."""
+    unfired: tuple[str, ...]
+    """What its rule says and what did not happen, in words."""
+    beyond: bool
+    """It got an answer that no shimmy gives."""
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RecordedRequest:
         """From a record as the fake tells it."""
         values: dict[str, Any] = dict(record)
-        for name in ("schedule", "measured", "faults"):
+        for name in ("schedule", "measured", "faults", "unfired"):
             values[name] = tuple(values[name])
         return cls(
             headers=Headers([(name, value) for name, value in values.pop("headers")]),
@@ -159,9 +169,18 @@ class RecordedRequest:
             fate.append(count(self.tokens_sent, "token"))
         if self.rule_name is not None:
             fate.append(f"by {self.rule_name}")
+        if self.beyond:
+            fate.append("as no shimmy answers")
         fate += self.faults
+        if self.refusal is not None:
+            why = f": {_shortened(self.refusal, 100)}" if self.refusal else ""
+            fate.append(f"refused as shimmy does{why}")
+        if self.refused_rule is not None:
+            fate.append(f"{self.refused_rule} would have matched")
         if self.unmatched:
             fate.append("no rule matched")
+        if self.unexpected:
+            fate.append("not what was expected")
         if self.hung_up:
             fate.append("the client hung up")
         if self.in_flight:
@@ -200,6 +219,35 @@ class Journal:
         newest = self.records[-SHOWN:]
         return lines + [f"{record.id:>3}  {record.text()}" for record in newest]
 
+    def remarks(self) -> list[str]:
+        """What the author of the test should know of the newest requests, beside their lines."""
+        newest = self.records[-SHOWN:]
+        lines = [
+            f"no rule matched number {each.id}; nearest: {each.nearest}"
+            for each in newest
+            if each.unmatched
+        ]
+        lines += [
+            f"number {each.id} is not what was expected: {each.nearest}"
+            for each in newest
+            if each.unexpected
+        ]
+        lines += [
+            f"number {each.id}: this was said and did not happen: {', '.join(each.unfired)}"
+            for each in newest
+            if each.unfired
+        ]
+        if any(_has_unknown_model(each) for each in newest):
+            lines.append(
+                "The fake has no model of that name. Give it the application's: "
+                "--shimmy-model=NAME (shimmy_model in an ini file); or let a rule answer any: "
+                "validate=False."
+            )
+        beyond = sum(each.beyond for each in self.records)
+        if beyond:
+            lines.append(f"{count(beyond, 'answer')} that no shimmy gives")
+        return lines
+
     def stray_lines(self, base_url: str, key: str) -> list[str]:
         """How to route the requests that nobody owns; nothing where there are none."""
         if not self.strays:
@@ -212,6 +260,10 @@ class Journal:
             f"If they are yours: send them with the API key {key!r} (shimmy_fake.api_key; the "
             f"plugin's clients and shimmy_env do), or to {base_url} (shimmy_fake.base_url).",
         ]
+
+
+def _has_unknown_model(record: RecordedRequest) -> bool:
+    return record.status == 404 and record.refusal is not None and record.model is not None
 
 
 def miss(journal: Journal, when: When, conditions: str) -> list[str]:
@@ -274,9 +326,12 @@ def _masked(key: str) -> str:
     return f"the key {key!r}" if len(key) <= 8 else f"the key {key[:4]!r}…"
 
 
-def _short(value: object, limit: int) -> str:
-    text = repr(value)
+def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _short(value: object, limit: int) -> str:
+    return _shortened(repr(value), limit)
 
 
 def _or_none(value: Any) -> Any:

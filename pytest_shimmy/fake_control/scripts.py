@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fake_shimmy.script import files
 from fake_shimmy.script import rules as vocabulary
+from fake_shimmy.script.answers import BEYOND
 from fake_shimmy.script.shapes import ScriptError
 
 from ..errors import is_ours
@@ -47,11 +48,26 @@ def script_of(
     if script is None and settings.fake_script is not None:
         script = settings.fake_script
     document = {} if script is None else load_script(script)
+    if settings.strict_fidelity:
+        check_fidelity("script", vocabulary.read(document).rules)
     if faults is not None:
         with argument_errors("faults", inside=("life",)):
             vocabulary.read({"life": dict(faults)})
         document["life"] = {**document.get("life", {}), **faults}
     return document
+
+
+def check_fidelity(what: str, rules: Sequence[vocabulary.Rule]) -> None:
+    """Refuse rules whose answers no shimmy gives. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+    for rule in rules:
+        says = next((name for each in rule.answers for name in BEYOND if getattr(each, name)), None)
+        if rule.validate is False:
+            says = "validate=False"
+        if says is not None:
+            raise refused(
+                f"{what}: {says}: no shimmy answers like this, and the run refuses such answers "
+                "(--shimmy-strict-fidelity)."
+            )
 
 
 def exits(rules: Any) -> bool:

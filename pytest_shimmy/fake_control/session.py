@@ -29,7 +29,15 @@ class FakeSession:
     A context manager that opens the session and closes it. Thread-safe.
     """
 
-    def __init__(self, url: str, token: str, *, key: str = "", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        key: str = "",
+        seed: int | None = None,
+        strict_fidelity: bool = False,
+    ) -> None:
         self.server_url = url
         self.api_key = key
         """The key whose requests are answered and recorded."""
@@ -39,10 +47,14 @@ class FakeSession:
         """The same, as OpenAI clients want it."""
         self.seed = seed if seed is not None else 0
         """What chance and jitter grow from; drawn by the fake where none was given."""
+        self.strict_fidelity = strict_fidelity
+        """Rules are refused whose answers no shimmy gives."""
         self._given_seed = seed
         self._control = Control(url, token)
         self._strict = False
         self._own_rules: set[int] = set()
+        self._expects = False
+        """A rule has said what requests must be like."""
         self._strays_before = 0
         self._watches: list[Watch] = []
 
@@ -219,8 +231,9 @@ class FakeSession:
     # For the plugin and the upper half
 
     def leftovers(self) -> list[str]:
-        """What a strict test must not leave: requests that no rule matched, unused rules."""
-        if not self._strict:
+        """What a test must not leave: requests that are not what a script expects; and a strict
+        one: requests that no rule matched, rules and faults that were not used."""
+        if not (self._strict or self._expects):
             return []
         try:
             journal = self.journal()
@@ -228,13 +241,21 @@ class FakeSession:
             if self.api_key:
                 raise
             return []  # a server that the test has ended
-        return self._leftovers_in(journal)
+        lines = _unexpected_in(journal)
+        if self._strict and (strict := self._leftovers_in(journal)):
+            lines += ["the test was strict, and:", *strict]
+        return lines
 
     def _leftovers_in(self, journal: Journal) -> list[str]:
         lines = [
             f"no rule matched number {record.id}: {record.text()}\n  nearest: {record.nearest}"
             for record in journal.records
             if record.unmatched
+        ]
+        lines += [
+            f"number {record.id}: this was said and did not happen: {', '.join(record.unfired)}"
+            for record in journal.records
+            if record.unfired
         ]
         for rule in journal.rules:
             if rule["id"] in self._own_rules and (rule["left"] or not rule["used"]):
@@ -245,7 +266,7 @@ class FakeSession:
     def report(self) -> list[str]:
         """The session in short, for the report of a failing test."""
         journal = self.journal()
-        lines = journal.lines()
+        lines = journal.lines() + journal.remarks()
         leftovers = self._leftovers_in(journal) if self._strict else []
         lines += leftovers or self._stray_lines(journal)
         if journal.is_random:
@@ -260,6 +281,7 @@ class FakeSession:
         self.seed = answer["seed"]
         self._strict = bool(document.get("strict", False))
         # They are numbered from 1, in their order.
+        self._expects = expects(document.get("rules", ()))
         self._own_rules = set(range(1, len(document.get("rules", ())) + 1))
         self._watches.clear()
         self._strays_before = answer["stray_count"]
@@ -299,6 +321,23 @@ class FakeSession:
 
     def _stray_lines(self, journal: Journal) -> list[str]:
         return journal.stray_lines(self.base_url, self.api_key)
+
+
+def expects(rules: Any) -> bool:
+    """Whether any of these rules says what requests must be like."""
+    return any(
+        answer.get("expect") is not None
+        for rule in rules
+        for answer in (rule, *rule.get("answers", ()))
+    )
+
+
+def _unexpected_in(journal: Journal) -> list[str]:
+    return [
+        f"number {record.id} is not what was expected: {record.nearest}"
+        for record in journal.records
+        if record.unexpected
+    ]
 
 
 def _used(times: int) -> str:

@@ -53,7 +53,7 @@ def end_test(item: pytest.Item) -> None:
         with failures_reported():
             leftovers = fake.leftovers()
         if leftovers:
-            pytest.fail("\n".join(["the test was strict, and:", *leftovers]), pytrace=False)
+            pytest.fail("\n".join(leftovers), pytrace=False)
 
 
 def complete(report: pytest.TestReport, item: pytest.Item) -> None:

@@ -91,11 +91,11 @@ MISTAKES = [
     (rule(fail="no_model"), "rules[0].fail: 'no_model' is not one of: model_not_found,"),
     (rule(fail=99), "rules[0].fail: 99 is not an object or one of: model_not_found,"),
     (rule(fail={"status": 600}), "rules[0].fail.status: 600 is not a whole number from 200 to 599"),
-    (rule(fail={"headers": {"a b": "c"}}), "rules[0].fail: 'a b' is not a header's name"),
+    (rule(fail={"headers": {"a b": "c"}}), "rules[0].fail.headers: 'a b' is not a header's name"),
     (rule(fail={"headers": {"a": "\r\n"}}), "rules[0].fail.headers.a: '\\r\\n' is not a header's"),
     (rule(times=0), "rules[0].times: 0 is not a whole number from 1 to"),
     (rule(chance=1.1), "rules[0].chance: 1.1 is not a number from 0 to 1"),
-    (rule(when={"endpoint": "embeddings"}), "rules[0].when.endpoint: 'embeddings' is not one of:"),
+    (rule(when={"endpoint": "images"}), "rules[0].when.endpoint: 'images' is not one of:"),
     (
         rule(when={"user": {}}),
         "rules[0].when.user: a matcher says one of: contains, matches, equal",

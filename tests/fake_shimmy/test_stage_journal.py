@@ -24,7 +24,8 @@ from tests.support.staged_server import (
 FIELDS = {
     *("id", "time", "started", "method", "path", "headers", "body", "connection", "rule"),
     *("rule_name", "answer", "unmatched", "nearest", "status", "tokens", "bytes", "schedule"),
-    *("measured", "duration", "ended", "faults"),
+    *("measured", "duration", "ended", "faults", "unfired", "beyond", "unexpected", "refusal"),
+    "refused_rule",
 }
 
 

@@ -25,6 +25,7 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "fake": [("1", True), ("no", False), ("On", True)],
     "fake_version": [(release, release) for release in (*RELEASES, *RELEASES, *RELEASES)[:3]],
     "fake_script": [(str(path), str(path)) for path in SCRIPTS],
+    "strict_fidelity": [("1", True), ("no", False), ("On", True)],
     "seed": [("0", 0), ("7", 7), (" 12345 ", 12345)],
     "url": [(f"http://h{n}", f"http://h{n}") for n in range(3)],
     "model": [("a", "a"), ("org/b", "org/b"), ("c:7b", "c:7b")],
