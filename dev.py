@@ -8,6 +8,7 @@
         --newest            with the newest version of everything instead of the locked one
     python3 dev.py check    ruff, and mypy for each system
     python3 dev.py lock     lock the newest versions, and print what moved
+    python3 dev.py adopt X  record release X of shimmy, draft its row, say what is left for a person
     python3 dev.py packages install the Debian packages that some tests need; needs root
     python3 dev.py docs     build the documentation in build/site; docs serve: show it while editing
     python3 dev.py build    build the wheel and the sdist in dist/, and check them
@@ -33,7 +34,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 LOCKS = ROOT / "tests" / "locks"
-TASKS = ("demo", "test", "check", "lock", "packages", "docs", "build", "shimmy", "clients")
+TASKS = (
+    *("demo", "test", "check", "lock", "adopt", "packages", "docs", "build", "shimmy", "clients"),
+)
 FAST, NEWEST = "--fast", "--newest"
 NO_GPU_ENGINE = "--no-default-features"
 BUILDS = {
@@ -75,7 +78,7 @@ def main() -> int:
     parser.add_argument(
         "arguments",
         nargs=argparse.REMAINDER,
-        help="passed on (demo, test, build); a name (shimmy); serve (docs)",
+        help="passed on (demo, test, build); a release (adopt); a name (shimmy); serve (docs)",
     )
     chosen = parser.parse_args()
     # Whoever runs this may have any.
@@ -106,6 +109,8 @@ def main() -> int:
         return run(python, "-m", "tests.locks.resolve")
     if chosen.task == "build":
         return run(python, "-m", "tools.distribution", *chosen.arguments)
+    if chosen.task == "adopt":
+        return run(python, "-m", "tools.adopt", *chosen.arguments)
     if chosen.task == "clients":
         return run(python, "-m", "tests.clients.environments")
     if fast:

@@ -153,6 +153,14 @@ class Release:
         self.cors = cors
         """Header lines of every answer, unless a layer says others."""
 
+    def but(self, version: str, **changed: object) -> Release:
+        """The row of another release, in which only ``changed`` is different."""
+        row = Release.__new__(Release)
+        for name in Release.__slots__:
+            setattr(row, name, changed.get(name, getattr(self, name)))
+        row.version = version
+        return row
+
 
 _ANY_ORIGIN = (
     b"access-control-allow-origin: *\r\n"

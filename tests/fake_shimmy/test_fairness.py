@@ -13,6 +13,8 @@ import pytest
 from tests.support.fake_process import DEADLINE, read_all
 from tests.support.websocket_client import PING, frame, texts, upgraded
 
+pytestmark = pytest.mark.slow
+
 ASK = b'{"model":"tiny","prompt":"Hi"}'
 
 

@@ -114,6 +114,7 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
     assert not runtime_dir.exists()
 
 
+@pytest.mark.slow
 def test_without_xdist_the_plugin_works(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(CHAT)
     run("-p", "no:xdist").assert_outcomes(passed=1)

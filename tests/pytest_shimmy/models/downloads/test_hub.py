@@ -19,6 +19,8 @@ from tests.support.downloads import (
     left_in,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_without_huggingface_hub_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
