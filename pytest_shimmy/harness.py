@@ -19,6 +19,7 @@ from .errors import ShimmyError, is_ours
 from .executable.dialect import API_KEY
 from .launch.plan import plan
 from .launch.target import Target, Targets
+from .real_files import real_files
 from .server import ShimmyServer, attach
 from .settings import Settings
 from .sharing.link import Link, join, launch, server_directory
@@ -63,6 +64,7 @@ class Harness:
         self.server_summaries: list[ServerSummary] = []
         """One for each server that ended because of this process."""
 
+    @real_files()
     def shared_server(self, settings: Settings) -> ShimmyServer:
         """The run's server for `settings`, started by whoever asks first. Raises `ShimmyError`."""
         key = self._key(settings)
@@ -85,6 +87,7 @@ class Harness:
         self.current = self._servers[key]
         return self.current
 
+    @real_files()
     def private_server(
         self, settings: Settings, script: Mapping[str, Any] | None = None
     ) -> ShimmyServer:
@@ -118,6 +121,7 @@ class Harness:
         self.fakes.remove(fake)
         fake.close()
 
+    @real_files()
     def stop(self, server: ShimmyServer) -> None:
         """End a private server."""
         if server in self.private:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
 import openai
@@ -67,6 +68,16 @@ def async_openai_client(
 
 def close_async_client(client: openai.AsyncOpenAI) -> None:
     """Close a client of `async_openai_client` from synchronous code, after its event loop."""
+    if asyncio._get_running_loop() is not None:
+        # Whoever runs pytest does so inside a loop (a notebook): a thread has none.
+        closing = threading.Thread(target=_close_async_client, args=(client,))
+        closing.start()
+        closing.join()
+    else:
+        _close_async_client(client)
+
+
+def _close_async_client(client: openai.AsyncOpenAI) -> None:
     # Not asyncio.run: it would take the current event loop away from whoever set it.
     loop = asyncio.new_event_loop()
     try:

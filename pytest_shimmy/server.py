@@ -15,6 +15,7 @@ from .errors import ShimmyError, ShimmyErrorCode
 from .executable.dialect import API_KEY, HARNESS_KEY
 from .models.default_model import default_model
 from .network.questions import Questions
+from .real_files import real_files
 from .settings import Mode, Settings
 from .sharing.link import Link
 from .sharing.protocol import Death, ServerSummary, Snapshot
@@ -301,7 +302,7 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
 
 
 def _slice(snapshot: Snapshot, offset: int) -> str:
-    with open(snapshot.log_path, "rb") as log:
+    with real_files(), open(snapshot.log_path, "rb") as log:
         log.seek(offset)
         return log.read(max(0, snapshot.log_size - offset)).decode("utf-8", "replace")
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from .defaults import ShimmyProcessDefaults
-from .settings_table import TABLE, Setting, means_file
+from .settings_table import PREFIX, TABLE, Setting, means_file
 
 Mode = Literal["fake", "real", "attached"]
 
@@ -149,6 +149,56 @@ def load(
                 sources[row.name] = source
                 break
     return _settle(Settings(**values, sources=sources))
+
+
+def ini_of(config: Any) -> Callable[[str], Any]:
+    """How `load` looks ini options up in a `pytest.Config`: as ``getini`` does, and numbers of
+    TOML's own (``shimmy_port = 8080`` in pytest's own table) count as the text that says them."""
+
+    def ini(name: str) -> Any:
+        try:
+            return config.getini(name)
+        except Exception:
+            number = _toml_number(config.inipath, name)
+            if number is None:
+                raise
+            return number
+
+    return ini
+
+
+def _toml_number(path: Path | None, name: str) -> str | list[str] | None:
+    """The value of `name` in the file that pytest read, as text; None where it has no number."""
+    if path is None or path.suffix != ".toml":
+        return None
+    import tomllib
+
+    with open(path, "rb") as file:
+        table: Any = tomllib.load(file)
+    for key in ("tool", "pytest") if path.name == "pyproject.toml" else ("pytest",):
+        table = table.get(key, {})
+    value = table.get(name)
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(each, bool) or not isinstance(each, str | int | float) for each in values):
+        return None
+    return list(map(str, values)) if isinstance(value, list) else str(value)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """What to say about each variable that looks like a setting and is none."""
+    from . import runtime_dir
+
+    known = [*(row.variable for row in TABLE), runtime_dir.VARIABLE]
+    unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    if not unknown:
+        return []
+    from difflib import get_close_matches
+
+    texts = []
+    for name in sorted(unknown):
+        near = get_close_matches(name, known, 1, 0)[0]
+        texts.append(f"environment variable {name} is no setting, and is ignored: {near}?")
+    return texts
 
 
 def _from_ini(row: Setting, ini: Callable[[str], Any]) -> Any:

@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 from .defaults import ShimmyProcessDefaults
 
+PREFIX = "PYTEST_SHIMMY_"
+"""What the variables of all settings begin with."""
+
 
 def _lines(value: str) -> list[str]:
     return [line.strip() for line in value.splitlines() if line.strip()]
@@ -49,7 +52,7 @@ class Setting(NamedTuple):
 
     @property
     def variable(self) -> str:
-        return f"PYTEST_SHIMMY_{self.name.upper()}"
+        return f"{PREFIX}{self.name.upper()}"
 
 
 def _text(value: str) -> str:

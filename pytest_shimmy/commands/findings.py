@@ -23,7 +23,7 @@ from ..executable.identify import locate
 from ..launch.target import Target, Targets
 from ..models.summary import ShimmyModelSummary
 from ..server import attach, choose_model
-from ..settings import Settings
+from ..settings import Settings, unknown_variables
 from ..supervisor import ports
 from . import runtime_state
 from .model_preview import offered
@@ -38,7 +38,7 @@ class Findings:
         self._config_file = config_file
         self.problems: list[str] = []
         """What keeps a session from starting, each with what to do."""
-        self.warnings: list[str] = []
+        self.warnings: list[str] = unknown_variables(os.environ)
         """What does not, but may surprise."""
         self._parts: Json = dict.fromkeys(("server", "gpu", "models", "ports", "runtime"))
         self._settings: Json = {}

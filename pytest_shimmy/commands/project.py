@@ -53,7 +53,7 @@ def load(chosen: argparse.Namespace) -> Project:
                 value = getattr(chosen, name, None)
                 return getattr(extra, name) if value is None else value
 
-            loaded = settings.load(option, config.getini, os.environ, base)
+            loaded = settings.load(option, settings.ini_of(config), os.environ, base)
         except (pytest.UsageError, ValueError, OSError) as error:
             if isinstance(error, settings.BadSettingError):
                 raise

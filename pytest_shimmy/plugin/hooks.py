@@ -17,8 +17,8 @@ from .state import (
     Failure,
     accel_of,
     anchor_of,
+    end_in_test,
     finish,
-    hold_servers_of_forked_tests,
     server_summaries_of,
     settings_of,
     targets_of,
@@ -44,14 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     ini_base = config.inipath.parent if config.inipath is not None else config.rootpath
     try:
         config.stash[SETTINGS] = settings.load(
-            config.getoption, config.getini, os.environ, ini_base
+            config.getoption, settings.ini_of(config), os.environ, ini_base
         )
     except settings.BadSettingError as error:
         raise pytest.UsageError(str(error)) from None
-    if not hasattr(config, "workerinput"):
-        hold_servers_of_forked_tests(config)
-        if not config.option.help:  # which must work whatever is set
-            _look_at_executable(config)
+    # Help must work whatever is set.
+    if not hasattr(config, "workerinput") and not config.option.help:
+        _look_at_executable(config)
 
 
 def _look_at_executable(config: pytest.Config) -> None:
@@ -70,6 +69,11 @@ def _look_at_executable(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if hasattr(config, "workerinput"):  # a worker's header is shown to nobody
         return []
+    unknown = settings.unknown_variables(os.environ)
+    return [*_header(config), *(f"shimmy: {text}" for text in unknown)]
+
+
+def _header(config: pytest.Config) -> list[str]:
     from . import texts
 
     chosen = settings_of(config)
@@ -104,6 +108,14 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["shimmy_targets"] = targets_of(node.config).to_json()
     if ACCEL in node.config.stash:
         node.workerinput["shimmy_accel"] = accel_of(node.config).to_json()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if not session.config.option.collectonly:
+        from .preparation import prepare
+
+        prepare(session)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -144,7 +156,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         from . import used_servers
 
         used_servers.judge_servers(item)
-    result = yield
+    try:
+        result = yield
+    except BaseException as error:
+        if item.config.getoption("usepdb", False):
+            end_in_test(error)
+        raise
     # Only here, so that a test that failed by itself is not failed again; its report has the same.
     if HARNESS in item.config.stash:
         from . import used_servers
@@ -179,11 +196,10 @@ def pytest_terminal_summary(
 ) -> None:
     from . import texts
 
-    verbose = config.get_verbosity()
+    verbosity = config.get_verbosity()
     modes = texts.modes(terminalreporter.stats)
-    summaries = server_summaries_of(config)
-    if modes or summaries or verbose >= 0:
-        for line in texts.summary(modes, summaries, verbose=verbose > 0):
+    if not config.getoption("no_summary", False):
+        for line in texts.summary(modes, server_summaries_of(config), verbosity):
             terminalreporter.write_line(line)
     if reason := _unmet_requirement(config, modes):
         terminalreporter.write_line(f"shimmy: {reason}", red=True)

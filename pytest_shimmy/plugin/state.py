@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -86,22 +84,6 @@ def anchor_of(config: pytest.Config) -> Anchor:
     return config.stash[ANCHOR]
 
 
-_forking: weakref.WeakSet[pytest.Config] = weakref.WeakSet()
-
-
-def hold_servers_of_forked_tests(config: pytest.Config) -> None:
-    """Have an anchor before this process forks: plugins that run each test in a forked child
-    (pytest-forked) would else start a server for each."""
-    if not _forking and hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_make_anchors)
-    _forking.add(config)
-
-
-def _make_anchors() -> None:
-    for config in list(_forking):
-        anchor_of(config)
-
-
 def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
     """A function that says on the terminal what is waited for; None where nobody would see it."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -135,6 +117,18 @@ def failures_reported() -> Iterator[None]:
         raise Failure(str(error), pytrace=False) from None
 
 
+def end_in_test(error: BaseException) -> None:
+    """Take our own innermost frames out of an error's traceback, where a debugger would stop."""
+    frame = error.__traceback__
+    last = None
+    while frame is not None:
+        if not frame.tb_frame.f_globals.get("__name__", "").startswith("pytest_shimmy."):
+            last = frame
+        frame = frame.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
 def skip_test(reason: str) -> NoReturn:
     """Skip the test that is running."""
     # So that the summary names the test's line and not ours.
@@ -148,7 +142,6 @@ def server_summaries_of(config: pytest.Config) -> list[ServerSummary]:
 
 def finish(config: pytest.Config) -> None:
     """Let go of all servers; may be called twice. Their summaries are in `server_summaries_of`."""
-    _forking.discard(config)
     summaries = server_summaries_of(config)
     harness = config.stash.get(HARNESS, None)
     if harness is not None:

@@ -78,18 +78,28 @@ def modes(stats: Mapping[str, Sequence[object]]) -> list[str]:
     return list(ran.values())
 
 
-def summary(modes: Sequence[str], servers: Sequence[ServerSummary], *, verbose: bool) -> list[str]:
-    """The lines at the end of a run; `modes` has the kind of server of each test that used one."""
-    lines = ["shimmy: no test used a server"]
-    if modes:
-        count = len(modes)
-        lines = [
-            f"shimmy: {count} test{'s' * (count != 1)} used a server: "
-            f"{modes.count('fake')} on the fake, {modes.count('real')} on a real executable, "
-            f"{modes.count('attached')} on an attached server"
-        ]
-    for server in servers:
-        if verbose:
+def summary(modes: Sequence[str], servers: Sequence[ServerSummary], verbosity: int) -> list[str]:
+    """The lines at the end of a run; `modes` has the kind of server of each test that used one.
+
+    `verbosity` is pytest's: with ``-q`` one line at most, with ``-qq`` none.
+    """
+    if verbosity < -1 or (verbosity == -1 and not modes):
+        return []
+    counts = [
+        f"{modes.count(mode)} {where}"
+        for mode, where in (
+            ("fake", "on the fake"),
+            ("real", "on a real executable"),
+            ("attached", "on an attached server"),
+        )
+        if mode in modes
+    ]
+    if counts:
+        number, _, rest = counts[0].partition(" ")
+        counts[0] = f"{number} test{'s' * (number != '1')} {rest}"
+    lines = [f"shimmy: {', '.join(counts) or 'no test used a server'}"]
+    for server in servers if verbosity >= 0 else ():
+        if verbosity > 0:
             lines.append(f"shimmy: {_life(server)}")
         elif server.restarts:
             lines.append(f"shimmy: the server on port {server.port} was restarted {_times(server)}")

@@ -45,11 +45,17 @@ def test_deaths_name_process_and_exit() -> None:
 
 
 def test_the_summary_counts_tests_per_kind_of_server_and_says_when_there_was_none() -> None:
-    assert texts.summary([], [], verbose=False) == ["shimmy: no test used a server"]
-    assert texts.summary(["fake", "real", "fake"], [], verbose=False) == [
-        "shimmy: 3 tests used a server: 2 on the fake, 1 on a real executable, "
-        "0 on an attached server"
+    assert texts.summary([], [], 0) == ["shimmy: no test used a server"]
+    assert texts.summary(["fake"], [], 0) == ["shimmy: 1 test on the fake"]
+    assert texts.summary(["fake", "real", "fake"], [], 0) == [
+        "shimmy: 2 tests on the fake, 1 on a real executable"
     ]
+
+
+def test_the_quieter_the_run_the_shorter_its_summary() -> None:
+    assert texts.summary(["fake"], SERVERS, -1) == ["shimmy: 1 test on the fake"]
+    assert texts.summary([], SERVERS, -1) == []
+    assert texts.summary(["fake"], SERVERS, -2) == []
 
 
 SERVERS = [
@@ -59,14 +65,14 @@ SERVERS = [
 
 
 def test_the_summary_names_restarts_and_kept_logs() -> None:
-    assert texts.summary(["fake"], SERVERS, verbose=False)[1:] == [
+    assert texts.summary(["fake"], SERVERS, 0)[1:] == [
         "shimmy: the server on port 1234 was restarted 2 times",
         "shimmy: server log kept: /logs/a.log",
     ]
 
 
 def test_a_verbose_summary_has_a_line_for_each_server() -> None:
-    assert texts.summary(["fake"], SERVERS, verbose=True)[1:] == [
+    assert texts.summary(["fake"], SERVERS, 1)[1:] == [
         "shimmy: port 1234: /bin/shimmy (2.5.0), restarted 2 times, lived 3.2 s",
         "shimmy: server log kept: /logs/a.log",
         "shimmy: port 1235: the bundled fake (never healthy), 41 requests, never restarted, "

@@ -1,0 +1,20 @@
+"""The real file system, for what we do while a test has a pretended one (pyfakefs)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def real_files() -> Iterator[None]:
+    """Put pyfakefs aside, if a test uses it: servers, their logs and locks are real."""
+    pyfakefs: Any = sys.modules.get("pyfakefs.fake_filesystem_unittest")
+    patcher = pyfakefs and getattr(pyfakefs.Patcher, "PATCHER", None)
+    if not patcher or not patcher.is_patching:
+        yield
+        return
+    with pyfakefs.Pause(patcher):
+        yield
