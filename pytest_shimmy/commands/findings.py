@@ -6,6 +6,7 @@ problem in the list and hides none of the others.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -194,7 +194,8 @@ def test_the_async_client_closes_where_pytest_itself_runs_in_an_event_loop(
         inside="""
         import asyncio, sys, pytest
         async def main():
-            return pytest.main(["-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error", "test_it.py"])
+            off = ("-p", "no:cacheprovider", "-p", "no:asyncio")
+            return pytest.main([*off, "-W", "error", "test_it.py"])
         sys.exit(asyncio.run(main()))
         """,
     )
