@@ -36,6 +36,8 @@ DEADLINE = 20.0
 """Seconds for anything that must happen."""
 SILENCE = 0.4
 """Seconds after which a server is taken to wait for more."""
+QUIET = 0.1
+"""Seconds without output after which a server has written what it had to."""
 HOST = "127.0.0.1"
 
 _FIRST_REQUEST = ask("POST", "/api/generate", b'{"model":"chatter","prompt":"x","stream":false}')
@@ -149,6 +151,8 @@ class Stage:
                 return {"did not serve": server.end(), **self._output_of(server)}
             server.forget()
             seen = _converse((HOST, server.port), act.steps)
+            if any(step.do in ("close", "reset") for step in act.steps):
+                server.settle()
             own = self._own(server.port)
             return {
                 "seen": {
@@ -266,6 +270,14 @@ class _Server:
         self.process.drain()
         for parts in self._output.values():
             parts.clear()
+
+    def settle(self) -> None:
+        """Wait until it writes no more: what it does for a client that left waits for nobody."""
+        written = -1
+        while written != (now := sum(map(len, self._output.values()))):
+            written = now
+            self.process.exited.wait(QUIET)
+            self.process.drain()
 
     def taken(self, stream: str) -> bytes:
         """What it has written since the last look."""
