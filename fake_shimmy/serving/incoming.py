@@ -11,7 +11,7 @@ from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.wire import answers, http1
 from fake_shimmy.wire.body import BROKEN
 from fake_shimmy.wire.head import RefusedError
-from fake_shimmy.wire.steps import NoMessageError, unless_long
+from fake_shimmy.wire.steps import NoMessageError, Reset, unless_long
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Incoming:
         except RefusedError as error:
             self.has_ended = True
             self.buffer.clear()
+            if error.unread:
+                return (Reset(),)
             return (answers.refusal(self._head, error, application.server.date()),)
         if head is None:
             return None

@@ -25,11 +25,12 @@ _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 class RefusedError(Exception):
     """Bytes that are no request; ``status`` is the status line's rest, or nothing where hyper
-    closes without a word."""
+    closes without a word; with bytes ``unread``, which makes the end a reset."""
 
-    def __init__(self, status: bytes) -> None:
+    def __init__(self, status: bytes, *, unread: bool = False) -> None:
         super().__init__(status)
         self.status = status
+        self.unread = unread
 
 
 class Head:

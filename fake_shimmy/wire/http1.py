@@ -50,7 +50,8 @@ class RequestReader:
         if buffer[:3] == b"PRI" and _HTTP2_PREFACE.startswith(buffer[:PREFACE]):
             if len(buffer) < PREFACE:
                 return None
-            raise RefusedError(b"")
+            # Hyper has read no further to tell the versions apart.
+            raise RefusedError(b"", unread=len(buffer) > PREFACE)
         end, length = self._find_end()
         window = PREFACE - self._skipped
         if self._is_first and not self._looked_at and min(len(buffer), length) > window:

@@ -36,7 +36,7 @@ DEADLINE = 20.0
 """Seconds for anything that must happen."""
 SILENCE = 0.4
 """Seconds after which a server is taken to wait for more."""
-QUIET = 0.1
+QUIET = 0.25
 """Seconds without output after which a server has written what it had to."""
 HOST = "127.0.0.1"
 

@@ -40,6 +40,15 @@ _LINES = {
     b"upgrade: websocket\r\n\r\n",
     "Connection: Close": b"GET /health HTTP/1.1\r\nConnection: Close\r\n\r\n",
 }
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SETTINGS = b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0d\0\4\0\xa0\0\0\0\2\0\0\0\0"
+_WINDOW = b"\0\0\4\x08\0\0\0\0\0>\x7f\0\1"
+_HTTP_2 = {
+    "SETTINGS": _PREFACE + b"\0\0\0\4\0\0\0\0\0",
+    "SETTINGS as curl sends them": _PREFACE + _SETTINGS + _WINDOW,
+    "a line": _PREFACE + b"GET /health HTTP/1.1\r\n\r\n",
+}
+"""What a client with prior knowledge of HTTP/2 sends after its preface."""
 _CHUNKED = {
     "one chunk": b"%x\r\n%b\r\n0\r\n\r\n" % (len(_BODY), _BODY),
     "two chunks": b"5\r\n%b\r\n%X\r\n%b\r\n0\r\n\r\n" % (_BODY[:5], len(_BODY) - 5, _BODY[5:]),
@@ -76,6 +85,10 @@ def cases() -> Iterator[Case]:
     """Every case of this table."""
     for name, raw in _LINES.items():
         yield Case("request line", name, Exchange((send(raw), patience())))
+    for name, raw in _HTTP_2.items():
+        act = Exchange((send(raw), patience()))
+        # 1.8.1 was recorded without them.
+        yield Case("request line", f"HTTP/2 preface, {name}", act, since=(2, 5))
     head = request("POST", _CHAT, headers=("content-type: application/json",))
     for name, chunks in _CHUNKED.items():
         chunked = head.replace(b"\r\nhost", b"\r\ntransfer-encoding: chunked\r\nhost", 1)
