@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
+from . import masking
+
 
 class ShimmyErrorCode(StrEnum):
     """Why something failed. The values are stable: compare with them, not with messages."""
@@ -76,16 +78,17 @@ def is_ours(caught: Any) -> bool:
 class ShimmyError(Exception):
     """A failure with a stable `code`, a readable `message` and machine-readable `details`.
 
-    `details` holds JSON values only.
+    `details` holds JSON values only. Neither they nor the message have secrets (see `masking`).
     """
 
     def __init__(
         self, code: ShimmyErrorCode, message: str, details: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(code, message, details)
+        message = masking.printable(masking.masked(message))
+        self.details: dict[str, Any] = masking.masked_values(details or {})
+        super().__init__(code, message, self.details)
         self.code = code
         self.message = message
-        self.details: dict[str, Any] = dict(details or {})
 
     def __str__(self) -> str:
         return f"[{self.code}] {self.message}"

@@ -22,6 +22,9 @@ from .executable.dialect import API_KEY
 STREAMS_BY_DEFAULT = "/chat/completions"
 """The SDK's route that streams when nothing is said (seen on 2.5.0)."""
 
+FOR_OPENAI = {"organization": "OpenAI-Organization", "project": "OpenAI-Project"}
+"""Arguments of clients that the SDK takes from the environment where they are not given."""
+
 
 class ShimmyOpenAI(openai.OpenAI):
     """`openai.OpenAI` that says ``"stream": false`` where the caller said nothing."""
@@ -102,5 +105,12 @@ def _say_stream(options: FinalRequestOptions) -> FinalRequestOptions:
 
 
 def _defaults(base_url: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    # What the environment says belongs to OpenAI's own service, and is nobody else's business.
+    unsent = {
+        header: openai.Omit()
+        for argument, header in FOR_OPENAI.items()
+        if kwargs.get(argument) is None
+    }
+    kwargs["default_headers"] = {**unsent, **(kwargs.get("default_headers") or {})}
     # Retries off: a test is to see a failure, and to see it once.
     return {"base_url": base_url, "api_key": API_KEY, "max_retries": 0, **kwargs}

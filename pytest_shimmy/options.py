@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from . import masking
 from .defaults import ShimmyProcessDefaults
 
 StrPath = str | os.PathLike[str]
@@ -68,6 +69,7 @@ class ShimmyProcessOptions:
             raise TypeError(f"args is one text, {self.args!r}: give a list of arguments")
         put("args", tuple(self.args))
         put("env", dict(self.env))
+        masking.hide(masking.secrets_of(self.env))
         if self.preferred_port is not None and not 1 <= self.preferred_port <= 65535:
             raise ValueError(f"preferred_port {self.preferred_port} is not in 1..65535")
         if self.max_restarts < 0:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from .errors import ShimmyError, ShimmyErrorCode
 from .executable.dialect import API_KEY, HARNESS_KEY
+from .masking import masked, printable
 from .models.default_model import default_model
 from .network.questions import Questions
 from .real_files import real_files
@@ -73,7 +74,7 @@ class ShimmyServer:
         self._gpu: tuple[int | None, ServerGpu] | None = None
 
     def __repr__(self) -> str:
-        return f"<ShimmyServer {self.mode} {self.version} at {self.url}>"
+        return f"<ShimmyServer {self.mode} {self.version} at {masked(self.url)}>"
 
     @property
     def mode(self) -> Mode:
@@ -257,7 +258,8 @@ def attach(settings: Settings) -> ShimmyServer:
             f"  {answer.text[:200]!r}\nCheck the address (--shimmy-url).",
             {"url": settings.url, "status": answer.status},
         )
-    return ShimmyServer(settings, settings.url, str(body.get("version", "unknown")), None)
+    version = printable(str(body.get("version", "unknown")))
+    return ShimmyServer(settings, settings.url, version, None)
 
 
 def choose_model(settings: Settings, ids: list[str], version: str) -> str:
@@ -285,6 +287,10 @@ def choose_model(settings: Settings, ids: list[str], version: str) -> str:
             {"available": ids},
         )
     return default.id
+
+
+FOR_OPENAI_ALONE = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+"""Variables that code under test would send to whatever server it asks."""
 
 
 def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, str]:

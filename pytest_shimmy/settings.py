@@ -66,6 +66,24 @@ class Settings(NamedTuple):
     sources: Mapping[str, str] = MappingProxyType({})
     """Where each value that is not a default came from."""
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.shown().items())
+        return f"Settings({shown})"
+
+    def shown(self) -> dict[str, Any]:
+        """The settings as a person may read them: without the values of `env` and any secret."""
+        from .masking import MASKED, masked, masked_values
+
+        values = {name: masked_values(value) for name, value in self._asdict().items()}
+        env = tuple((name, MASKED) for name, _ in self.env)
+        return {
+            **self._asdict(),
+            **{name: masked(value) for name, value in values.items() if isinstance(value, str)},
+            "args": tuple(values["args"]),
+            "env": env,
+            "sources": dict(self.sources),
+        }
+
     def but(self, **changes: Any) -> "Settings":
         """A copy with `changes`, given as a test writes them: paths as `Path`, `env` as a
         mapping, one value where several are possible.
@@ -84,7 +102,7 @@ class Settings(NamedTuple):
             raise BadSettingError(f"{' and '.join(chosen)} contradict each other: give one of them")
         if chosen:
             values = {"path": None, "url": None, "fake": False, **values}
-        return self._replace(**values)
+        return _hidden(self._replace(**values))
 
     @property
     def mode(self) -> Mode:
@@ -148,7 +166,17 @@ def load(
                 values[row.name] = _parse(row, text, source, base)
                 sources[row.name] = source
                 break
-    return _settle(Settings(**values, sources=sources))
+    return _settle(_hidden(Settings(**values, sources=sources)))
+
+
+def _hidden(settings: Settings) -> Settings:
+    """The settings; what is secret in them is shown nowhere from now on."""
+    if settings.env or settings.url is not None:
+        from . import masking
+
+        masking.hide(masking.secrets_of(dict(settings.env)))
+        masking.hide(masking.url_secrets(settings.url or ""))
+    return settings
 
 
 def ini_of(config: Any) -> Callable[[str], Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -20,25 +20,10 @@ from fake_shimmy.script.same_request import Sameness, read_json
 from fake_shimmy.script.timed_answer import AskedRequest, Chunk, Recording, TimedAnswer
 
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..masking import SECRET_HEADERS, SHORTEST
 from .rules import Rules
 
 MASK = "*"
-SHORTEST = 6
-"""Characters; a shorter text is no secret that could be told from ordinary words."""
-
-_SECRET_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?)$", re.IGNORECASE)
-_SECRET_HEADERS = frozenset(
-    ("set-cookie", "set-cookie2", "authorization", "proxy-authorization", "x-api-key", "api-key")
-)
-
-
-def secrets_of(environ: Mapping[str, str]) -> list[str]:
-    """The values in an environment that are secret by their names."""
-    return [
-        value
-        for name, value in environ.items()
-        if _SECRET_NAMES.search(name) and len(value) >= SHORTEST
-    ]
 
 
 class _Span(NamedTuple):
@@ -114,7 +99,7 @@ class Secrets:
 
     def _header(self, line: str) -> str:
         name, colon, value = line.partition(":")
-        if colon and name.strip().lower() in _SECRET_HEADERS:
+        if colon and name.strip().lower() in SECRET_HEADERS:
             return f"{name}: {MASK * (len(value) - 1)}"
         return self._long(line)
 

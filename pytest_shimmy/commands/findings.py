@@ -45,7 +45,7 @@ class Findings:
         self._settings: Json = {}
         if settings is not None:
             self._settings = {
-                name: {"value": _plain(getattr(settings, name)), "from": source}
+                name: {"value": _plain(settings.shown()[name]), "from": source}
                 for name, source in settings.sources.items()
             }
             self._look(settings)
@@ -229,7 +229,7 @@ def _named(name: str) -> Json:
 def _server(settings: Settings) -> Json:
     return {
         "mode": settings.mode,
-        "url": settings.url,
+        "url": settings.shown()["url"],
         "path": settings.path,
         "version": None,
         "build": None,

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from fake_shimmy.script.matching import MISSING, Difference, Request, differences
 from fake_shimmy.script.rules import Matcher, When
 
+from ..masking import SHORTEST, mask
+
 Ended = Literal["complete", "client_left", "cut"]
 
 SHOWN = 10
@@ -323,7 +325,7 @@ def _masked(key: str) -> str:
     # A key that came here by mistake may be somebody's secret.
     if not key:
         return "no key"
-    return f"the key {key!r}" if len(key) <= 8 else f"the key {key[:4]!r}…"
+    return f"the key {mask(key) if len(key) >= SHORTEST else repr(key)}"
 
 
 def _shortened(text: str, limit: int) -> str:

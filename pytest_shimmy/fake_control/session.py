@@ -9,8 +9,11 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from urllib.parse import quote
 
+from fake_shimmy.script.rules import When
+
 from ..errors import ShimmyError, is_ours
 from ..executable.dialect import API_KEY, HARNESS_KEY
+from ..masking import credentials, masked
 from . import journal as journals
 from .client_report import Amount, ClientReport, Watch
 from .conditions import Conditions, WhenLike, in_words, read_when, when_document
@@ -100,7 +103,7 @@ class FakeSession:
         __tracebackhide__ = True
         journal = self.journal()
         if not journal.records:
-            raise AssertionError("\n".join(["no request came", *self._stray_lines(journal)]))
+            raise _failure(["no request came", *self._stray_lines(journal)], journal)
         return journal.records[-1]
 
     def matching(
@@ -131,18 +134,20 @@ class FakeSession:
         else:
             head = "no request came as wanted"
             body = journals.miss(journal, wanted, in_words(when_document(when, conditions)))
-        raise AssertionError("\n".join([head, *body, *self._stray_lines(journal)]))
+        raise _failure([head, *body, *self._stray_lines(journal)], journal, wanted)
 
     def assert_no_requests(
         self, when: WhenLike | None = None, **conditions: Unpack[Conditions]
     ) -> None:
         """Assert that no such request came; without conditions, none at all."""
         __tracebackhide__ = True
-        found = self.journal().matching(read_when(when, conditions, "assert_no_requests()"))
+        wanted = read_when(when, conditions, "assert_no_requests()")
+        journal = self.journal()
+        found = journal.matching(wanted)
         if found:
             head = f"{journals.count(len(found), 'request')} came, and none should have"
             body = journals.listed(found, in_words(when_document(when, conditions)))
-            raise AssertionError("\n".join([head, *body]))
+            raise _failure([head, *body], journal, wanted)
 
     def wait_for_request(
         self,
@@ -173,7 +178,7 @@ class FakeSession:
         else:
             head = f"no request came as wanted within {timeout:g} s"
             body = journals.miss(journal, wanted, in_words(document))
-        raise AssertionError("\n".join([head, *body, *self._stray_lines(journal)]))
+        raise _failure([head, *body, *self._stray_lines(journal)], journal, wanted)
 
     def journal(self) -> Journal:
         """Everything that the fake knows about this session. Raises `ShimmyError`."""
@@ -342,3 +347,13 @@ def _unexpected_in(journal: Journal) -> list[str]:
 
 def _used(times: int) -> str:
     return {0: "never used", 1: "used once"}.get(times, f"used {times} times")
+
+
+def _failure(lines: list[str], journal: Journal, wanted: When | None = None) -> AssertionError:
+    """The failure of an assertion on requests, without what they had as credentials."""
+    headers = [pair for record in journal.records for pair in record.headers.pairs]
+    for name, matcher in (wanted.headers if wanted is not None else {}).items():
+        headers += [
+            (name, text) for text in (matcher.contains, matcher.equals) if isinstance(text, str)
+        ]
+    return AssertionError(masked("\n".join(lines), credentials(headers)))

@@ -148,9 +148,11 @@ def shimmy_accel(pytestconfig: pytest.Config) -> AccelDetectorResult:
 @pytest.fixture
 def shimmy_env(shimmy_server: ShimmyServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Sets OPENAI_BASE_URL and OPENAI_API_KEY for code under test that reads them."""
-    from ..server import shimmy_env
+    from ..server import FOR_OPENAI_ALONE, shimmy_env
 
     variables = shimmy_env(shimmy_server, os.environ)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    for name in FOR_OPENAI_ALONE:
+        monkeypatch.delenv(name, raising=False)
     return variables

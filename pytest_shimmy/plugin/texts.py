@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..defaults import ShimmyProcessDefaults
+from ..masking import masked, printable, quoted
 
 if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
     from ..accel.result import AccelDetectorResult
@@ -19,7 +20,8 @@ MODE_ATTRIBUTE = "shimmy_mode"
 def header(settings: Settings, version: str | None, executable: str | None = None) -> str:
     """The line at the top of a run; `executable` is the path of a real one."""
     if settings.mode == "attached":
-        what = f"attached to {settings.url} ({version or 'not answering yet'}), never stopped by us"
+        seen = printable(version or "not answering yet")
+        what = f"attached to {masked(settings.url or '')} ({seen}), never stopped by us"
         return f"shimmy: {what}"
     if settings.mode == "real":
         server = f"{executable} ({version}, real)"
@@ -31,11 +33,13 @@ def header(settings: Settings, version: str | None, executable: str | None = Non
 
 def log_section(text: str, limit: int = ShimmyProcessDefaults.log_section) -> str:
     """The part of a server's log that a failing test's report shows; its end counts most."""
-    data = text.encode()
+    data = text.encode("utf-8", "replace")
     if len(data) <= limit:
-        return text
-    kept = data[-limit:].decode("utf-8", "ignore")
-    return f"[{len(data) - limit} earlier bytes left out]\n{kept}"
+        return quoted(text)
+    # What is left of a line that is cut could be a part of a secret.
+    kept = data[-limit:].partition(b"\n")[2] or data[-limit:]
+    left_out = f"[{len(data) - len(kept)} earlier bytes left out]"
+    return f"{left_out}\n{quoted(kept.decode('utf-8', 'ignore'))}"
 
 
 def deaths_section(deaths: Sequence[Death]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..errors import ShimmyError
+from ..masking import masked, printable
 from .state import HARNESS, failures_reported
 from .texts import MODE_ATTRIBUTE, deaths_section, log_section
 
@@ -75,7 +76,7 @@ def _tell(report: pytest.TestReport, fake: FakeShimmy) -> None:
     except ShimmyError as error:
         lines = [str(error)]
     where = "" if fake.api_key else f" ({fake.server_url})"
-    report.sections.append((f"shimmy fake{where}", "\n".join(lines)))
+    report.sections.append((f"shimmy fake{where}", printable(masked("\n".join(lines)))))
 
 
 def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:

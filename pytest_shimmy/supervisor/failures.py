@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Sequence
 
+from .. import masking
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..events import Crash
@@ -108,4 +109,5 @@ def _output(log: Log) -> str:
     if not shown:
         return "It wrote nothing."
     which = "It wrote" if len(shown) == len(lines) else f"The last {len(shown)} lines it wrote"
-    return f"{which}:\n" + "\n".join(f"  {line}" for line in shown)
+    quoted = masking.quoted("\n".join(shown)).split("\n")
+    return f"{which}:\n" + "\n".join(f"  {line}" for line in quoted)

@@ -120,6 +120,7 @@ def test_a_public_name_loads_no_more_than_its_own_room_needs() -> None:
     assert {name for name in loaded if name.startswith("pytest_shimmy.")} == {
         "pytest_shimmy.defaults",
         "pytest_shimmy.errors",
+        "pytest_shimmy.masking",
         "pytest_shimmy.options",
     }
 

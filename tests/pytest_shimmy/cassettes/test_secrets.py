@@ -19,8 +19,9 @@ from fake_shimmy.script.timed_answer import AskedRequest, Chunk, Recording, Time
 from pytest_shimmy.cassettes.cassette import Cassette, Origin
 from pytest_shimmy.cassettes.folder import Folder
 from pytest_shimmy.cassettes.rules import Rules
-from pytest_shimmy.cassettes.secrets import Secrets, secrets_of
+from pytest_shimmy.cassettes.secrets import Secrets
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
+from pytest_shimmy.masking import secrets_of
 from tests.pytest_shimmy.cassettes.recordings import answered, asked, event
 
 ALPHABET = string.ascii_letters + string.digits + '-_./+="\\ é€😀&'

@@ -154,7 +154,7 @@ def test_a_debugger_stops_in_the_test_and_not_in_our_code(
         test_stops="""
         import pytest
         def test_refused(make_shimmy_server):
-            make_shimmy_server(faults={"exit_at_start": 3})
+            make_shimmy_server(args=["--nope"])
         def test_wanted(shimmy_fake):
             shimmy_fake.assert_requested(path="/v1/models")
         """,

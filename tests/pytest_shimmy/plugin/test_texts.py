@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_shimmy import masking
 from pytest_shimmy.plugin import texts
 from pytest_shimmy.settings import Settings
 from pytest_shimmy.sharing.protocol import Death, ServerSummary
@@ -28,13 +29,15 @@ def test_the_header_names_server_version_backend_and_scope() -> None:
 @given(st.text(), st.integers(min_value=1, max_value=50))
 def test_a_log_section_is_bounded_and_keeps_the_end(text: str, limit: int) -> None:
     shown = texts.log_section(text, limit)
-    if len(text.encode()) <= limit:
-        assert shown == text
-    else:
-        head, _, kept = shown.partition("\n")
+    if len(text.encode()) > limit:
+        head, _, shown = shown.partition("\n")
         assert head.endswith("earlier bytes left out]")
-        assert len(kept.encode()) <= limit
-        assert text.endswith(kept)
+    lines = shown.split("\n")
+    assert all(line.startswith("| ") for line in lines), "each is marked as not ours"
+    said = "\n".join(line.removeprefix("| ") for line in lines)
+    assert masking.printable(text).endswith(said)
+    if len(text.encode()) <= limit:
+        assert said == masking.printable(text)
 
 
 def test_deaths_name_process_and_exit() -> None:

@@ -56,7 +56,7 @@ def test_an_early_exit_shows_status_command_and_output(ended: Process, log: Log)
     message = checked(error, ShimmyErrorCode.START_FAILED)
     assert "before it was healthy: exit code 3.\n" in message
     assert f"Command: {sys.executable} -IS -c 'raise SystemExit(3)'\n" in message
-    assert message.endswith("It wrote:\n  loading…\n  Error: out of luck")
+    assert message.endswith("It wrote:\n  | loading…\n  | Error: out of luck")
     assert error.details["log_tail"] == "loading…\nError: out of luck\n"
     assert 0 <= error.details["elapsed"] <= time.monotonic()
 
@@ -98,7 +98,7 @@ def test_only_the_last_lines_are_shown(ended: Process, log: Log) -> None:
     count = ShimmyProcessDefaults.log_tail_lines
     log.append("".join(f"line {n}\n" for n in range(count + 1)).encode())
     message = exited_early(ended, 1, "", log).message
-    assert f"The last {count} lines it wrote:\n  line 1\n" in message
+    assert f"The last {count} lines it wrote:\n  | line 1\n" in message
     assert "line 0\n" not in message
 
 
@@ -110,7 +110,7 @@ def test_used_up_restarts_list_every_death(log: Log) -> None:
     message = checked(error, ShimmyErrorCode.RESTARTS_EXHAUSTED)
     assert "pid 7 killed by SIGKILL, pid 8 exit code 0" in message
     assert "restarts allowed: 1" in message
-    assert "  the end" in message
+    assert "  | the end" in message
     assert error.details["exits"] == ["killed by SIGKILL", "exit code 0"]
 
     last = ShimmyError(ShimmyErrorCode.PORT_IN_USE, "it is taken")
