@@ -62,6 +62,8 @@ class ShimmyErrorCode(StrEnum):
     """A secret was still in a cassette when it was to be written."""
     NOT_RECORDED = "NOT_RECORDED"
     """There is no recording of what a replay is asked for."""
+    REPORT_UNREADABLE = "REPORT_UNREADABLE"
+    """A file that should be a run report is none."""
     CLIENT_MISSING = "CLIENT_MISSING"
     """A client library that was asked for is not installed."""
 

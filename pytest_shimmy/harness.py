@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .accel.lease import GpuLease
@@ -17,7 +18,7 @@ from .addresses import authority
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, is_ours
 from .executable.dialect import API_KEY
-from .launch.plan import plan
+from .launch.plan import Plan, plan
 from .launch.target import Target, Targets
 from .real_files import real_files
 from .server import ShimmyServer, attach
@@ -44,6 +45,7 @@ class Harness:
         worker_id: str | None,
         targets: Targets,
         show: Callable[[str], None] | None = None,
+        report: str | None = None,
     ) -> None:
         self.run = run
         self._targets = targets
@@ -51,10 +53,11 @@ class Harness:
         self._gpu: GpuLease | None = None
         self._cwd = run.cwd or os.getcwd()  # noqa: PTH109
         self._show = show
+        self._report = report
         self._links: dict[Link, float] = {}
         """Those of shared servers, and how many seconds to wait for their ends when we leave."""
         self._servers: dict[str, ShimmyServer] = {}
-        self._api_key = f"{API_KEY}-{worker_id or 'main'}-{secrets.token_hex(8)}"
+        self.api_key = f"{API_KEY}-{worker_id or 'main'}-{secrets.token_hex(8)}"
         self.current: ShimmyServer | None = None
         """The server that `shimmy_server` yields at the moment."""
         self.private: list[ShimmyServer] = []
@@ -77,7 +80,7 @@ class Harness:
                 run = self.run
                 if settings.scope == "worker":  # it ends with this process, not with the run
                     run = run._replace(anchor=None)
-                link = join(run, key, lambda directory: plan(target, directory, cwd=self._cwd))
+                link = join(run, key, lambda directory: self._plan(target, directory))
                 # Whoever has the anchor waits for its end, or it is on another machine.
                 self._links[link] = END_TIMEOUT if settings.scope == "worker" else 0.0
                 server = self._server(target, link)
@@ -97,7 +100,7 @@ class Harness:
         target = self._targets.of(settings)
         self._hold_gpu(target)
         directory = server_directory(self.run.id[:16])
-        chosen = plan(target, directory, script, cwd=self._cwd)
+        chosen = self._plan(target, directory, script)
         link = launch(self.run, directory, chosen, alone=True)
         try:
             server = self._server(target, link, is_private=True)
@@ -143,6 +146,12 @@ class Harness:
         self._servers.clear()
         self.current = None
 
+    def _plan(
+        self, target: Target, directory: Path, script: Mapping[str, Any] | None = None
+    ) -> Plan:
+        chosen = plan(target, directory, script, cwd=self._cwd)
+        return chosen if self._report is None else chosen.reported(self._report, directory.name)
+
     def _hold_gpu(self, target: Target) -> None:
         """With a server per worker, wait until the GPU is free for those of this process."""
         if target.settings.scope == "worker" and self._gpu is None and target.may_use_gpu():
@@ -153,7 +162,7 @@ class Harness:
     def _key(self, settings: Settings) -> str:
         fields = settings._asdict()
         # What is said with every reset needs no server of its own.
-        del fields["sources"], fields["seed"]
+        del fields["sources"], fields["seed"], fields["report"]
         fields["require"] = sorted(settings.require)
         # Relative names in a server's arguments and its ./models depend on where it is started.
         fields["cwd"] = self._cwd
@@ -165,7 +174,7 @@ class Harness:
         offset = 0 if link.launched_here else link.status().log_size
         snapshot = link.ready(self._waiting(settings))
         url = f"http://{authority(snapshot.host, snapshot.port)}"
-        key = self._api_key if settings.mode == "fake" else API_KEY
+        key = self.api_key if settings.mode == "fake" else API_KEY
         return ShimmyServer(
             settings,
             url,

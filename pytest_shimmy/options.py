@@ -15,6 +15,8 @@ StrPath = str | os.PathLike[str]
 
 CONTROL_TOKEN = "FAKE_SHIMMY_CONTROL"
 """The variable that gives the fake a remote control, and the token that it asks for."""
+EXCHANGES = "FAKE_SHIMMY_EXCHANGES"
+"""The variable that names the file for every exchange of the fake."""
 SCRIPT = "FAKE_SHIMMY_SCRIPT"
 """The variable that names the fake's base script."""
 

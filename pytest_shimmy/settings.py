@@ -63,6 +63,8 @@ class Settings(NamedTuple):
     """Further environment of the server."""
     log_dir: str | None = None
     """Where server logs are kept; None: a temporary file, kept only when a test failed."""
+    report: str | None = None
+    """File for the report of the run: a page (``.html``) or its data (``.json``)."""
     sources: Mapping[str, str] = MappingProxyType({})
     """Where each value that is not a default came from."""
 

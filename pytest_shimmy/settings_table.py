@@ -86,6 +86,13 @@ def _writable_directory(value: str) -> str:
     return str(path)
 
 
+def _report(value: str) -> str:
+    path = Path(_text(value)).expanduser().absolute()
+    if path.suffix not in (".html", ".json") or path.is_dir():
+        raise ValueError("a file that ends in .html or .json")
+    return str(path)
+
+
 def _model(value: str) -> str:
     if not means_file(_text(value)):
         return value
@@ -338,6 +345,13 @@ TABLE: tuple[Setting, ...] = (
         "keep server logs in this directory (default: a log is kept only when a test failed)",
         _writable_directory,
         metavar="DIR",
+        is_path=bool,
+    ),
+    Setting(
+        "report",
+        "write a report of the run to this file: a page (.html), or its data (.json)",
+        _report,
+        metavar="FILE",
         is_path=bool,
     ),
 )

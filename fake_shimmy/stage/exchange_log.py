@@ -65,7 +65,8 @@ def _document(key: str, record: Record, is_short: bool) -> dict[str, object]:
     document: dict[str, object] = record.document()
     del document["started"], document["schedule"]
     request = record.request
-    document["session"] = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    name = key or _key_of(record)
+    document["session"] = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     document["headers"] = [
         (name, "***" if name.lower() in SECRET_HEADERS else value)
         for name, value in request.headers
@@ -77,3 +78,13 @@ def _document(key: str, record: Record, is_short: bool) -> dict[str, object]:
     document["pieces"] = [(round(at, 5), len(data)) for at, data in sent]
     document["sent"] = "" if is_short else b64encode(b"".join(data for _, data in sent)).decode()
     return document
+
+
+def _key_of(record: Record) -> str:
+    """Whose request it is, if it has no session: what it has for a key."""
+    for name, value in record.request.headers:
+        if name.lower() == "authorization":
+            return value.partition(" ")[2].strip()
+        if name.lower() == "x-api-key":
+            return value
+    return ""

@@ -6,11 +6,13 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..executable.identify import Executable
-from ..options import CONTROL_TOKEN, SCRIPT, ShimmyProcessOptions
+from ..options import CONTROL_TOKEN, EXCHANGES, SCRIPT, ShimmyProcessOptions
+from ..run_report import parts
 from .hermetic import PLACEHOLDER, has_placeholder, hermetic, placeholder_name
 from .target import Target
 
@@ -28,6 +30,15 @@ class Plan(NamedTuple):
     """Path and text of each file to make first."""
     log_kept_anyway: bool = False
     """The log is where the user wants it: neither moved nor removed."""
+    events: str | None = None
+    """File in which the server's life is written down, for a report of the run."""
+
+    def reported(self, directory: str, server: str) -> Plan:
+        """The same, with what a run report in `directory` needs of the server called `server`."""
+        # Only the fake reads it; a real server's exchanges are not seen.
+        env = {**self.options.env, EXCHANGES: parts.exchanges_of(directory, server)}
+        events = str(Path(directory) / f"server-{server}.jsonl")
+        return self._replace(options=replace(self.options, env=env), events=events)
 
 
 def plan(

@@ -13,6 +13,7 @@ from . import fixtures
 from .state import (
     ACCEL,
     HARNESS,
+    REPORT,
     SETTINGS,
     Failure,
     accel_of,
@@ -48,9 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except settings.BadSettingError as error:
         raise pytest.UsageError(str(error)) from None
+    if settings_of(config).report is not None:
+        _begin_report(config)
     # Help must work whatever is set.
     if not hasattr(config, "workerinput") and not config.option.help:
         _look_at_executable(config)
+
+
+def _begin_report(config: pytest.Config) -> None:
+    from .run_report import begin
+
+    config.stash[REPORT] = begin(config)
+    config.pluginmanager.register(config.stash[REPORT], "shimmy-run-report")
 
 
 def _look_at_executable(config: pytest.Config) -> None:
@@ -106,6 +116,8 @@ def pytest_configure_node(node: Any) -> None:
     if settings_of(node.config).mode == "real":
         targets_of(node.config).of(settings_of(node.config)).executable.build()
     node.workerinput["shimmy_targets"] = targets_of(node.config).to_json()
+    if REPORT in node.config.stash:
+        node.workerinput["shimmy_report"] = node.config.stash[REPORT].directory
     if ACCEL in node.config.stash:
         node.workerinput["shimmy_accel"] = accel_of(node.config).to_json()
 
@@ -201,6 +213,9 @@ def pytest_terminal_summary(
     if not config.getoption("no_summary", False):
         for line in texts.summary(modes, server_summaries_of(config), verbosity):
             terminalreporter.write_line(line)
+        has_failed = verbosity >= 0 and texts.has_failed(terminalreporter.stats)
+        if has_failed and REPORT not in config.stash:
+            terminalreporter.write_line(texts.REPORT_HINT)
     if reason := _unmet_requirement(config, modes):
         terminalreporter.write_line(f"shimmy: {reason}", red=True)
 
@@ -210,6 +225,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     # Last: by now xdist's workers have gone, and with them their hold on the servers.
     finish(config)
+    if REPORT in config.stash:  # servers and workers have written their last
+        config.stash[REPORT].finish(config, int(session.exitstatus))
     if hasattr(config, "workeroutput"):
         config.workeroutput["shimmy"] = [tuple(each) for each in server_summaries_of(config)]
         return

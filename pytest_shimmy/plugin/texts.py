@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..defaults import ShimmyProcessDefaults
 from ..masking import masked, printable, quoted
@@ -80,6 +80,16 @@ def modes(stats: Mapping[str, Sequence[object]]) -> list[str]:
         if outcome != "skipped" and (mode := getattr(test, MODE_ATTRIBUTE, None)) is not None
     }
     return list(ran.values())
+
+
+REPORT_HINT = "shimmy: --shimmy-report=run.html shows what happened between tests and server"
+
+
+def has_failed(stats: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a test failed that used a server."""
+    return any(
+        getattr(report, MODE_ATTRIBUTE, None) is not None for report in stats.get("failed", ())
+    )
 
 
 def summary(modes: Sequence[str], servers: Sequence[ServerSummary], verbosity: int) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from ..errors import ShimmyError
 from ..masking import masked, printable
-from .state import HARNESS, failures_reported
+from .state import HARNESS, SERVERS_OF_TEST, failures_reported
 from .texts import MODE_ATTRIBUTE, deaths_section, log_section
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def end_test(item: pytest.Item) -> None:
 def complete(report: pytest.TestReport, item: pytest.Item) -> None:
     """Say in a report which kind of server the test used, and what happened to it."""
     servers = _servers(item)
+    used = item.stash.setdefault(SERVERS_OF_TEST, [])
+    used += [server.url for server in servers if server.url not in used]
     if report.when == "call" and servers:
         # xdist carries plain attributes of a report to the controller.
         setattr(report, MODE_ATTRIBUTE, servers[0].mode)

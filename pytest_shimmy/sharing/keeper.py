@@ -67,6 +67,8 @@ class KeeperSpec(NamedTuple):
     options: dict[str, Any]
     executable: dict[str, Any] | None
     """The one that the options mean, where the launcher knows it."""
+    events: str | None = None
+    """File in which the server's life is written down, for a report of the run."""
 
 
 class Keeper:
@@ -117,6 +119,10 @@ class Keeper:
         write_files(self._spec.files)
         self._connections.watch(self._wake, self._on_wake)
         self._janitor.follow(self._manager)
+        if self._spec.events is not None:
+            from ..run_report.server_events import ServerEvents
+
+            ServerEvents(self._spec.events, self._options).follow(self._manager)
         self._watch_janitor()
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())

@@ -290,6 +290,7 @@ def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Lin
         anchor=None if alone else run.anchor,
         options=plan.options.to_json(),
         executable=None if plan.executable is None else plan.executable.to_json(),
+        events=plan.events,
     )
     channel, rendezvous = launch_keeper(spec, directory.parent)
     return Link(channel, rendezvous, directory.name, launched_here=True)

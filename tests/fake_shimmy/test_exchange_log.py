@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def shimmy(tmp_path: Path) -> Shimmy:
+    return Shimmy([sys.executable, "-m", "fake_shimmy"], tmp_path, "default")
+
+
+@pytest.fixture
 def logged(shimmy: Shimmy, file: Path) -> Iterator[Stage]:
     with staged_server(shimmy, FAKE_SHIMMY_EXCHANGES=str(file)) as stage:
         yield stage
@@ -34,7 +40,8 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def test_an_exchange_is_kept_with_every_byte_and_its_moment(logged: Stage, file: Path) -> None:
-    session = logged.session(rules=[{"reply": ["one ", "two"]}])
+    session = logged.session()
+    session.add(reply=["one ", "two"])
     raw = session.ask(CHAT)
     (line,) = lines(file)
     assert base64.b64decode(line["sent"]) == raw
@@ -84,4 +91,6 @@ def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_file_that_cannot_be_written_harms_no_answer(shimmy: Shimmy, tmp_path: Path) -> None:
     where = str(tmp_path / "no" / "such" / "folder")
     with staged_server(shimmy, FAKE_SHIMMY_EXCHANGES=where) as stage:
-        assert stage.session(rules=[{"reply": "fine"}]).tokens(CHAT) == ["fine"]
+        session = stage.session()
+        session.add(reply=["fine"])
+        assert session.tokens() == ["fine"]

@@ -1,0 +1,166 @@
+"""The hooks that feed a run report. Loaded only in runs that make one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..masking import masked
+from ..run_report import parts
+from ..run_report.collect import collect
+from ..run_report.page import page
+from ..run_report.parts import Part
+from .state import HARNESS, SERVERS_OF_TEST, settings_of
+from .texts import MODE_ATTRIBUTE
+
+SERVER_FIXTURES = frozenset(
+    ("shimmy_server", "shimmy_fake", "shimmy_openai_client", "shimmy_model", "make_shimmy_server")
+)
+"""Their set-up may wait for a server; what they ask each other for is counted once."""
+
+
+class RunReport:
+    """Notes of what the tests of this process do, and, in the process that began the run, the
+    report of all processes. Registered as a plugin."""
+
+    def __init__(self, directory: str, worker: str, target: str | None) -> None:
+        self.directory = directory
+        self._worker = worker
+        self._target = target
+        self._part = Part(directory, f"tests-{worker}")
+        self._started = time.time()
+        self._has_said_session = False
+        self._waited = 0.0
+        self._waits = 0
+        self._reports: list[pytest.TestReport] = []
+        self._servers: list[str] = []
+        self._outcome = ""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        start = time.time()
+        self._waited, self._reports, self._servers = 0.0, [], []
+        self._part.write(parts.TEST_BEGAN, id=item.nodeid, worker=self._worker, start=start)
+        result = yield
+        if self._reports:
+            self._write(item, start)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        if fixturedef.argname not in SERVER_FIXTURES:
+            return (yield)
+        begun = time.monotonic()
+        self._waits += 1
+        try:
+            return (yield)
+        finally:
+            self._waits -= 1
+            if not self._waits:
+                self._waited += time.monotonic() - begun
+
+    # Last to return, so that the report has all its sections.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._reports.append(report)
+        if HARNESS in item.config.stash:
+            harness = item.config.stash[HARNESS]
+            if not self._has_said_session:
+                self._has_said_session = True
+                session = parts.session_name(harness.api_key)
+                self._part.write(parts.PROCESS, worker=self._worker, session=session)
+            for url in item.stash.get(SERVERS_OF_TEST, ()):
+                if url not in self._servers:
+                    self._servers.append(url)
+        return report
+
+    def _write(self, item: pytest.Item, start: float) -> None:
+        last = [report for report in self._reports if report.failed] or self._reports
+        calls = [report for report in self._reports if report.when == "call"]
+        modes = [getattr(report, MODE_ATTRIBUTE, None) for report in calls]
+        failed = next((report for report in self._reports if report.failed), None)
+        self._part.write(
+            parts.TEST,
+            id=item.nodeid,
+            worker=self._worker,
+            start=start,
+            stop=time.time(),
+            outcome=_outcome(self._reports),
+            waited=self._waited,
+            mode=next((mode for mode in modes if mode), None),
+            servers=self._servers,
+            error=failed.longreprtext if failed is not None else _reason(self._reports),
+            sections=last[-1].sections,
+        )
+
+    def finish(self, config: pytest.Config, status: int) -> None:
+        """Write the report, in the process that began the run. Servers and workers have ended."""
+        if self._target is None:
+            return
+        path = Path(self._target)
+        try:
+            document = collect(Path(self.directory), self._about(config, status))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(document) if path.suffix == ".json" else page(document)
+            path.write_text(text, encoding="utf-8")
+            self._outcome = f"shimmy: report of the run: {path}"
+        except OSError as error:
+            self._outcome = f"shimmy: the report of the run could not be written: {error}"
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._outcome and terminalreporter.config.get_verbosity() > -2:
+            terminalreporter.write_line(self._outcome)
+
+    def _about(self, config: pytest.Config, status: int) -> dict[str, Any]:
+        about = [
+            " ".join(["pytest", *map(str, config.invocation_params.args)]),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._started)),
+            f"exit status {int(status)}",
+            f"Python {sys.version.split()[0]}",
+            f"pytest-shimmy {version('pytest-shimmy')}",
+        ]
+        return {
+            "started": self._started,
+            "ended": time.time(),
+            "about": [masked(each) for each in about],
+        }
+
+
+def begin(config: pytest.Config) -> RunReport:
+    """The plugin that makes this process's part of the report, and in the first the whole."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return RunReport(str(parts.new_directory()), "main", settings_of(config).report)
+    return RunReport(worker.get("shimmy_report", ""), worker["workerid"], None)
+
+
+def _outcome(reports: list[pytest.TestReport]) -> str:
+    if any(report.failed and report.when != "call" for report in reports):
+        return "error"
+    for report in reversed(reports):
+        if hasattr(report, "wasxfail"):
+            return "xfailed" if report.skipped else "xpassed"
+        if report.when == "call" or report.skipped:
+            return report.outcome
+    return reports[-1].outcome
+
+
+def _reason(reports: list[pytest.TestReport]) -> str:
+    for report in reports:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            return str(report.longrepr[2])
+    return ""

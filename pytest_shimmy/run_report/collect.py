@@ -1,0 +1,222 @@
+"""From the parts of a run to one document.
+
+Times are seconds since the run began. Texts that may be long or repeated stand once, in ``texts``,
+and are meant by number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..masking import masked
+from . import answers, parts
+from .figures import figures
+
+FORMAT = 1
+"""Of the document; a change that readers must know of has another number."""
+
+Document = dict[str, Any]
+
+LATE = 0.05
+"""Seconds after the end of a test in which a request still counts as its own."""
+
+
+class _Texts:
+    """Texts by number, each kept once, masked."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        if text not in self._numbers:
+            self._numbers[text] = len(self.texts)
+            self.texts.append(masked(text))
+        return self._numbers[text]
+
+
+def collect(directory: Path, run: Mapping[str, Any]) -> Document:
+    """The document of the run whose parts are in `directory`.
+
+    `run` says what is known of the run as a whole, ``started`` and ``ended`` among it, in seconds
+    since the epoch. Every text of tests and exchanges is masked.
+    """
+    began = float(run["started"])
+    texts = _Texts()
+    tests: list[Document] = []
+    unfinished: dict[tuple[str, str], Document] = {}
+    servers: dict[str, Document] = {}
+    workers: dict[str, str] = {}
+    exchanges: list[tuple[str, Document]] = []
+    is_full = False
+    lines = list(parts.read(directory))
+    for _, line in lines:
+        if line.get("kind") == parts.PROCESS:
+            workers[line["session"]] = line["worker"]
+    for name, line in lines:
+        match line.get("kind"):
+            case parts.PROCESS:
+                pass
+            case parts.TEST_BEGAN:
+                unfinished[line["worker"], line["id"]] = line
+            case parts.TEST:
+                unfinished.pop((line["worker"], line["id"]), None)
+                tests.append(_test(line, began, texts))
+            case parts.SERVER:
+                _add_event(servers, name.removeprefix("server-"), line, began)
+            case _ if "full" in line:
+                is_full = True
+            case _ if line["path"] != "/health" or line["session"] in workers:
+                # The keeper's own question, whether the server is well, has no key.
+                exchanges.append((name.removeprefix("exchanges-"), line))
+    tests += [_unfinished(line, began, float(run["ended"])) for line in unfinished.values()]
+    tests.sort(key=lambda test: (test["start"], test["id"]))
+    for test in tests:
+        for url in test["servers"]:
+            if not any(server["url"] == url for server in servers.values()):
+                servers[url] = _attached(test, url)
+    requests = [
+        _request(server, line, began, texts, workers)
+        for server, line in sorted(exchanges, key=lambda each: float(each[1]["time"]))
+    ]
+    _give_to_tests(requests, tests)
+    _find_retries(requests)
+    shown = sorted({*(test["worker"] for test in tests)}, key=_by_number)
+    return {
+        "format": FORMAT,
+        "run": {**run, "ended": _moment(run["ended"], began), "exchanges_lost": is_full},
+        "figures": figures(tests, requests, list(servers.values())),
+        "workers": shown,
+        "servers": list(servers.values()),
+        "tests": tests,
+        "requests": requests,
+        "texts": texts.texts,
+    }
+
+
+def _test(line: Document, began: float, texts: _Texts) -> Document:
+    return {
+        "id": line["id"],
+        "worker": line["worker"],
+        "start": _moment(line["start"], began),
+        "stop": _moment(line["stop"], began),
+        "outcome": line["outcome"],
+        "waited": round(line["waited"], 4),
+        "mode": line["mode"],
+        "servers": line["servers"],
+        "error": texts.number(line["error"]) if line["error"] else None,
+        "sections": [[title, texts.number(text)] for title, text in line["sections"]],
+    }
+
+
+def _unfinished(line: Document, began: float, ended: float) -> Document:
+    """A test whose worker was killed, or that still ran when all was over."""
+    return {
+        "id": line["id"],
+        "worker": line["worker"],
+        "start": _moment(line["start"], began),
+        "stop": _moment(ended, began),
+        "outcome": "unfinished",
+        "waited": 0.0,
+        "mode": None,
+        "servers": [],
+        "error": None,
+        "sections": [],
+    }
+
+
+def _add_event(servers: dict[str, Document], name: str, line: Document, began: float) -> None:
+    server = servers.setdefault(
+        name, {"name": name, "mode": "", "version": "", "url": "", "backend": None, "events": []}
+    )
+    for field in ("mode", "version", "url", "backend"):
+        if line.get(field):
+            server[field] = line[field]
+    server["events"].append(
+        {"time": _moment(line["time"], began), "what": line["event"], "text": line["text"]}
+    )
+
+
+def _attached(test: Document, url: str) -> Document:
+    mode = test["mode"] or ""
+    return {"name": url, "mode": mode, "version": "", "url": url, "backend": None, "events": []}
+
+
+def _request(
+    server: str, line: Document, began: float, texts: _Texts, workers: Mapping[str, str]
+) -> Document:
+    answer = answers.read(line["sent"], line["pieces"], line["status"])
+    moments = line["measured"]
+    headers = "\n".join(f"{name}: {value}" for name, value in line["headers"])
+    return {
+        "server": server,
+        "worker": workers.get(line["session"]),
+        "test": None,
+        "time": _moment(line["time"], began),
+        "duration": round(line["duration"] or 0.0, 5),
+        "method": line["method"],
+        "path": line["path"],
+        "model": _model(line["body"]),
+        "status": line["status"],
+        "ended": line["ended"],
+        "rule": line["rule_name"],
+        "nearest": line["nearest"],
+        "faults": line["faults"],
+        "tokens": line["tokens"],
+        "moments": [round(at, 4) for at in moments],
+        "bytes": line["bytes"],
+        "retry_of": None,
+        "request": [texts.number(headers), texts.number(line["body"]), line["body_size"]],
+        "answer": [texts.number(answer.headers), texts.number(answer.text)],
+        "events": [[round(at, 4), texts.number(text)] for at, text in answer.events],
+    }
+
+
+def _model(body: str) -> str | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    model = document.get("model") if isinstance(document, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def _give_to_tests(requests: list[Document], tests: list[Document]) -> None:
+    """Say for each request which test made it: the one that its worker ran at that moment."""
+    by_worker: dict[str, list[int]] = {}
+    for number, test in enumerate(tests):
+        by_worker.setdefault(test["worker"], []).append(number)
+    for request in requests:
+        worker = request["worker"]
+        found = [
+            number
+            for number in by_worker.get(worker, range(len(tests)) if worker is None else ())
+            if tests[number]["start"] <= request["time"] <= tests[number]["stop"] + LATE
+        ]
+        # Without a key of its own, a request is anybody's while several tests run.
+        if found and (worker is not None or len(found) == 1):
+            request["test"] = found[-1] if worker is not None else found[0]
+
+
+def _find_retries(requests: list[Document]) -> None:
+    """Join a request with the failed one that it repeats."""
+    failed: dict[tuple[Any, ...], int] = {}
+    for number, request in enumerate(requests):
+        what = (request["test"], request["server"], request["path"], request["request"][1])
+        if what in failed:
+            request["retry_of"] = failed.pop(what)
+        status = request["status"]
+        if request["ended"] != "complete" or status is None or status >= 400:
+            failed[what] = number
+
+
+def _moment(time: Any, began: float) -> float:
+    return round(float(time) - began, 4)
+
+
+def _by_number(worker: str) -> tuple[int, str]:
+    digits = worker.removeprefix("gw")
+    return (int(digits), worker) if digits.isdecimal() else (-1, worker)

@@ -1,0 +1,69 @@
+"""The figures of a run: how many, how long, how distributed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+BINS_PER_DECADE = 4
+"""Of the distributions, whose axis is logarithmic."""
+
+
+def figures(
+    tests: Sequence[dict[str, Any]],
+    requests: Sequence[dict[str, Any]],
+    servers: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """The figures that a report begins with. Times are in seconds."""
+    first = [request["moments"][0] for request in requests if request["moments"]]
+    between = [
+        later - earlier for request in requests for earlier, later in pairwise(request["moments"])
+    ]
+    events = Counter(event["what"] for server in servers for event in server["events"])
+    return {
+        "tests": dict(Counter(test["outcome"] for test in tests)),
+        "modes": dict(Counter(test["mode"] for test in tests if test["mode"])),
+        "requests": len(requests),
+        "failed_requests": sum(
+            request["ended"] != "complete" or (request["status"] or 0) >= 400
+            for request in requests
+        ),
+        "retries": sum(request["retry_of"] is not None for request in requests),
+        "tokens": sum(request["tokens"] for request in requests),
+        "waited": round(sum(test["waited"] for test in tests), 3),
+        "restarts": events["restarting"],
+        "first_token": distribution(first),
+        "between_tokens": distribution(between),
+    }
+
+
+def distribution(values: Sequence[float]) -> dict[str, Any] | None:
+    """Median, 95th percentile and a histogram; None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    counts = Counter(_bin(value) for value in ordered)
+    lowest, highest = min(counts), max(counts)
+    return {
+        "count": len(ordered),
+        "median": round(_quantile(ordered, 0.5), 5),
+        "p95": round(_quantile(ordered, 0.95), 5),
+        "histogram": [
+            [_edge(number), counts.get(number, 0)] for number in range(lowest, highest + 1)
+        ],
+    }
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
+
+
+def _bin(value: float) -> int:
+    return math.floor(math.log10(max(value, 1e-5)) * BINS_PER_DECADE)
+
+
+def _edge(number: int) -> float:
+    return float(f"{10 ** (number / BINS_PER_DECADE):.3g}")

@@ -1,0 +1,265 @@
+"""The report of a run: its data, its page in a browser, and two of them side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright import sync_api as playwright
+
+from pytest_shimmy.run_report.page import page
+
+SUITE = """
+import openai
+import pytest
+
+def ask(client, model, text, **more):
+    messages = [{"role": "user", "content": text}]
+    return client.chat.completions.create(model=model, messages=messages, **more)
+
+@pytest.mark.parametrize("number", range(4))
+def test_plain(shimmy_openai_client, shimmy_model, number):
+    assert ask(shimmy_openai_client, shimmy_model, f"question {number} </script><b>")
+
+def test_retried(shimmy_fake, shimmy_env, shimmy_model):
+    shimmy_fake.fail(503, times=1)
+    client = openai.OpenAI(max_retries=1)
+    assert ask(client, shimmy_model, "again", stream=False)
+
+def test_cut(shimmy_fake, shimmy_openai_client, shimmy_model):
+    shimmy_fake.drop(after_tokens=1)
+    list(ask(shimmy_openai_client, shimmy_model, "cut me", stream=True))
+
+def test_without_a_server():
+    pytest.skip("nothing to do")
+"""
+PASSWORD = "hunter2-hunter2"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the suite was run with two workers, and left ``run.json``."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "test_suite.py").write_text(SUITE)
+    run(folder, "run.json", "-n", "2")
+    return folder
+
+
+def run(folder: Path, report: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", f"--shimmy-report={report}"]
+    secret = f"--shimmy-env=SOME_PASSWORD={PASSWORD}"
+    done = subprocess.run(
+        [*command, secret, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return document
+
+
+def of_test(data: dict[str, Any], name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    (number,) = [at for at, test in enumerate(data["tests"]) if test["id"].endswith(name)]
+    return data["tests"][number], [each for each in data["requests"] if each["test"] == number]
+
+
+def test_every_test_and_request_of_every_worker_is_there(data: dict[str, Any]) -> None:
+    assert data["workers"] == ["gw0", "gw1"]
+    assert data["figures"]["tests"] == {"passed": 5, "failed": 1, "skipped": 1}
+    assert data["figures"]["requests"] == 7
+    assert data["figures"]["modes"] == {"fake": 6}
+    for number in range(4):
+        test, (request,) = of_test(data, f"test_plain[{number}]")
+        assert test["outcome"] == "passed"
+        assert test["start"] <= request["time"] <= test["stop"]
+        assert f"question {number}" in data["texts"][request["request"][1]]
+        assert request["status"] == 200
+
+
+def test_a_retry_is_joined_with_what_it_repeats(data: dict[str, Any]) -> None:
+    _, (first, second) = of_test(data, "test_retried")
+    assert (first["status"], first["rule"], second["status"]) == (503, "rule 1", 200)
+    assert data["requests"][second["retry_of"]] == first
+    assert data["figures"]["retries"] == 1
+
+
+def test_a_cut_stream_shows_its_events_and_its_fault(data: dict[str, Any]) -> None:
+    test, (request,) = of_test(data, "test_cut")
+    assert test["outcome"] == "failed"
+    assert "APIConnectionError" in data["texts"][test["error"]]
+    assert (request["ended"], request["faults"]) == ("cut", ["reset after 1 token"])
+    moments = [at for at, _ in request["events"]]
+    assert moments == sorted(moments)
+    assert [data["texts"][number].startswith("data: {") for _, number in request["events"]]
+    assert request["tokens"] == 1
+
+
+def test_the_life_of_the_server_is_told(data: dict[str, Any]) -> None:
+    (server,) = data["servers"]
+    assert server["mode"] == "fake"
+    assert [event["what"] for event in server["events"]] == ["starting", "ready", "stopped"]
+
+
+def test_no_secret_is_in_it(folder: Path) -> None:
+    assert PASSWORD not in (folder / "run.json").read_text()
+
+
+def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
+    (tmp_path / "test_killed.py").write_text(
+        SUITE + "\ndef test_killed(shimmy_server):\n    import os\n    os.kill(os.getpid(), 9)\n"
+    )
+    run(tmp_path, "run.json", "-n", "1", "-k", "plain or killed")
+    document = json.loads((tmp_path / "run.json").read_text())
+    outcomes = {test["id"].partition("::")[2]: test["outcome"] for test in document["tests"]}
+    assert outcomes["test_killed"] == "unfinished"
+    assert outcomes["test_plain[0]"] == "passed"
+
+
+def test_the_last_line_says_where_the_report_is(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    told = run(tmp_path, "out/run.html", "-k", "cut")
+    assert f"shimmy: report of the run: {tmp_path / 'out' / 'run.html'}" in told
+    assert (tmp_path / "out" / "run.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_report_that_cannot_be_written_is_said_and_fails_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "file").write_text("")
+    told = run(tmp_path, "file/run.html", "-k", "cut")
+    assert "the report of the run could not be written" in told
+
+
+def report_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest_shimmy.cli", "report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_two_runs_of_one_suite_do_not_differ_but_in_what_changed(
+    folder: Path, data: dict[str, Any], tmp_path: Path
+) -> None:
+    same = report_command("diff", folder / "run.json", folder / "run.json")
+    assert (same.returncode, same.stdout) == (0, "no test differs\n")
+    changed = json.loads(json.dumps(data))
+    test, (request,) = of_test(changed, "test_plain[1]")
+    test["outcome"], request["status"] = "failed", 500
+    other = tmp_path / "other.html"
+    other.write_text(page(changed))
+    told = report_command("diff", folder / "run.json", other, "--json")
+    assert told.returncode == 1
+    assert [(each["test"], each["what"]) for each in json.loads(told.stdout)] == [
+        (test["id"], "outcome"),
+        (test["id"], "answers"),
+    ]
+
+
+def test_what_is_no_report_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    told = report_command("diff", tmp_path / "x.json", tmp_path / "x.json")
+    assert told.returncode == 1
+    assert "[REPORT_UNREADABLE] cannot read the run report" in told.stderr
+
+
+# The page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium; install it (Debian: apt install chromium)")
+    with playwright.sync_playwright() as started:
+        # Root needs it, and the page is ours.
+        yield started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def shown(browser: playwright.Browser, folder: Path, tmp_path: Path) -> Iterator[playwright.Page]:
+    """The page, opened from disk."""
+    assert report_command("html", folder / "run.json", "-o", tmp_path / "run.html").stdout
+    wrong: list[object] = []
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.on("pageerror", lambda error: wrong.append(error))
+    opened.on(
+        "request", lambda request: request.url.startswith("file:") or wrong.append(request.url)
+    )
+    opened.goto((tmp_path / "run.html").as_uri())
+    yield opened
+    opened.close()
+    assert not wrong
+
+
+def chosen(shown: playwright.Page) -> str:
+    return shown.locator("#detail").inner_text()
+
+
+def test_the_first_failed_test_is_shown_at_once(shown: playwright.Page) -> None:
+    assert "test_cut" in chosen(shown)
+    assert "APIConnectionError" in chosen(shown)
+
+
+def test_a_click_shows_a_request_with_its_answer(shown: playwright.Page) -> None:
+    shown.locator("button.request", has_text="503").click()
+    assert "rule 1" in chosen(shown)
+    assert "curl -N -X POST" in chosen(shown)
+    assert "urllib.request" in chosen(shown)
+
+
+def test_a_click_on_the_timeline_shows_what_is_there(shown: playwright.Page) -> None:
+    spot = shown.evaluate("spots.find(spot => spot[4].startsWith('test-'))")
+    shown.locator("#timeline").click(position={"x": spot[0] + 3, "y": spot[1] + 3})
+    assert "Waited for a server" in chosen(shown) or "Outcome" in chosen(shown)
+
+
+def test_filters_leave_what_fits(shown: playwright.Page) -> None:
+    shown.get_by_label("Outcome").select_option("failed")
+    assert shown.locator("button.test").count() == 1
+    shown.get_by_role("button", name="Clear").click()
+    playwright.expect(shown.locator("button.test")).to_have_count(7)
+    shown.get_by_label("Search in names and bodies").fill("QUESTION 3")
+    assert shown.locator("button.test").count() == 1
+    assert "1 tests, 1 requests" in shown.locator("#count").inner_text()
+
+
+def test_the_keyboard_walks_through_the_list(shown: playwright.Page) -> None:
+    before = chosen(shown)
+    shown.keyboard.press("k")
+    assert chosen(shown) != before
+    shown.keyboard.press("j")
+    assert chosen(shown) == before
+
+
+def test_a_link_leads_to_what_it_shows(shown: playwright.Page) -> None:
+    shown.get_by_label("Search in names and bodies").fill("question 2")
+    shown.locator("button.request").click()
+    seen = chosen(shown)
+    shown.reload()
+    assert chosen(shown) == seen
+    assert shown.locator("button.test").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_the_light_and_in_the_dark(shown: playwright.Page, scheme: Any) -> None:
+    shown.emulate_media(color_scheme=scheme)
+    shown.set_viewport_size({"width": 390, "height": 800})
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+    back = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (back == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_everything_that_can_be_used_has_a_name(shown: playwright.Page) -> None:
+    unnamed = shown.evaluate(
+        """[...document.querySelectorAll("button, input, select, canvas, [role=img]")].filter(
+            it => !(it.innerText || "").trim() && !it.ariaLabel && !it.closest("label")
+        ).map(it => it.outerHTML)"""
+    )
+    assert unnamed == []
+    assert shown.locator("html").get_attribute("lang") == "en"
