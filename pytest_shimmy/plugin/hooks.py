@@ -31,6 +31,8 @@ MARKERS = (
     "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends "
     "(default: any)",
 )
+RUN_REPORT = "shimmy-run-report"
+"""The name of the plugin that makes one."""
 MARKER_NAMES = ("shimmy_real", "shimmy_fake", "shimmy_gpu")
 
 
@@ -59,8 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _begin_report(config: pytest.Config) -> None:
     from .run_report import begin
 
-    config.stash[REPORT] = begin(config)
-    config.pluginmanager.register(config.stash[REPORT], "shimmy-run-report")
+    report = begin(config)
+    config.stash[REPORT] = report.directory
+    config.pluginmanager.register(report, RUN_REPORT)
 
 
 def _look_at_executable(config: pytest.Config) -> None:
@@ -117,7 +120,7 @@ def pytest_configure_node(node: Any) -> None:
         targets_of(node.config).of(settings_of(node.config)).executable.build()
     node.workerinput["shimmy_targets"] = targets_of(node.config).to_json()
     if REPORT in node.config.stash:
-        node.workerinput["shimmy_report"] = node.config.stash[REPORT].directory
+        node.workerinput["shimmy_report"] = node.config.stash[REPORT]
     if ACCEL in node.config.stash:
         node.workerinput["shimmy_accel"] = accel_of(node.config).to_json()
 
@@ -225,8 +228,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     # Last: by now xdist's workers have gone, and with them their hold on the servers.
     finish(config)
-    if REPORT in config.stash:  # servers and workers have written their last
-        config.stash[REPORT].finish(config, int(session.exitstatus))
+    report: Any = config.pluginmanager.get_plugin(RUN_REPORT)
+    if report is not None:  # servers and workers have written their last
+        report.finish(config, int(session.exitstatus))
     if hasattr(config, "workeroutput"):
         config.workeroutput["shimmy"] = [tuple(each) for each in server_summaries_of(config)]
         return

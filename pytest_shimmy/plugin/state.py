@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ..launch.target import Targets
     from ..sharing.protocol import ServerSummary
     from ..sharing.run import Anchor
-    from .run_report import RunReport
 
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 ANCHOR: pytest.StashKey[Anchor] = pytest.StashKey()
 FAREWELLS: pytest.StashKey[list[ServerSummary]] = pytest.StashKey()
-REPORT: pytest.StashKey[RunReport] = pytest.StashKey()
+REPORT: pytest.StashKey[str] = pytest.StashKey()
+"""The directory for the parts of a run report, in a run that makes one."""
 SERVERS_OF_TEST: pytest.StashKey[list[str]] = pytest.StashKey()
 """Of an item: the addresses of the servers that it used."""
 TARGETS: pytest.StashKey[Targets] = pytest.StashKey()
@@ -45,13 +45,12 @@ def harness_of(config: pytest.Config) -> Harness:
         invitation = worker.get("shimmy") or anchor_of(config).invitation()
         # Not the present directory: a test may have changed that.
         run = Run.invited(invitation, str(config.invocation_params.dir))
-        report = config.stash.get(REPORT, None)
         harness = Harness(
             run,
             worker.get("workerid"),
             targets_of(config),
             waiting_shown(config),
-            None if report is None else report.directory,
+            config.stash.get(REPORT, None),
         )
         config.stash[HARNESS] = harness
     return harness
