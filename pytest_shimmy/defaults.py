@@ -20,6 +20,9 @@ class ShimmyProcessDefaults:
     start_timeout_real: Final = 120.0
     """From spawn to healthy, real executable."""
 
+    warm_up_timeout: Final = 300.0
+    """The first answer, with which a model is loaded."""
+
     probe_interval: Final = 0.002
     """Pause between health probes while a start is young. Flat, because a growing back-off is
     coarsest exactly when the server becomes ready."""

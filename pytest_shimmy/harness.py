@@ -84,6 +84,8 @@ class Harness:
                 # Whoever has the anchor waits for its end, or it is on another machine.
                 self._links[link] = END_TIMEOUT if settings.scope == "worker" else 0.0
                 server = self._server(target, link)
+                if settings.warms_up:
+                    server.warm_up(self._show or (lambda _: None))
             if settings.model is not None:
                 _ = server.model  # a name that it does not have is better said now
             self._servers[key] = server

@@ -63,7 +63,7 @@ def _unusable(path: Path, why: str) -> ShimmyError:
     )
 
 
-def write_files(files: Mapping[str, str]) -> None:
-    """Make each file: path and text. Raises `OSError`."""
-    for path, text in files.items():
-        Path(path).write_text(text, encoding="utf-8", newline="")
+def write_files(files: Mapping[str, bytes]) -> None:
+    """Make each file: path and content. Raises `OSError`."""
+    for path, content in files.items():
+        Path(path).write_bytes(content)

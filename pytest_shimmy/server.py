@@ -6,13 +6,14 @@ The process behind it belongs to a keeper, or to somebody else (`attach`); this 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import ShimmyError, ShimmyErrorCode
 from .executable.dialect import API_KEY, HARNESS_KEY
+from .launch.hermetic import has_made_up_model, made_up_id
 from .masking import masked, printable
 from .models.default_model import default_model
 from .network.questions import Questions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .accel.readback import ServerGpu
     from .fake_control.fake import FakeShimmy
     from .launch.target import Target
+    from .launch.warm_up import WarmUp
 
 LOAD_TIMEOUT = 600.0
 """Seconds, for a first answer: a model is loaded for it, and models are large."""
@@ -72,6 +74,7 @@ class ShimmyServer:
         self._is_private = is_private
         self._fake: FakeShimmy | None = None
         self._gpu: tuple[int | None, ServerGpu] | None = None
+        self._warm_up: WarmUp | None = None
 
     def __repr__(self) -> str:
         return f"<ShimmyServer {self.mode} {self.version} at {masked(self.url)}>"
@@ -107,21 +110,26 @@ class ShimmyServer:
 
         Most builds tell only when they answer for the first time (seen on 2.5.0 and 1.8.1): then
         one token is generated, which loads the model. Asked again after a restart. Of an attached
-        server the log cannot be seen, and so almost nothing is known.
+        server the log cannot be seen, and so almost nothing is known. Never raises: a server that
+        cannot be asked has verified nothing.
         """
-        pid = self.pid
-        if self._gpu is None or self._gpu[0] != pid:
-            from .launch.gpu import gpu_of
+        from .launch.gpu import gpu_of, unknown
 
-            found = gpu_of(
-                self._target,
-                self.version,
-                log=lambda: None if self._link is None else self.logs,
-                metrics=self._questions.metrics,
-                generate=self._generate,
-            )
-            self._gpu = pid, found
-        return self._gpu[1]
+        try:
+            pid = self.pid
+            if self._gpu is None or self._gpu[0] != pid:
+                found = gpu_of(
+                    self._target,
+                    self.version,
+                    log=lambda: None if self._link is None else self.logs,
+                    metrics=self._questions.metrics,
+                    generate=self._generate,
+                    answered=self._warm_up is not None and self._warm_up.pid == pid,
+                )
+                self._gpu = pid, found
+            return self._gpu[1]
+        except (ShimmyError, OSError) as error:
+            return unknown(self._target, f"it could not be asked: {error}")
 
     @property
     def model(self) -> str:
@@ -196,6 +204,20 @@ class ShimmyServer:
                 self.note_log()
                 raise
 
+    def warm_up(self, show: Callable[[str], None]) -> None:
+        """Have it load its model, and wait for that. Raises `ShimmyError`."""
+        assert self._link is not None
+        from .launch.warm_up import warmed_up
+
+        self._warm_up = warmed_up(
+            self._link.directory,
+            self.model,
+            self.pid,
+            self._generate,
+            show,
+            lambda: self.logs,
+        )
+
     def note_log(self) -> None:
         """Note where this test's log begins, and no more: it may not need the server."""
         if self._link is not None:
@@ -223,8 +245,11 @@ class ShimmyServer:
         """Give up this process's hold; see `Link.leave`."""
         return [] if self._link is None else self._link.leave(timeout)
 
-    def _generate(self) -> bool:
-        """Have one token generated; whether that worked."""
+    def _generate(
+        self, timeout: float = LOAD_TIMEOUT, waiting: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Have one token generated; whether that worked. Calls `waiting` meanwhile. Raises
+        `ShimmyError` when no answer comes."""
         try:
             body = {
                 "model": self.model,
@@ -234,7 +259,7 @@ class ShimmyServer:
             }
         except ShimmyError:  # it has no model
             return False
-        return self._questions.answers_chat(body, LOAD_TIMEOUT)
+        return self._questions.answers_chat(body, timeout, waiting)
 
     @property
     def _questions(self) -> Questions:
@@ -266,6 +291,8 @@ def choose_model(settings: Settings, ids: list[str], version: str) -> str:
     """The model that `settings` mean, of those that a server of that `version` offers."""
     if settings.model_file is not None and settings.mode != "attached":
         wanted: str | None = Path(settings.model_file).stem
+    elif settings.model is None and has_made_up_model(settings):
+        wanted = made_up_id(settings)
     else:
         wanted = settings.model
     if wanted is not None:
@@ -283,7 +310,8 @@ def choose_model(settings: Settings, ids: list[str], version: str) -> str:
     if default is None:
         raise ShimmyError(
             ShimmyErrorCode.NO_MODELS,
-            "the server has no model.\nGive it one: --shimmy-models-dir, or --shimmy-model=FILE.",
+            "the server has no model.\nGive it one: --shimmy-models-dir, --shimmy-model=FILE, or "
+            "--shimmy-tiny-model for one that is made on the spot.",
             {"available": ids},
         )
     return default.id

@@ -43,6 +43,10 @@ class Settings(NamedTuple):
     """Server to attach to, without ``/v1``."""
     model: str | None = None
     """Model id, or path of a model file to serve; None: the server's default."""
+    tiny_model: bool = False
+    """Serve the smallest model that can be served, where no model file is named."""
+    warm_up: bool | None = None
+    """Have the shared server load its model before the first test; None: see `warms_up`."""
     models_dir: tuple[str, ...] = ()
     """Directories to search for models."""
     gpu: tuple[str, ...] = ("auto",)
@@ -112,6 +116,18 @@ class Settings(NamedTuple):
         if self.url is not None:
             return "attached"
         return "fake" if self.path is None else "real"
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the run's server loads its model before the first test.
+
+        By default only the tiny model of a real executable, which always loads, while a renderer
+        may take 40 s for it (seen on 2.6.5). Whether tests generate at all, and with which of the
+        models of a user, only the user knows; a large one takes minutes.
+        """
+        if self.mode == "attached":
+            return False
+        return self.tiny_model and self.mode == "real" if self.warm_up is None else self.warm_up
 
     @property
     def model_file(self) -> str | None:

@@ -269,6 +269,21 @@ TABLE: tuple[Setting, ...] = (
         is_path=means_file,
     ),
     Setting(
+        "tiny_model",
+        "serve the smallest model that the executable can serve on this machine, made on the spot, "
+        "where no model file is named (default: off)",
+        _switch,
+        "switch",
+    ),
+    Setting(
+        "warm_up",
+        "have the run's server load its model before the first test that uses it, within "
+        f"{ShimmyProcessDefaults.warm_up_timeout:g} s (default: on with a tiny model on a real "
+        "executable, else off; an attached server is never asked)",
+        _switch,
+        "switch",
+    ),
+    Setting(
         "models_dir",
         "directory to search for models; may be repeated",
         _directory,

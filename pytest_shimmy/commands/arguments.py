@@ -16,8 +16,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 DEBUG = "show the traceback and the details of an error"
 
 SERVER = (
-    *("path", "fake", "fake_version", "fake_script", "model", "models_dir", "gpu", "port"),
-    *("start_timeout", "max_restarts", "args", "env", "log_dir"),
+    *("path", "fake", "fake_version", "fake_script", "model", "tiny_model", "models_dir", "gpu"),
+    *("port", "start_timeout", "max_restarts", "args", "env", "log_dir"),
 )
 """The settings that say what is started and how; the others are about tests, or attach."""
 

@@ -154,7 +154,8 @@ class Findings:
             why = ShimmyError(
                 ShimmyErrorCode.NO_MODELS,
                 "the executable finds no model.\nPut one into a directory that it searches, or "
-                "name it: --shimmy-models-dir=DIR, --shimmy-model=FILE.",
+                "name it: --shimmy-models-dir=DIR, --shimmy-model=FILE. Or have one made on the "
+                "spot: --shimmy-tiny-model.",
             )
             # 1.x starts all the same (seen on 1.8.1), 2.x does not (seen on 2.5.0).
             (self.warnings if release.startswith("1.") else self.problems).append(str(why))

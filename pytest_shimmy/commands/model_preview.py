@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..launch.hermetic import PLACEHOLDER
+from ..launch.hermetic import has_made_up_model
 from ..launch.plan import plan
 from ..launch.target import Target
 from ..models.default_model import DefaultModel, default_model
@@ -45,7 +45,8 @@ def offered(target: Target, *, where: bool = False) -> Offered:
             name = settings.model if settings.model_file is None else served[0].id
             default = DefaultModel(name, f"{settings.sources['model']} says so")
         elif served:
-            default = DefaultModel(served[0].id, "the fake has it where no models are set")
+            why = settings.sources.get("tiny_model", "the fake has it where no models are set")
+            default = DefaultModel(served[0].id, f"{why} says so" if settings.tiny_model else why)
         paths = None
         if where:
             paths = searched(registry.executable, registry.models_dir, env, cwd)
@@ -76,7 +77,7 @@ def _world(
         )
         env = options.environment(os.environ)
         file = None if options.model_path is None else Path(options.model_path)
-        served = [] if file is None else [_served(file, own=settings.model_file is None)]
+        served = [] if file is None else [_served(file, own=has_made_up_model(settings))]
         yield registry, env, served, Path(options.cwd or Path.cwd())
 
 
@@ -87,7 +88,7 @@ def _served(file: Path, own: bool) -> ShimmyModelSummary:
         id=file.stem,
         is_default=True,
         path=None if own else file,
-        size_bytes=len(PLACEHOLDER) if own else file.stat().st_size,
+        size_bytes=file.stat().st_size,
         parameters=None,
         quantization=None,
         source="registered",

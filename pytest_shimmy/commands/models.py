@@ -25,9 +25,16 @@ ENSURE_EXAMPLES = """\
       --hub someone/phi-3-mini-GGUF --file phi-3-mini.gguf
 """
 
+TINY_EXAMPLES = """\
+  pytest-shimmy models tiny models --shimmy-path=shimmy
+"""
+
 MODEL_SUFFIXES = (".gguf", ".safetensors")
 
-WHICH = ("path", "fake", "fake_version", "fake_script", "model", "models_dir", "gpu", "env")
+WHICH = (
+    *("path", "fake", "fake_version", "fake_script", "model", "tiny_model", "models_dir", "gpu"),
+    "env",
+)
 """The settings that decide which models there are."""
 
 
@@ -37,7 +44,7 @@ def add_to(commands: Commands) -> None:
         "models",
         "the models that the executable finds",
         "The models that the executable finds.",
-        LIST_EXAMPLES + ENSURE_EXAMPLES,
+        LIST_EXAMPLES + ENSURE_EXAMPLES + TINY_EXAMPLES,
     )
     actions = models.add_subparsers(metavar="ACTION", required=True)
     listing = add_command(
@@ -77,6 +84,17 @@ def add_to(commands: Commands) -> None:
     )
     add_settings(ensure, ("path", "fake", "fake_version", "models_dir", "env"))
     ensure.set_defaults(run=run_ensure)
+    tiny = add_command(
+        actions,
+        "tiny",
+        "make the smallest model that the executable can serve",
+        "Make the smallest model that the executable can serve on this machine, for servers that\n"
+        "are started by hand. Tests have it with --shimmy-tiny-model.",
+        TINY_EXAMPLES,
+    )
+    tiny.add_argument("dir", metavar="DIR", type=Path, help="where to put it")
+    add_settings(tiny, ("path", "fake", "fake_version", "env"))
+    tiny.set_defaults(run=run_tiny)
 
 
 def run_list(chosen: argparse.Namespace) -> int:
@@ -141,6 +159,26 @@ def run_ensure(chosen: argparse.Namespace) -> int:
     print(f"{shown(model.id)}: {done}\n{shown(str(model.path))}{size}")
     if directory is not None and str(directory) not in settings.models_dir:
         print(f"if a session does not find it there: --shimmy-models-dir={directory}")
+    return 0
+
+
+def run_tiny(chosen: argparse.Namespace) -> int:
+    """Make the smallest model. Raises `ShimmyError`."""
+    from ..launch.hermetic import TINY_ID
+    from ..launch.target import Targets
+    from ..launch.tiny_model import tiny_model
+    from .tables import shown
+
+    model = tiny_model(Targets().of(settings_to_start(chosen)).executable)
+    path: Path = chosen.dir.expanduser().absolute() / f"{TINY_ID}{model.suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(model.content)
+    except OSError as error:
+        chosen.parser.error(f"{path} cannot be written: {error.strerror or error}")
+    print(shown(str(path)))
+    how = " ".join(["serve it: serve --model-path", shown(str(path)), *model.arguments])
+    print(how)
     return 0
 
 

@@ -117,8 +117,9 @@ the first discrete GPU wins, and Vulkan is looked at first (read in the source o
 that it picked was seen)."""
 
 ELSEWHERE = {
-    "cpu": "any 1.x, or a 2.x built without its feature airframe; a default build of 2.x has only "
-    "a toy for SafeTensors files (--shimmy-args=--legacy; on 2.6.5 it uses the GPU all the same)",
+    # A default build from 2.6 on panics on SafeTensors, with --legacy too (seen on 2.6.5).
+    "cpu": "any 1.x, or a 2.x built without its feature airframe (--no-default-features); a "
+    "default build before 2.6 serves SafeTensors files with it (--shimmy-args=--legacy)",
     "cuda": "a 1.x built with --features llama-cuda",
     "vulkan": "a default build of 2.x, on Linux or Windows",
     "opencl": "nothing known: the feature llama-opencl of 1.8.1 does not reach its llama.cpp",

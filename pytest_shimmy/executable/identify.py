@@ -53,6 +53,11 @@ class Executable:
         return "the bundled fake" if self.is_fake else self.command[0]
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version's numbers, to compare."""
+        return tuple(map(int, re.findall(r"\d+", self.version)[:3]))
+
+    @property
     def system(self) -> str:
         """The system, as in `sys.platform`, that it runs on or pretends to run on."""
         return system_of({**os.environ, **self.env}) if self.is_fake else sys.platform

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +9,8 @@ from ..settings import Settings
 
 PLACEHOLDER_ID = "placeholder"
 """Id of the model that the fake gets when nobody said which models it should have."""
-
-PLACEHOLDER = (
-    b"GGUF\x03\x00\x00\x00"
-    + struct.pack("<QQ", 0, 1)
-    + struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
-).decode("ascii")
-"""A GGUF file, version 3, that only says what kind of model it would be."""
+TINY_ID = "tiny"
+"""Id of the model that is made on request."""
 
 HERMETIC: Mapping[str, None] = dict.fromkeys(
     (
@@ -37,12 +31,17 @@ def hermetic(home: Path) -> dict[str, str | None]:
     return {**HERMETIC, "HOME": str(home)}
 
 
-def has_placeholder(settings: Settings) -> bool:
-    """Whether the fake gets a model that is made up."""
-    return settings.mode == "fake" and settings.model_file is None and not settings.models_dir
+def has_made_up_model(settings: Settings) -> bool:
+    """Whether the server gets a model that is made for it (`tiny_model`): on request, and the fake
+    where nobody said which models it should have."""
+    if settings.mode == "attached" or settings.model_file is not None:
+        return False
+    return settings.tiny_model or (settings.mode == "fake" and not settings.models_dir)
 
 
-def placeholder_name(settings: Settings) -> str:
-    """Its file name: served by path, it keeps the exact name under which a test may ask for it."""
-    named = settings.model is not None and "/" not in settings.model
-    return f"{settings.model if named else PLACEHOLDER_ID}.gguf"
+def made_up_id(settings: Settings) -> str:
+    """The id of that model. Served by path, it keeps the exact name under which a test may ask for
+    it."""
+    if settings.model is not None and "/" not in settings.model:
+        return settings.model
+    return TINY_ID if settings.tiny_model else PLACEHOLDER_ID

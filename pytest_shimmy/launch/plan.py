@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..executable.identify import Executable
 from ..options import CONTROL_TOKEN, EXCHANGES, SCRIPT, ShimmyProcessOptions
 from ..run_report import parts
-from .hermetic import PLACEHOLDER, has_placeholder, hermetic, placeholder_name
+from .hermetic import has_made_up_model, hermetic, made_up_id
 from .target import Target
+from .tiny_model import tiny_model
 
 if TYPE_CHECKING:
     from ..models.registry import ModelRegistry
@@ -24,12 +25,12 @@ class Plan(NamedTuple):
     """What to start, in a directory of its own."""
 
     options: ShimmyProcessOptions
-    executable: Executable | None = None
-    """The one that the options mean, where it is known."""
-    files: Mapping[str, str] = {}
-    """Path and text of each file to make first."""
+    files: Mapping[str, bytes] = {}
+    """Path and content of each file to make first."""
     log_kept_anyway: bool = False
     """The log is where the user wants it: neither moved nor removed."""
+    executable: Executable | None = None
+    """The one that the options mean, where it is known."""
     events: str | None = None
     """File in which the server's life is written down, for a report of the run."""
 
@@ -68,21 +69,22 @@ def plan(
         "max_restarts": settings.max_restarts,
         "log_path": log_path,
     }
+    files: dict[str, bytes] = {}
+    if has_made_up_model(settings):
+        model = tiny_model(executable)
+        common["model_path"] = str(directory / f"{made_up_id(settings)}{model.suffix}")
+        common["args"] = (*settings.args, *model.arguments)
+        files[common["model_path"]] = model.content
     kept_anyway = settings.log_dir is not None
     if settings.mode == "real":
         options = ShimmyProcessOptions(
             **common, shimmy_path=settings.path, env=dict(settings.env), cwd=cwd or Path.cwd()
         )
-        return Plan(options, executable, log_kept_anyway=kept_anyway)
-    files = {}
-    if has_placeholder(settings):
-        placeholder = str(directory / placeholder_name(settings))
-        files[placeholder] = PLACEHOLDER
-        common["model_path"] = placeholder
+        return Plan(options, files, kept_anyway, executable)
     script_path = settings.fake_script
     if script is not None:
         script_path = str(directory / "script.json")
-        files[script_path] = json.dumps(script)
+        files[script_path] = json.dumps(script).encode()
     env = {
         **hermetic(directory),
         SCRIPT: script_path,
@@ -92,12 +94,12 @@ def plan(
     options = ShimmyProcessOptions(
         **common, fake_version=executable.version, env=env, cwd=directory
     )
-    return Plan(options, executable, files, kept_anyway)
+    return Plan(options, files, kept_anyway, executable)
 
 
 def registry(target: Target, home: Path, *, cwd: str | None = None) -> ModelRegistry:
-    """The models that `target` finds. The fake finds those in `home`, its own
-    directory, where its placeholder is put; a real one those of the user, starting in `cwd`.
+    """The models that `target` finds. The fake finds those in `home`, its own directory, where the
+    model is put that is made for it; a real one those of the user, starting in `cwd`.
     """
     from ..models.registry import OWN_DIRECTORY, ModelRegistry
 
@@ -105,10 +107,11 @@ def registry(target: Target, home: Path, *, cwd: str | None = None) -> ModelRegi
     env: Mapping[str, str | None] = executable.env
     if executable.is_fake:
         env, cwd = {**hermetic(home), **env}, str(home)
-    if has_placeholder(settings):
-        own = home.joinpath(*OWN_DIRECTORY)
-        own.mkdir(parents=True, exist_ok=True)
-        (own / placeholder_name(settings)).write_text(PLACEHOLDER, encoding="ascii", newline="")
+        if has_made_up_model(settings):
+            model = tiny_model(executable)
+            own = home.joinpath(*OWN_DIRECTORY)
+            own.mkdir(parents=True, exist_ok=True)
+            (own / f"{made_up_id(settings)}{model.suffix}").write_bytes(model.content)
     return ModelRegistry(
         settings.path,
         settings.models_dir,

@@ -7,7 +7,7 @@ Whatever it answers, and whether it answers, what comes out is a value of the ri
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours
@@ -21,6 +21,10 @@ TIMEOUT = 30.0
 processors."""
 SHOWN = 200
 """Characters of a wrong answer that an error message shows."""
+
+
+def _nothing() -> None:
+    pass
 
 
 class Questions(NamedTuple):
@@ -48,13 +52,28 @@ class Questions(NamedTuple):
                 return ids  # type: ignore[return-value]  # just checked
         raise self._failed("/v1/models", f"says no list of models: {json.dumps(body)[:SHOWN]}")
 
-    def answers_chat(self, body: Mapping[str, Any], timeout: float) -> bool:
+    def answers_chat(
+        self, body: Mapping[str, Any], timeout: float, waiting: Callable[[], None] = _nothing
+    ) -> bool:
         """Whether a chat request is answered with 200. Raises `ShimmyError` without an answer."""
-        return self.ask("/v1/chat/completions", json.dumps(body).encode(), timeout).status == 200
+        asked = json.dumps(body).encode()
+        return self.ask("/v1/chat/completions", asked, timeout, waiting).status == 200
 
-    def ask(self, path: str, body: bytes | None = None, timeout: float = TIMEOUT) -> Answer:
-        """Whatever is answered; POST where there is a body. Raises `ShimmyError` without an
-        answer."""
+    def ask(
+        self,
+        path: str,
+        body: bytes | None = None,
+        timeout: float = TIMEOUT,
+        waiting: Callable[[], None] | None = None,
+    ) -> Answer:
+        """Whatever is answered; POST where there is a body. Calls `waiting` every now and then
+        until it comes. Raises `ShimmyError` without an answer."""
+
+        def over() -> bool:
+            assert waiting is not None
+            waiting()
+            return False
+
         url = self.url + path
         headers = dict(self.headers)
         if body is not None:
@@ -63,7 +82,7 @@ class Questions(NamedTuple):
             return ask(
                 route_to(self.url), path,
                 method="GET" if body is None else "POST", headers=headers, body=body or b"",
-                timeout=timeout,
+                timeout=timeout, over=None if waiting is None else over,
             )  # fmt: skip
         except OSError as error:
             # None: the system's error tells a reader nothing that the message does not.

@@ -113,6 +113,8 @@ def summary(modes: Sequence[str], servers: Sequence[ServerSummary], verbosity: i
         counts[0] = f"{number} test{'s' * (number != '1')} {rest}"
     lines = [f"shimmy: {', '.join(counts) or 'no test used a server'}"]
     for server in servers if verbosity >= 0 else ():
+        if server.loaded is not None:
+            lines.append(f"shimmy: model {server.loaded!r} loaded in {server.load_seconds:.1f} s")
         if verbosity > 0:
             lines.append(f"shimmy: {_life(server)}")
         elif server.restarts:

@@ -34,6 +34,7 @@ from filelock import FileLock
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..executable.identify import Executable
+from ..launch.warm_up import WarmUp, recorded
 from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
 from ..runtime_dir import write_files
@@ -42,7 +43,7 @@ from ..supervisor.manager import ShimmyProcessManager
 from . import files, sockets
 from .connections import Connections
 from .janitor import Janitor
-from .protocol import MAX_SPEC, OPS, Channel, Death, ServerSummary, Snapshot, hello
+from .protocol import MAX_SPEC, OPS, Channel, Death, ServerSummary, Snapshot, hello, unpacked
 
 ANCHOR_TIMEOUT = 5.0
 """Seconds for the connection to the anchor, which nobody has to accept."""
@@ -58,7 +59,7 @@ class KeeperSpec(NamedTuple):
     log_kept_anyway: bool
     """The log's path was chosen by the user."""
     files: dict[str, str]
-    """Files to make, in the directory: path and text of each."""
+    """Files to make, in the directory; see `packed`."""
     token: str
     launcher_alone: bool
     """The launcher alone holds the server, whoever else joins."""
@@ -87,6 +88,7 @@ class Keeper:
         self._terminated = False
         self._started = time.monotonic()
         self._requests: int | None = None
+        self._warm_up: WarmUp | None = None
         # Manager threads and signals wake the loop through this pair.
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -104,6 +106,7 @@ class Keeper:
             try:
                 self._keep()
                 self._requests = self._count_requests()
+                self._warm_up = recorded(self._directory)
             finally:
                 self._manager.stop()
                 kept_log = self._put_away()
@@ -116,7 +119,7 @@ class Keeper:
         self._say_goodbye(kept_log)
 
     def _keep(self) -> None:
-        write_files(self._spec.files)
+        write_files(unpacked(self._spec.files))
         self._connections.watch(self._wake, self._on_wake)
         self._janitor.follow(self._manager)
         if self._spec.events is not None:
@@ -231,6 +234,8 @@ class Keeper:
             lifetime=time.monotonic() - self._started,
             requests=self._requests,
             kept_log=None if kept_log is None else str(kept_log),
+            loaded=None if self._warm_up is None else self._warm_up.model,
+            load_seconds=None if self._warm_up is None else self._warm_up.seconds,
         )
         for channel in {*self._connections.leavers, *self._connections.holders}:
             with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ from .files import RendezvousFile, read_rendezvous
 from .keeper import KeeperSpec, run_is_over
 from .launcher import held, reap
 from .launcher import launch as launch_keeper
-from .protocol import Channel, Op, ServerSummary, Snapshot, hello, read_error
+from .protocol import Channel, Op, ServerSummary, Snapshot, hello, packed, read_error
 from .run import Run
 
 __tracebackhide__ = is_ours
@@ -109,6 +109,8 @@ class Link:
         launched_here: bool = False,
     ) -> None:
         self.name = name
+        self.directory = subdir("servers") / name
+        """The keeper's, which it removes at the server's end."""
         self.launched_here = launched_here
         """Whether this process started the server, so that its whole log is news."""
         self._channel: Channel | None = channel
@@ -284,7 +286,7 @@ def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Lin
         directory=str(directory),
         logs=str(runtime_dir() / "logs"),
         log_kept_anyway=plan.log_kept_anyway,
-        files=dict(plan.files),
+        files=packed(plan.files),
         token=secrets.token_hex(16),
         launcher_alone=alone,
         anchor=None if alone else run.anchor,

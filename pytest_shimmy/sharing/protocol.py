@@ -10,9 +10,12 @@ it belongs to us, and whatever has not the names and types that are expected is 
 
 from __future__ import annotations
 
+import binascii
 import hmac
 import json
 import socket
+import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
@@ -36,6 +39,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (float, int),
     "str | None": (str, type(None)),
     "int | None": (int, type(None)),
+    "float | None": (float, int, type(None)),
 }
 
 
@@ -134,6 +138,10 @@ class ServerSummary(NamedTuple):
     """How many it was sent, if it says, and was never restarted; questions of ours do not count."""
     kept_log: str | None
     """Where the log is; None when it was removed."""
+    loaded: str | None = None
+    """The model that its warm-up loaded, if it had one."""
+    load_seconds: float | None = None
+    """How long that took."""
 
     @classmethod
     def from_json(cls, data: Any) -> ServerSummary:
@@ -143,11 +151,25 @@ class ServerSummary(NamedTuple):
             executable=summary.executable and _printable(summary.executable),
             version=_printable(summary.version),
             kept_log=summary.kept_log and _printable(summary.kept_log),
+            loaded=summary.loaded and _printable(summary.loaded),
         )
 
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def packed(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Files as JSON values: a model is mostly zeros."""
+    return {
+        path: binascii.b2a_base64(zlib.compress(content, 1), newline=False).decode()
+        for path, content in files.items()
+    }
+
+
+def unpacked(files: Mapping[str, str]) -> dict[str, bytes]:
+    """The way back from `packed`."""
+    return {path: zlib.decompress(binascii.a2b_base64(text)) for path, text in files.items()}
 
 
 class Channel:

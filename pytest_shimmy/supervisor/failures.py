@@ -43,7 +43,10 @@ def exited_early(process: Process, port: int, stderr: str, log: Log) -> ShimmyEr
         message = f"port {port} was taken by another program.\n{message}"
     elif dialect.no_models(stderr):
         code = ShimmyErrorCode.NO_MODELS
-        message += "\nGive it models: --shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE."
+        message += (
+            "\nGive it models: --shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have one "
+            "made on the spot: --shimmy-tiny-model."
+        )
     return ShimmyError(
         code,
         message,

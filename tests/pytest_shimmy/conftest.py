@@ -16,13 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
+from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import (
     FakeShimmy,
     ShimmyProcessDefaults,
     ShimmyProcessManager,
     ShimmyProcessOptions,
 )
-from pytest_shimmy.launch.hermetic import HERMETIC, PLACEHOLDER
+from pytest_shimmy.launch.hermetic import HERMETIC
 from tests.support.asker import Asker, asker
 from tests.support.manager_events import LONG, Recorder
 
@@ -166,7 +167,7 @@ def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
     token = secrets.token_hex(16)
     home = tmp_path_factory.mktemp("controlled")
     model = home / "tiny.gguf"
-    model.write_text(PLACEHOLDER)
+    model.write_bytes(contents())
     env = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_CONTROL": token, "FAKE_SHIMMY_SCRIPT": None}
     with ShimmyProcessManager() as manager:
         before = set(threading.enumerate())

@@ -18,9 +18,9 @@ from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
-from pytest_shimmy.launch.hermetic import PLACEHOLDER
 from pytest_shimmy.launch.plan import Plan
 from pytest_shimmy.options import ShimmyProcessOptions
 from pytest_shimmy.sharing import launcher, sockets
@@ -39,7 +39,7 @@ def plan(directory: Path) -> Plan:
     options = ShimmyProcessOptions(
         model_path=model, cwd=directory, log_path=directory / "server.log", max_restarts=1
     )
-    return Plan(options, {str(model): PLACEHOLDER})
+    return Plan(options, {str(model): contents()})
 
 
 Join = Callable[..., Link]
