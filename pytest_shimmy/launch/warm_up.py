@@ -44,8 +44,8 @@ def warmed_up(
     """Have one token of `model` generated, unless another process has; `directory` is the server's.
 
     ``generate(timeout, waiting)`` says whether that worked, and calls ``waiting()`` meanwhile.
-    `show` hears of a wait that takes long, `log` is what the server has written. Raises `ShimmyError` (``ANSWER_FAILED``), in each
-    process the same.
+    `show` hears of a wait that takes long, `log` is what the server has written. Raises
+    `ShimmyError` (``ANSWER_FAILED``), in each process the same.
     """
     limit = ShimmyProcessDefaults.warm_up_timeout
     begin = time.monotonic()

@@ -29,6 +29,8 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "seed": [("0", 0), ("7", 7), (" 12345 ", 12345)],
     "url": [(f"http://h{n}", f"http://h{n}") for n in range(3)],
     "model": [("a", "a"), ("org/b", "org/b"), ("c:7b", "c:7b")],
+    "tiny_model": [("1", True), ("no", False), ("On", True)],
+    "warm_up": [("1", True), ("no", False), ("On", True)],
     "models_dir": [("/", ("/",)), ("/tmp", ("/tmp",)), (os.devnull[:4], ("/dev",))],
     "gpu": [("cpu", ("cpu",)), ("cuda,cpu", ("cuda", "cpu")), ("mlx mlx", ("mlx",))],
     "require": [("gpu", {"gpu"}), ("real gpu", {"gpu", "real"}), ("", set())],

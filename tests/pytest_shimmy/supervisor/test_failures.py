@@ -75,7 +75,10 @@ def test_the_words_of_a_server_count_on_stderr_only(ended: Process, log: Log) ->
 def test_no_models_says_how_to_give_some(ended: Process, log: Log) -> None:
     error = exited_early(ended, 22435, "❌ No models available. Please:\n", log)
     message = checked(error, ShimmyErrorCode.NO_MODELS)
-    assert message.endswith("--shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE.")
+    assert message.endswith(
+        "--shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have one made on the spot: "
+        "--shimmy-tiny-model."
+    )
 
 
 @pytest.mark.parametrize(
