@@ -74,6 +74,8 @@ class Life(Node):
     health: str | list[bool] | None
     exit: Exit | None
     deaf: bool
+    stop_delay: float
+    failing: bool
     log_flood: int
     list: str | None
     FIELDS: ClassVar[dict[str, Field]] = {
@@ -90,6 +92,10 @@ class Life(Node):
         ),
         "exit": Field(shapes.of(Exit), None, "the process dies by itself"),
         "deaf": Field(Flag(), False, "SIGTERM is ignored"),
+        "stop_delay": Field(SECONDS, 0.0, "seconds from SIGTERM to the end of the process"),
+        "failing": Field(
+            Flag(), False, "no model loads, so every generation fails, and /health is well"
+        ),
         "log_flood": Field(
             Number(0, 10**9, is_float=False), 0, "bytes per second written to standard output"
         ),

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from re import Pattern
     from typing import Any
 
     from fake_shimmy.script.conditions import Matcher, When
@@ -88,6 +89,10 @@ class Request:
         if found is None:
             found = _text(messages[-1].get("content"))
         return MISSING if found is None else found
+
+    def is_found(self, pattern: Pattern[str], text: str) -> bool:
+        """Whether ``pattern`` is found in ``text``."""
+        return pattern.search(text) is not None
 
     def _member(self, name: str) -> Any:
         document = self.json
@@ -167,22 +172,23 @@ def differences(when: When, request: Request) -> list[Difference]:
             value = getattr(request, name)
             if name in ("tool", "last"):
                 value = _like(matcher.equals, value)
-            found += compare(matcher, value, name)
+            found += compare(matcher, value, name, request)
     for name, matcher in when.headers.items():
         values = [value for known, value in request.headers if known == name.lower()]
-        found += compare(matcher, ", ".join(values) if values else MISSING, f"header {name}")
+        value = ", ".join(values) if values else MISSING
+        found += compare(matcher, value, f"header {name}", request)
     for path, matcher in when.json.items():
-        found += compare(matcher, at_path(request.json, path), f"json {path}")
+        found += compare(matcher, at_path(request.json, path), f"json {path}", request)
     return found
 
 
-def compare(matcher: Matcher, value: Any, what: str) -> list[Difference]:
-    """In what ``value`` is not what ``matcher`` wants."""
+def compare(matcher: Matcher, value: Any, what: str, request: Request) -> list[Difference]:
+    """In what ``value``, which is of ``request``, is not what ``matcher`` wants."""
     found = []
     if matcher.contains is not None and not (isinstance(value, str) and matcher.contains in value):
         found.append(Difference(what, f"contain {matcher.contains!r}", value))
     if matcher.matches is not None and not (
-        isinstance(value, str) and matcher.matches.search(value)
+        isinstance(value, str) and request.is_found(matcher.matches, value)
     ):
         found.append(Difference(what, f"match {matcher.matches.pattern!r}", value))
     if matcher.equals is not MISSING and not _equal(matcher.equals, value):

@@ -127,7 +127,7 @@ class Exchange:
         record = request.begin(body)
         if not request.speaks_http:
             record.status = SWITCHED
-        if not session.rules and not session.strict:
+        if request.failure is not None or not (session.rules or session.strict):
             return answer(body)
         if not request.is_generation:
             self._choose(lambda rule: rule.when.opens)

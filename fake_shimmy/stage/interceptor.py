@@ -44,6 +44,8 @@ class Interceptor:
                 return ill
         session, head = self._sessions.of(head)
         request = ScriptedRequest(session, head, client, self._answered)
+        if self._lifetime is not None and self._lifetime.is_failing:
+            request.failure = "load_failed"
         return Exchange(request, context, client, inner).respond()
 
     def _control(self, context: Context, head: Head, body: bytes) -> Steps:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fake_shimmy.script.matching import Request
+    from fake_shimmy.stage.patterns import LimitedRequest
 
 MAX_RECORDS = 1000
 """Records of one journal; older ones are dropped."""
@@ -62,7 +62,7 @@ class Record:
         "weight",
     )
 
-    def __init__(self, request: Request, connection: int) -> None:
+    def __init__(self, request: LimitedRequest, connection: int) -> None:
         self.id = 0
         self.request = request
         self.connection = connection

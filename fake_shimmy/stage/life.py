@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from fake_shimmy.rust import console
 from fake_shimmy.rust.process import end_process
+from fake_shimmy.stage import alarm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Lifetime:
         """A command begins."""
         if self._life.deaf:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        elif self._life.stop_delay:
+            signal.signal(signal.SIGTERM, lambda _number, _frame: self._stop_later())
 
     def spoil_list(self) -> bool:
         """Models are to be listed; whether that was prevented."""
@@ -93,8 +96,12 @@ class Lifetime:
 
             start_new_thread(self._die_later, (death.after_seconds,))
         else:
-            signal.signal(signal.SIGALRM, lambda _number, _frame: self._die())
-            signal.setitimer(signal.ITIMER_REAL, death.after_seconds)
+            alarm.call_at(self._born + death.after_seconds, self._die)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether no model loads."""
+        return self._life.failing
 
     def health(self) -> str:
         """What the next health check finds: ok, unhealthy, garbage, silent."""
@@ -115,6 +122,12 @@ class Lifetime:
         self._answered += 1
         if self._answered >= death.after_requests:
             self._die()
+
+    def _stop_later(self) -> None:
+        # The second signal changes nothing.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        when = time.monotonic() + self._life.stop_delay
+        alarm.call_at(when, lambda: end_process(-signal.SIGTERM))
 
     def _die_later(self, seconds: float) -> None:
         time.sleep(seconds)

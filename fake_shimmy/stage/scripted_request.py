@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 
-from fake_shimmy.script.matching import Request
 from fake_shimmy.script.rules import ENDPOINTS
 from fake_shimmy.stage import damage
 from fake_shimmy.stage.journal import Record
+from fake_shimmy.stage.patterns import LimitedRequest
 from fake_shimmy.wire.steps import Pause
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class ScriptedRequest:
         self._loaded_at = 0.0
         self._generates = False
 
-    def facts(self, body: bytes) -> Request:
+    def facts(self, body: bytes) -> LimitedRequest:
         """What rules see of it."""
         return _facts(self.head, body)
 
@@ -156,7 +156,7 @@ class ScriptedRequest:
 _known_headers: dict[Head, list[tuple[str, str]]] = {}
 
 
-def _facts(head: Head, body: bytes) -> Request:
+def _facts(head: Head, body: bytes) -> LimitedRequest:
     headers = _known_headers.get(head)
     if headers is None:
         headers = [
@@ -166,4 +166,4 @@ def _facts(head: Head, body: bytes) -> Request:
             if len(_known_headers) >= KNOWN_HEADS:
                 _known_headers.clear()
             _known_headers[head] = headers
-    return Request(head.method.decode("latin-1"), head.path.decode("latin-1"), headers, body)
+    return LimitedRequest(head.method.decode("latin-1"), head.path.decode("latin-1"), headers, body)

@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from random import Random
     from typing import Any
 
-    from fake_shimmy.script.matching import Difference, Request
+    from fake_shimmy.script.matching import Difference
     from fake_shimmy.script.rules import Answer, Latency, Rule, Script, When
     from fake_shimmy.stage.exchange_log import ExchangeLog
     from fake_shimmy.stage.journal import Record
+    from fake_shimmy.stage.patterns import LimitedRequest
     from fake_shimmy.wire.steps import Step
 
 
 class RuleState:
     """A rule and how far it is used up."""
 
-    __slots__ = ("asked", "first_used", "id", "rule", "used")
+    __slots__ = ("asked", "first_used", "id", "rule", "slow", "used")
 
     def __init__(self, rule: Rule, ident: int) -> None:
         self.rule = rule
@@ -41,6 +42,8 @@ class RuleState:
         self.asked = 0
         """How often chance was asked."""
         self.first_used: float | None = None
+        self.slow: str | None = None
+        """Its regular expression that took too long; it is asked no more."""
 
     @property
     def name(self) -> str:
@@ -54,6 +57,8 @@ class RuleState:
 
     def is_over(self, now: float) -> bool:
         """Whether it answers nothing any more."""
+        if self.slow is not None:
+            return True
         seconds = self.rule.seconds
         return self.left == 0 or (
             seconds is not None and self.first_used is not None and now > self.first_used + seconds
@@ -61,7 +66,13 @@ class RuleState:
 
     def document(self) -> dict[str, Any]:
         """The state as plain values."""
-        return {"id": self.id, "name": self.name, "used": self.used, "left": self.left}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "used": self.used,
+            "left": self.left,
+            "slow": self.slow,
+        }
 
 
 class Choice:
@@ -136,14 +147,14 @@ class Session:
         # Who scripts answers that no shimmy gives tests code for another server.
         return not any(state.rule.is_beyond for state in self.rules)
 
-    def answers_refused(self, request: Request) -> bool:
+    def answers_refused(self, request: LimitedRequest) -> bool:
         """Whether a rule may answer a request for that path although shimmy refuses it."""
         return any(
             not self.validates(state.rule) and not _misses_path(state.rule.when, request)
             for state in self.rules
         )
 
-    def opens(self, request: Request) -> bool:
+    def opens(self, request: LimitedRequest) -> bool:
         """Whether a rule may answer a request for that path although shimmy has no such route."""
         return any(
             state.rule.when.opens and not _misses_path(state.rule.when, request)
@@ -168,16 +179,21 @@ class Session:
         for name in given & {"strict", "latency", "load_time", "serialise"}:
             setattr(self, name, getattr(script, name))
 
-    def choose(self, request: Request, asked: Callable[[Rule], bool]) -> Choice | None:
+    def choose(self, request: LimitedRequest, asked: Callable[[Rule], bool]) -> Choice | None:
         """The answer for ``request``, which is thereby used, of the rules that are ``asked``."""
         with self._lock:
             now = time.monotonic()
             for state in self.rules:
                 if not asked(state.rule):
                     continue
-                if state.is_over(now) or differences(state.rule.when, request):
+                if state.is_over(now):
                     continue
-                if not self._happens(state):
+                request.slow.clear()
+                found = differences(state.rule.when, request)
+                if request.slow:
+                    # Its own test is told; the others are to wait for it no more.
+                    state.slow = request.slow.pop()
+                if found or not self._happens(state):
                     continue
                 answers = state.rule.answers
                 index = state.used % len(answers)
@@ -190,7 +206,7 @@ class Session:
                 return Choice(state, answer, index, missed)
         return None
 
-    def first_match(self, request: Request) -> str | None:
+    def first_match(self, request: LimitedRequest) -> str | None:
         """The rule that would answer ``request``, chance aside."""
         now = time.monotonic()
         for state in self.rules:
@@ -198,13 +214,15 @@ class Session:
                 return state.name
         return None
 
-    def nearest(self, request: Request) -> str:
+    def nearest(self, request: LimitedRequest) -> str:
         """The rule that ``request`` misses by least, and by what, in words."""
         best: tuple[int, str] | None = None
         now = time.monotonic()
         for state in self.rules:
-            found = differences(state.rule.when, request)
-            if not found:
+            found = [] if state.slow is not None else differences(state.rule.when, request)
+            if state.slow is not None:
+                told = (0, f"{state.name}: to search for {state.slow!r} took too long")
+            elif not found:
                 reason = "is used up" if state.is_over(now) else "did not happen by chance"
                 told = (0, f"{state.name} matches, but {reason}")
             else:
@@ -270,12 +288,12 @@ class Session:
         return self._next_id - 1
 
 
-def _misses_path(when: When, request: Request) -> bool:
+def _misses_path(when: When, request: LimitedRequest) -> bool:
     """Whether ``when`` is for another path, as far as a head tells."""
     path = None if when.endpoint is None else path_of(when.endpoint)
     if path is not None and request.path != path:
         return True
-    return when.path is not None and bool(compare(when.path, request.path, "path"))
+    return when.path is not None and bool(compare(when.path, request.path, "path", request))
 
 
 def _first(*values: int | None) -> int | None:

@@ -34,7 +34,7 @@ from .conditions import RuleConditions, WhenLike, argument_errors, expectation, 
 from .connection import refused
 from .journal import RecordedRequest
 from .scripts import check_fidelity, exits, load_script
-from .session import FakeSession, expects
+from .session import FakeSession, judges
 
 __tracebackhide__ = is_ours
 
@@ -362,7 +362,7 @@ class FakeShimmy(FakeSession):
             self._want_private(method)
         rule = Rule(self, self._ask("add", rule=document)["id"])
         self._own_rules.add(rule.id)
-        self._expects = self._expects or expects([document])
+        self._judges = self._judges or judges([document])
         return rule
 
     def _configure(self, method: str, member: str, value: object) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -56,8 +57,8 @@ class FakeSession:
         self._control = Control(url, token)
         self._strict = False
         self._own_rules: set[int] = set()
-        self._expects = False
-        """A rule has said what requests must be like."""
+        self._judges = False
+        """A rule can fail the test: by what it expects, or by a slow regular expression."""
         self._strays_before = 0
         self._watches: list[Watch] = []
 
@@ -238,7 +239,7 @@ class FakeSession:
     def leftovers(self) -> list[str]:
         """What a test must not leave: requests that are not what a script expects; and a strict
         one: requests that no rule matched, rules and faults that were not used."""
-        if not (self._strict or self._expects):
+        if not (self._strict or self._judges):
             return []
         try:
             journal = self.journal()
@@ -246,7 +247,7 @@ class FakeSession:
             if self.api_key:
                 raise
             return []  # a server that the test has ended
-        lines = _unexpected_in(journal)
+        lines = _broken_in(journal)
         if self._strict and (strict := self._leftovers_in(journal)):
             lines += ["the test was strict, and:", *strict]
         return lines
@@ -271,7 +272,7 @@ class FakeSession:
     def report(self) -> list[str]:
         """The session in short, for the report of a failing test."""
         journal = self.journal()
-        lines = journal.lines() + journal.remarks()
+        lines = journal.lines() + journal.remarks() + _slow_in(journal)
         leftovers = self._leftovers_in(journal) if self._strict else []
         lines += leftovers or self._stray_lines(journal)
         if journal.is_random:
@@ -286,7 +287,7 @@ class FakeSession:
         self.seed = answer["seed"]
         self._strict = bool(document.get("strict", False))
         # They are numbered from 1, in their order.
-        self._expects = expects(document.get("rules", ()))
+        self._judges = judges(document.get("rules", ()))
         self._own_rules = set(range(1, len(document.get("rules", ())) + 1))
         self._watches.clear()
         self._strays_before = answer["stray_count"]
@@ -328,20 +329,28 @@ class FakeSession:
         return journal.stray_lines(self.base_url, self.api_key)
 
 
-def expects(rules: Any) -> bool:
-    """Whether any of these rules says what requests must be like."""
-    return any(
-        answer.get("expect") is not None
-        for rule in rules
-        for answer in (rule, *rule.get("answers", ()))
-    )
+def judges(rules: Any) -> bool:
+    """Whether any of these rules can fail the test: it expects something, or has a pattern."""
+    words = ('"expect": ', '"matches": ')
+    return any(word in json.dumps(list(rules)) for word in words)
 
 
-def _unexpected_in(journal: Journal) -> list[str]:
-    return [
+def _broken_in(journal: Journal) -> list[str]:
+    """What fails any test."""
+    lines = [
         f"number {record.id} is not what was expected: {record.nearest}"
         for record in journal.records
         if record.unexpected
+    ]
+    return lines + _slow_in(journal)
+
+
+def _slow_in(journal: Journal) -> list[str]:
+    return [
+        f"{rule['name']}: to search for {rule['slow']!r} took more than 50 ms, and was given up. "
+        "Change the regular expression."
+        for rule in journal.rules
+        if rule["slow"] is not None
     ]
 
 

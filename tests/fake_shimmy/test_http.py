@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.fake_process import Answer, neutral, read_all
+from tests.support.staged_server import take_all
 
 CORS = (
     b"access-control-allow-origin: *\r\n"
@@ -375,3 +376,15 @@ def test_many_streams_run_at_once(served):
     for sock in socks:
         with sock:
             assert read_all(sock).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(("sent", "end"), [(PREFACE, "FIN"), (PREFACE + SETTINGS, "RST")])
+def test_http_2_with_prior_knowledge_ends_as_with_the_real_one(served, sent, end):
+    # The real one reads the preface and no further, so what follows it makes the end a reset.
+    with served.connect() as sock:
+        sock.sendall(sent)
+        assert take_all(sock) == (b"", end)

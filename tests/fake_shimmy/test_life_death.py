@@ -169,3 +169,25 @@ def test_signals_end_it_whatever_is_scripted(shimmy, life, name):
     with serving(shimmy, **life) as running:
         running.process.send_signal(signal.Signals[name])
         assert ends(running) == (-signal.Signals[name], "")
+
+
+def test_a_server_may_be_slow_to_stop_and_answers_meanwhile(shimmy):
+    with listening(shimmy, stop_delay=0.5) as running:
+        began = time.monotonic()
+        for _ in range(2):
+            running.process.send_signal(signal.SIGTERM)
+        assert health(running) == 200
+        assert running.process.wait(10) == -signal.SIGTERM
+        assert 0.4 < time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/api/generate"])
+def test_a_server_may_be_well_and_fail_every_generation(shimmy, path):
+    with listening(shimmy, failing=True) as running:
+        asked = {"model": "tiny", "stream": False, "prompt": "hi"}
+        asked["messages"] = [{"role": "user", "content": "hi"}]
+        body = json.dumps(asked).encode()
+        for _ in range(2):
+            answer = running.request("POST", path, body, content_type="application/json")
+            assert answer.status == 502
+        assert health(running) == 200

@@ -109,7 +109,7 @@ def test_a_session_that_is_opened_again_is_fresh(session):
     session.open(rules=[{"reply": "y"}])
     state = session.control("journal")
     assert (state["records"], state["dropped"]) == ([], 0)
-    assert state["rules"] == [{"id": 1, "name": "rule 1", "used": 0, "left": None}]
+    assert state["rules"] == [{"id": 1, "name": "rule 1", "used": 0, "left": None, "slow": None}]
 
 
 def test_a_closed_session_is_unknown(session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -239,3 +240,11 @@ def test_with_strict_fidelity_such_answers_are_refused(
 def test_what_cannot_be_meant_is_refused(fake: FakeShimmy, options: Any, text: str) -> None:
     with pytest.raises(ShimmyError, match=text):
         fake.reply("Hi", **options)
+
+
+def test_a_slow_regular_expression_fails_its_own_test(fake: FakeShimmy, app: Asker) -> None:
+    fake.reply("never", when=re.compile("(a+)+$"), name="evil")
+    app.say("a" * 41 + "!")
+    (line,) = fake.leftovers()
+    assert line.startswith("evil: to search for '(a+)+$' took more than 50 ms")
+    assert line in fake.report()
