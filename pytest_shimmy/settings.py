@@ -1,6 +1,6 @@
 """What a user has set: the table, read once per run into a frozen `Settings`.
 
-Precedence: flag, environment, ini, default. Unset is distinct from empty and from zero. Nothing
+Precedence: flag, environment, ini, default. An empty value or 0 counts as set. Nothing
 else reads options.
 """
 

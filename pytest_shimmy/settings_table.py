@@ -249,7 +249,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "seed",
-        "what chance and jitter in the fake's scripts grow from (default: another number for "
+        "random seed for chance and jitter in the fake's scripts (default: another number for "
         "every test; a failing test's report says which)",
         _count,
         metavar="N",

@@ -317,7 +317,7 @@ class FakeShimmy(FakeSession):
     # For the process
 
     def refuse(self, seconds: float) -> None:
-        """Stop to listen for so many seconds, so that connections are refused."""
+        """Refuse new connections for this many seconds."""
         self._want_private("refuse()")
         self._control.ask("refuse", seconds=seconds)
 
