@@ -91,7 +91,8 @@ def _pairs(
 ) -> Iterator[tuple[Subject, str, Recording]]:
     """Who is compared with what."""
     if path is None:
-        for one in found:
+        # A release is recorded before the fake can do it.
+        for one in [one for one in found if len(found) == 1 or subject.is_imitated(one.release)]:
             who = subject.bundled_fake(one.release, one.of.build, one.engine)
             yield who, "the bundled fake", one
         return

@@ -147,6 +147,9 @@ _AIRFRAME: dict[str, Content] = {
     "models/toy.safetensors": TOY,
 }
 
+_KEY = {"SHIMMY_API_KEY": "0123456789abcdef"}
+_ORIGINS = {"SHIMMY_ALLOWED_ORIGINS": "http://localhost:3000, https://app.example"}
+
 WORLDS: dict[str, World] = {
     "empty": World(),
     "toys": World(_TOYS, arguments=("--legacy",)),
@@ -164,6 +167,9 @@ WORLDS: dict[str, World] = {
         {"Some Llama.safetensors": TOY},
         arguments=("--legacy", "--model-path", "Some Llama.safetensors"),
     ),
+    "keyed": World(_TOYS, env=_KEY),
+    "origins": World(_TOYS, env=_ORIGINS),
+    "keyed, with origins": World(_TOYS, env=_KEY | _ORIGINS),
     "gguf": World(_BROKEN_GGUF | _LLAMA_CPP),
     "airframe": World(_BROKEN_GGUF | _AIRFRAME, needs_adapter=True),
 }

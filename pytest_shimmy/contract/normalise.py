@@ -65,7 +65,10 @@ _TOKEN_CHUNKS = re.compile(
     re.DOTALL,
 )
 _TOKEN_FRAMES = re.compile("(\r\n\r\n)?\udc81.*(?=\udc81\r{)", re.DOTALL)
-_SAID = re.compile(r'"(content|text|response|output_tokens)":("(?:[^"\\]|\\.)*"|\d+)')
+_SAID = re.compile(
+    r'"(content|text|response|output_tokens|completion_tokens|total_tokens)":'
+    r'("(?:[^"\\]|\\.)*"|\d+)'
+)
 _CORS = (
     "\r\naccess-control-allow-origin: *"
     "\r\naccess-control-allow-methods: GET, POST, OPTIONS"

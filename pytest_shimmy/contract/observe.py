@@ -39,6 +39,8 @@ SILENCE = 0.4
 QUIET = 0.25
 """Seconds without output after which a server has written what it had to."""
 HOST = "127.0.0.1"
+HOSTS = (HOST, "0.0.0.0", "[::]", "[::ffff:127.0.0.1]")
+"""Where a server may be asked to listen."""
 
 _FIRST_REQUEST = ask("POST", "/api/generate", b'{"model":"chatter","prompt":"x","stream":false}')
 
@@ -217,7 +219,7 @@ class Stage:
     def _own(self, port: int = 0) -> dict[str, str]:
         own = {str(self._folder): "{world}", self.subject.release: "{version}"}
         if port:
-            own[f"{HOST}:{port}"] = f"{HOST}:{{port}}"
+            own |= {f"{host}:{port}": f"{host}:{{port}}" for host in HOSTS}
         return own
 
     def _shown(self, raw: bytes, stream: str, port: int = 0) -> str:

@@ -68,6 +68,13 @@ def executable(path: str | Path) -> Subject:
     )
 
 
+def is_imitated(release: str) -> bool:
+    """Whether the bundled fake can be that release."""
+    from fake_shimmy.releases import RELEASES
+
+    return release in RELEASES
+
+
 def bundled_fake(release: str, build: str, engine: Engine) -> Subject:
     """The bundled fake as that release and build, on a machine without a GPU."""
     fake = fake_executable(release, {BUILD: build, GPU: "none"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..case import Case
 from . import (
+    access,
     bodies,
     commands,
     framing,
@@ -17,7 +18,7 @@ from . import (
 
 _TABLES = (
     *(commands, lives, routes, bodies, framing, leaving_clients, websockets),
-    *(generations, inference),
+    *(access, generations, inference),
 )
 
 

@@ -22,8 +22,8 @@ _CHAT, _COMPLETIONS, _GENERATE, _MESSAGES = _PATHS = (
 )
 _WORDS = tuple(word for word in ANSWERS if word.isalpha())
 _ENDLESS = "clock"
-# What these bring about is shimmy's reaction to certain tokens.
-_PECULIAR = ("control", "marker", "nothing", "done", "euro", "return")
+# What these bring about is shimmy's reaction to certain tokens, or to many of them.
+_PECULIAR = ("clock", "control", "marker", "nothing", "done", "euro", "return")
 _MODELS = ("llama-3-chatter", "templated", "qwen-templated", "unparsable", "raising")
 _NO_MODELS = ("empty", "magic", "nonsense", "old", "new", "swapped", "hollow", "toy")
 _TALK = (("system", "S"), ("user", "one"), ("assistant", "two"), ("user", "x"))
