@@ -18,11 +18,22 @@ from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
-from .commands import agent, completion, doctor, models, record, report, serve, terminal, verify
+from .commands import (
+    agent,
+    cassettes,
+    completion,
+    doctor,
+    models,
+    record,
+    report,
+    serve,
+    terminal,
+    verify,
+)
 from .commands.arguments import DEBUG
 from .errors import ShimmyError
 
-COMMANDS = (doctor, models, serve, agent, verify, record, report, completion)
+COMMANDS = (doctor, models, serve, agent, verify, record, cassettes, report, completion)
 
 BROKEN_PIPE = 141
 """128 + SIGPIPE, on systems that have no such signal, too."""

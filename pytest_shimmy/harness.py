@@ -21,13 +21,16 @@ from .executable.dialect import API_KEY
 from .launch.plan import Plan, plan
 from .launch.target import Target, Targets
 from .real_files import real_files
-from .server import ShimmyServer, attach
+from .server import ShimmyServer, attach, attached_version
 from .settings import Settings
 from .sharing.link import Link, join, launch, server_directory
 from .sharing.protocol import ServerSummary
 from .sharing.run import Run
 
 if TYPE_CHECKING:
+    from .cassettes.recorder_control import RecorderControl
+    from .cassettes.recording import RecordingRun
+    from .cassettes.replaying import ReplayRun
     from .fake_control.fake import FakeShimmy
 
 __tracebackhide__ = is_ours
@@ -58,6 +61,13 @@ class Harness:
         """Those of shared servers, and how many seconds to wait for their ends when we leave."""
         self._servers: dict[str, ShimmyServer] = {}
         self.api_key = f"{API_KEY}-{worker_id or 'main'}-{secrets.token_hex(8)}"
+        """By it fake and recorder know what this process asks."""
+        self.recording: RecordingRun | None = None
+        self.replay: ReplayRun | None = None
+        self._recorders: dict[ShimmyServer, RecorderControl] = {}
+        self._numbers: dict[ShimmyServer, int] = {}
+        self._own_servers = 0
+        """How many the running test has made so far."""
         self.current: ShimmyServer | None = None
         """The server that `shimmy_server` yields at the moment."""
         self.private: list[ShimmyServer] = []
@@ -72,7 +82,7 @@ class Harness:
         """The run's server for `settings`, started by whoever asks first. Raises `ShimmyError`."""
         key = self._key(settings)
         if key not in self._servers:
-            if settings.mode == "attached":
+            if settings.mode == "attached" and settings.record is None:
                 server = attach(settings)
             else:
                 target = self._targets.of(settings)
@@ -97,8 +107,9 @@ class Harness:
         self, settings: Settings, script: Mapping[str, Any] | None = None
     ) -> ShimmyServer:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
-        if settings.mode == "attached":
+        if settings.mode == "attached" and settings.record is None:
             return attach(settings)
+        self._own_servers += 1
         target = self._targets.of(settings)
         self._hold_gpu(target)
         directory = server_directory(self.run.id[:16])
@@ -110,10 +121,30 @@ class Harness:
             link.leave(END_TIMEOUT)
             raise
         self.private.append(server)
-        if settings.mode == "fake":
+        if settings.uses_fake:
             with contextlib.suppress(ShimmyError):  # it is meant to end at once
                 self.control(server.fake)
         return server
+
+    def use_cassettes(self, settings: Settings) -> None:
+        """Record or replay as `settings` say. Raises `ShimmyError` (``CASSETTE_INVALID``)."""
+        from .cassettes.folder import Folder
+
+        environ = dict(settings.env)
+        if settings.replay is not None:
+            from .cassettes.replaying import ReplayRun
+
+            folder = Folder(Path(settings.replay))
+            self.replay = ReplayRun(folder, self.api_key, environ, settings.replay_speed)
+        elif settings.record is not None:
+            from .cassettes.recording import RecordingRun
+
+            folder = Folder(Path(settings.record))
+            self.recording = RecordingRun(folder, self.api_key, environ, settings.record_mode)
+
+    def begin_test(self) -> None:
+        """A test begins, which has no server of its own yet."""
+        self._own_servers = 0
 
     def control(self, fake: FakeShimmy) -> FakeShimmy:
         """Begin anew with what `fake` controls, for the running test. Raises `ShimmyError`."""
@@ -130,6 +161,11 @@ class Harness:
     def stop(self, server: ShimmyServer) -> None:
         """End a private server."""
         if server in self.private:
+            number = self._numbers.pop(server, 0)
+            if (recorder := self._recorders.pop(server, None)) and self.recording is not None:
+                self.recording.remove(recorder)
+            if self.replay is not None:
+                self.replay.remove(number)
             self.private.remove(server)
             for fake in [each for each in self.fakes if each.server_url == server.url]:
                 self.release(fake)
@@ -139,6 +175,9 @@ class Harness:
         """Let go of everything, and wait for what ends because of it. May be called twice."""
         for server in list(self.private):
             self.stop(server)
+        for cassettes in (self.recording, self.replay):
+            if cassettes is not None:
+                cassettes.close()
         for link, timeout in self._links.items():
             self.server_summaries += link.leave(timeout)
         if self._gpu is not None:
@@ -176,21 +215,34 @@ class Harness:
         offset = 0 if link.launched_here else link.status().log_size
         snapshot = link.ready(self._waiting(settings))
         url = f"http://{authority(snapshot.host, snapshot.port)}"
-        key = self.api_key if settings.mode == "fake" else API_KEY
-        return ShimmyServer(
-            settings,
-            url,
-            snapshot.version,
-            link,
-            offset,
-            key,
-            target=target,
-            is_private=is_private,
-        )
+        number = self._own_servers if is_private else 0
+        version, behind, facts = snapshot.version, None, None
+        if snapshot.recorder is not None:
+            behind, url = settings.url or url, snapshot.recorder
+            version = version or attached_version(settings)
+        elif settings.mode == "replayed" and self.replay is not None:
+            facts = self.replay.folder.server()
+            version = str((facts or {}).get("version", version))
+            self.replay.add(url, snapshot.control or "", number)
+        is_known = settings.uses_fake or snapshot.recorder is not None
+        key = self.api_key if is_known else API_KEY
+        server = ShimmyServer(
+            settings, url, version, link, offset, key,
+            target=None if settings.mode == "attached" else target,
+            is_private=is_private, behind=behind, recorded=facts,
+        )  # fmt: skip
+        self._numbers[server] = number
+        if snapshot.recorder is not None and self.recording is not None:
+            token = snapshot.recorder_token or ""
+            self._recorders[server] = self.recording.add(snapshot.recorder, token, number)
+            from .cassettes.server_facts import describe
+
+            self.recording.know(lambda: describe(server), number)
+        return server
 
     def _waiting(self, settings: Settings) -> Callable[[float], None] | None:
         if self._show is None:
             return None
         show = self._show
-        what = "the bundled fake" if settings.mode == "fake" else str(settings.path)
+        what = str(settings.path or settings.url or "the bundled fake")
         return lambda seconds: show(f"waiting for {what} to be healthy ({seconds:.0f} s so far)")

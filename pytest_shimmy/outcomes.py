@@ -210,6 +210,10 @@ class Reply(Timing):
         return {**reply, **_faults(self.faults)}
 
 
+replayed = Reply()
+"""In a list of answers, the recorded one, in a run that replays."""
+
+
 @dataclass(frozen=True)
 class Fail(Timing):
     """A status with a body of the test's choice, or one of the real one's failures by name; see

@@ -52,6 +52,8 @@ class ShimmyServer:
         *,
         target: Target | None = None,
         is_private: bool = False,
+        behind: str | None = None,
+        recorded: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = settings
         self.url = url
@@ -72,6 +74,10 @@ class ShimmyServer:
         self._deaths_seen = 0
         self._model: str | None = None
         self._is_private = is_private
+        self._behind = behind or url
+        """The server itself, where a recorder stands at `url`."""
+        self._recorded = recorded
+        """What a replay says of itself."""
         self._fake: FakeShimmy | None = None
         self._gpu: tuple[int | None, ServerGpu] | None = None
         self._warm_up: WarmUp | None = None
@@ -81,7 +87,7 @@ class ShimmyServer:
 
     @property
     def mode(self) -> Mode:
-        """``"fake"``, ``"real"`` or ``"attached"``."""
+        """``"fake"``, ``"real"``, ``"attached"`` or ``"replayed"``."""
         return self.settings.mode
 
     @property
@@ -113,6 +119,10 @@ class ShimmyServer:
         server the log cannot be seen, and so almost nothing is known. Never raises: a server that
         cannot be asked has verified nothing.
         """
+        if self.mode == "replayed":
+            from .cassettes.server_facts import recorded_gpu
+
+            return recorded_gpu(self._recorded, self.settings.gpu[0])
         from .launch.gpu import gpu_of, unknown
 
         try:
@@ -139,16 +149,24 @@ class ShimmyServer:
         as ``tinyllama-1.1b``, seen on 2.5.0), else the first in the order of ``/v1/models``.
         Raises `ShimmyError`: ``MODEL_NOT_FOUND``, ``NO_MODELS``.
         """
+        if self._recorded is not None and self.settings.model is None:
+            recorded = self._recorded.get("model")
+            if isinstance(recorded, str):
+                return recorded
         if self._model is None:
             self._model = choose_model(self.settings, self.models(), self.version)
         return self._model
 
     def models(self) -> list[str]:
         """The ids in ``GET /v1/models``."""
+        if self._recorded is not None:
+            return list(self._recorded.get("models", ()))
         return self._questions.models()
 
     def health(self) -> dict[str, Any]:
         """The body of ``GET /health``."""
+        if self._recorded is not None and "health" in self._recorded:
+            return dict(self._recorded["health"])
         return self._questions.health()
 
     @property
@@ -183,7 +201,7 @@ class ShimmyServer:
     def remote_control(self, key: str) -> FakeShimmy:
         """The control of the requests with `key`; nothing is opened yet. Raises `ShimmyError`."""
         token = None if self._link is None else self._link.status().control
-        if self.mode != "fake" or token is None:
+        if not self.settings.uses_fake or token is None:
             raise ShimmyError(
                 ShimmyErrorCode.CONTROL_FAILED,
                 f"{self!r} is not the bundled fake, and cannot be told what to answer.\n"
@@ -193,7 +211,9 @@ class ShimmyServer:
 
         settings = self.settings
         fidelity = settings.strict_fidelity
-        return FakeShimmy(self.url, token, key=key, seed=settings.seed, strict_fidelity=fidelity)
+        return FakeShimmy(
+            self._behind, token, key=key, seed=settings.seed, strict_fidelity=fidelity
+        )
 
     def begin_test(self) -> None:
         """Wait for a restart that is under way, and note where this test's log begins."""
@@ -263,13 +283,20 @@ class ShimmyServer:
 
     @property
     def _questions(self) -> Questions:
-        if self.mode == "fake":
-            return Questions(self.url, {"authorization": f"Bearer {HARNESS_KEY}"})
-        return Questions(self.url)
+        if self.settings.uses_fake:
+            return Questions(self._behind, {"authorization": f"Bearer {HARNESS_KEY}"})
+        return Questions(self._behind)
 
 
 def attach(settings: Settings) -> ShimmyServer:
     """A server that somebody else runs. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
+    assert settings.url is not None
+    return ShimmyServer(settings, settings.url, attached_version(settings), None)
+
+
+def attached_version(settings: Settings) -> str:
+    """What a server that somebody else runs says of its release. It must be a shimmy, unless it is
+    recorded: then any server will do. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
     assert settings.url is not None
     answer = Questions(settings.url).ask("/health")
     try:
@@ -277,14 +304,15 @@ def attach(settings: Settings) -> ShimmyServer:
     except ValueError:
         body = None
     if not is_shimmy(body):
+        if settings.record is not None:
+            return "unknown"
         raise ShimmyError(
             ShimmyErrorCode.HEALTHCHECK_FAILED,
             f"{settings.url} is not a shimmy: GET /health answered {answer.status} and\n"
             f"  {answer.text[:200]!r}\nCheck the address (--shimmy-url).",
             {"url": settings.url, "status": answer.status},
         )
-    version = printable(str(body.get("version", "unknown")))
-    return ShimmyServer(settings, settings.url, version, None)
+    return printable(str(body.get("version", "unknown")))
 
 
 def choose_model(settings: Settings, ids: list[str], version: str) -> str:

@@ -17,7 +17,11 @@ from typing import Any, Literal, NamedTuple
 from .defaults import ShimmyProcessDefaults
 from .settings_table import PREFIX, TABLE, Setting, means_file
 
-Mode = Literal["fake", "real", "attached"]
+Mode = Literal["fake", "real", "attached", "replayed"]
+
+
+SERVERS = ("path", "url", "fake", "replay")
+"""The settings that say which server is used."""
 
 
 class BadSettingError(ValueError):
@@ -41,6 +45,16 @@ class Settings(NamedTuple):
     """What the fake's chance and jitter grow from; None: another number for every test."""
     url: str | None = None
     """Server to attach to, without ``/v1``."""
+    record: str | None = None
+    """Folder that the server's answers are recorded in."""
+    record_mode: str = "all"
+    """What is written: ``all``, ``missing``, ``failed``."""
+    replay: str | None = None
+    """Folder of recordings that the fake answers from."""
+    replay_speed: float = 0.0
+    """0: at once; 1: with the recorded pauses."""
+    replay_as_real: bool = False
+    """Tests that need a real server may run on a replay."""
     model: str | None = None
     """Model id, or path of a model file to serve; None: the server's default."""
     tiny_model: bool = False
@@ -94,7 +108,7 @@ class Settings(NamedTuple):
         """A copy with `changes`, given as a test writes them: paths as `Path`, `env` as a
         mapping, one value where several are possible.
 
-        ``path``, ``url`` and ``fake`` exclude each other: naming one drops the others.
+        ``path``, ``url``, ``fake`` and ``replay`` exclude each other: naming one drops the others.
         Raises `TypeError` for an unknown setting, `BadSettingError` for a value that cannot be
         meant.
         """
@@ -103,16 +117,18 @@ class Settings(NamedTuple):
             if name not in rows:
                 raise TypeError(f"no setting {name!r}; there are: {', '.join(rows)}")
         values = {name: _from_python(rows[name], value) for name, value in changes.items()}
-        chosen = [name for name in ("path", "url", "fake") if values.get(name)]
+        chosen = [name for name in SERVERS if values.get(name)]
         if len(chosen) > 1:
             raise BadSettingError(f"{' and '.join(chosen)} contradict each other: give one of them")
         if chosen:
-            values = {"path": None, "url": None, "fake": False, **values}
+            values = {"path": None, "url": None, "fake": False, "replay": None, **values}
         return _hidden(self._replace(**values))
 
     @property
     def mode(self) -> Mode:
         """Which kind of server these settings mean."""
+        if self.replay is not None:
+            return "replayed"
         if self.url is not None:
             return "attached"
         return "fake" if self.path is None else "real"
@@ -125,9 +141,23 @@ class Settings(NamedTuple):
         may take 40 s for it (seen on 2.6.5). Whether tests generate at all, and with which of the
         models of a user, only the user knows; a large one takes minutes.
         """
-        if self.mode == "attached":
+        if self.mode in ("attached", "replayed"):
             return False
         return self.tiny_model and self.mode == "real" if self.warm_up is None else self.warm_up
+
+    @property
+    def uses_fake(self) -> bool:
+        """Whether the bundled fake answers: as itself, or from recordings."""
+        return self.mode in ("fake", "replayed")
+
+    def without_cassettes(self) -> "Settings":
+        """The same for who runs no tests, and so neither records nor replays."""
+        return self._replace(record=None, replay=None)
+
+    @property
+    def uses_cassettes(self) -> bool:
+        """Whether answers are recorded or replayed."""
+        return self.record is not None or self.replay is not None
 
     @property
     def model_file(self) -> str | None:
@@ -298,7 +328,8 @@ def _from_python(row: Setting, value: Any) -> Any:
 
 
 def _settle(settings: Settings) -> Settings:
-    """Decide between fake, path and URL, as the table's help texts promise."""
+    """Decide between fake, path, URL and replay, as the table's help texts promise."""
+    settings = _settle_replay(settings)
     sources = settings.sources
     if settings.fake:
         for name in ("path", "url"):
@@ -310,11 +341,7 @@ def _settle(settings: Settings) -> Settings:
                 )
         return settings._replace(path=None, url=None)
     if settings.path is not None and settings.url is not None:
-        strength = ["--", "env", "ini"]
-        path_rank, url_rank = (
-            next(rank for rank, start in enumerate(strength) if sources[name].startswith(start))
-            for name in ("path", "url")
-        )
+        path_rank, url_rank = _rank(sources["path"]), _rank(sources["url"])
         if path_rank == url_rank:
             raise BadSettingError(
                 f"{sources['path']} and {sources['url']} contradict each other: the first starts "
@@ -324,3 +351,28 @@ def _settle(settings: Settings) -> Settings:
             return settings._replace(url=None)
         return settings._replace(path=None)
     return settings
+
+
+def _settle_replay(settings: Settings) -> Settings:
+    """A replay gives way to a server, or to a recording, that was asked for more strongly."""
+    if settings.replay is None:
+        return settings
+    sources = settings.sources
+    others = [name for name in ("record", "path", "url", "fake") if getattr(settings, name)]
+    # The strongest of them decides.
+    other = min(others, key=lambda name: _rank(sources[name]), default=None)
+    if other is not None and _rank(sources[other]) <= _rank(sources["replay"]):
+        if _rank(sources[other]) < _rank(sources["replay"]):
+            return settings._replace(replay=None)
+        what = "records answers" if other == "record" else "asks for a server"
+        raise BadSettingError(
+            f"{sources['replay']} and {sources[other]} contradict each other: the first answers "
+            f"from recordings, the second {what}. Drop one of them."
+        )
+    # Whatever server they name, it is not asked.
+    return settings._replace(path=None, url=None, fake=False, record=None)
+
+
+def _rank(source: str) -> int:
+    """How strong a source is: 0 for the command line, which wins."""
+    return next(rank for rank, start in enumerate(("--", "env", "ini")) if source.startswith(start))

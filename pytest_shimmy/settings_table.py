@@ -213,6 +213,16 @@ def _words(value: str) -> list[str]:
     return value.replace(",", " ").split()
 
 
+def _speed(value: str) -> float:
+    try:
+        speed = float(value)
+    except ValueError:
+        speed = -1.0
+    if not 0 <= speed < 1e6:
+        raise ValueError("a number from 0 on: 0 is at once, 1 is as recorded, 2 is twice as fast")
+    return speed
+
+
 TABLE: tuple[Setting, ...] = (
     Setting(
         "path",
@@ -259,6 +269,42 @@ TABLE: tuple[Setting, ...] = (
         "attach to a server that already runs, and never stop it",
         _url,
         metavar="URL",
+    ),
+    Setting(
+        "record",
+        "record the answers of the server (--shimmy-path, --shimmy-url) in this folder, "
+        "a file per test",
+        _writable_directory,
+        metavar="DIR",
+        is_path=bool,
+    ),
+    Setting(
+        "record_mode",
+        "what --shimmy-record writes: all: each test's answers anew; missing: only what has no "
+        "recording; failed: only tests that fail (default: all)",
+        _choice("all", "missing", "failed"),
+        metavar="MODE",
+    ),
+    Setting(
+        "replay",
+        "answer from the recordings in this folder, without the recorded server",
+        _directory,
+        metavar="DIR",
+        is_path=bool,
+    ),
+    Setting(
+        "replay_speed",
+        "how fast recordings are replayed: 0: at once, 1: as recorded, 2: twice as fast (default: "
+        "0)",
+        _speed,
+        metavar="FACTOR",
+    ),
+    Setting(
+        "replay_as_real",
+        "a replay is good enough for tests that are marked shimmy_real, and for "
+        "--shimmy-require=real",
+        _switch,
+        "switch",
     ),
     Setting(
         "model",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fake_shimmy.api.context import Context
     from fake_shimmy.script.rules import When
+    from fake_shimmy.stage.replay import Replay
     from fake_shimmy.stage.session import Session
     from fake_shimmy.stage.sessions import Sessions
     from fake_shimmy.wire.head import Head
@@ -158,6 +159,43 @@ def _totals(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  
     return _after_the_others(lambda: {"requests": sessions.request_count})
 
 
+def _replay(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    """Answer the session's requests from recordings from now on."""
+    from fake_shimmy.stage.replay import Replay
+
+    session = _session(sessions, message)
+    rules = message.get("rules", {})
+    if not isinstance(rules, dict) or not rules.keys() <= _RULES:
+        raise RefusedError(f"rules are an object with: {', '.join(sorted(_RULES))}")
+    session.replay = Replay(rules, _number(message, "speed", 0.0))
+    return iter(({"ok": True},))
+
+
+def _cassette(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    """Load a cassette, where there are exchanges, and use it."""
+    replay, name = _replay_of(sessions, message), message.get("name")
+    if not isinstance(name, str):
+        raise RefusedError("name is a string")
+    exchanges = message.get("exchanges")
+    if isinstance(exchanges, list):
+        replay.load(name, exchanges)
+    replay.use(name)
+    return iter(({"ok": True},))
+
+
+def _replayed(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+    return _after_the_others(_replay_of(sessions, message).report)
+
+
+def _replay_of(sessions: Sessions, message: Message) -> Replay:
+    replay = _session(sessions, message).replay
+    if replay is None:
+        raise RefusedError("this session replays nothing")
+    return replay
+
+
+_RULES = {"ignore", "varying", "secret", "secrets"}
+
 _OPERATIONS: dict[str, Callable[[Sessions, Message], Iterator[Step | Message]]] = {
     "open": _open,
     "add": _add,
@@ -169,6 +207,9 @@ _OPERATIONS: dict[str, Callable[[Sessions, Message], Iterator[Step | Message]]] 
     "refuse": _refuse,
     "accept": _accept,
     "totals": _totals,
+    "replay": _replay,
+    "cassette": _cassette,
+    "replayed": _replayed,
 }
 
 

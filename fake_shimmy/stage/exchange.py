@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.script.rules import Failure, Rule
     from fake_shimmy.stage.journal import Record
+    from fake_shimmy.stage.replay import Replay
     from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.stage.session import Choice
     from fake_shimmy.wire.head import Head
@@ -68,6 +69,9 @@ class Exchange:
 
     def respond(self) -> Response:
         """The answer, or what answers the body."""
+        replay = self._request.session.replay
+        if replay is not None:
+            return self._respond_from(replay)
         response = self._ask(self._context.registry)
         request, head = self._request, self._request.head
         session, facts = request.session, request.facts(b"")
@@ -114,6 +118,48 @@ class Exchange:
                 return (*steps, Sent(request.complete))
         return Player(request, record, latency, request.faults).play(steps)
 
+    def _respond_from(self, replay: Replay) -> Response:
+        """The same from recordings: only the whole request tells which."""
+        from fake_shimmy.stage.recorded import RecordedBody, accepting, target_of, wants_socket
+
+        head = self._request.head
+        pending = RecordedBody(self._context, head, self._application)
+        if not wants_socket(head):
+            return _ScriptedBody(pending, self, pending.limit)
+        socket = replay.socket(target_of(head))
+        if socket is None:
+            # It was refused, or it was not recorded.
+            return self.answer(self._application, b"")
+        from fake_shimmy.wire.websocket import MessageReader
+
+        read = MessageReader().read
+        upgrade = Upgrade(read, lambda message: self.answer(self._application, message))
+        return (accepting(socket, head), upgrade)
+
+    def _application(self, body: bytes) -> Steps:
+        """What the application says to a whole request."""
+        response = self._ask(self._context.registry)
+        if isinstance(response, PendingRequest):
+            return response.answer(body)
+        upgrade = _upgrade_of(response)
+        return response if upgrade is None else upgrade.answer(body)
+
+    def _replayed(self, replay: Replay, answer: Answer, body: bytes) -> Steps:
+        """The recorded answer, unless a rule says another one; its faults are for either."""
+        request = self._request
+        self._choose(lambda rule: request.is_generation or rule.when.opens)
+        choice = self._choice
+        if choice is not None:
+            is_other = request.reply is not None or request.failure is not None
+            if choice.missed or is_other or choice.answer.is_beyond:
+                return self._scripted(answer, body)
+        from fake_shimmy.stage.recorded import asked_by, missed, steps_of
+
+        found = replay.find(asked_by(request, body))
+        if found is None:
+            return missed(request, self._context)
+        return steps_of(request, found, replay.speed)
+
     def _ask(self, registry: Registry) -> Response:
         """What the application says to the head, where ``registry`` has its models."""
         context = self._context
@@ -127,6 +173,8 @@ class Exchange:
         record = request.begin(body)
         if not request.speaks_http:
             record.status = SWITCHED
+        if session.replay is not None:
+            return self._replayed(session.replay, answer, body)
         if request.failure is not None or not (session.rules or session.strict):
             return answer(body)
         if not request.is_generation:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fake_shimmy.api.interfaces import Client
     from fake_shimmy.script.rules import Answer, Failure, Fault, Latency
+    from fake_shimmy.script.timed_answer import TimedAnswer
     from fake_shimmy.stage.session import Choice, Session
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step
@@ -51,6 +52,8 @@ class ScriptedRequest:
         self.failure: str | Failure | None = None
         self.total = 0
         """Tokens of an answer that is sent whole."""
+        self.recorded: TimedAnswer | None = None
+        """The recorded answer that it gets."""
         self.use = ""
         """Which use of which rule it is, for what happens by chance."""
         self._record: Record | None = None
@@ -142,6 +145,9 @@ class ScriptedRequest:
 
     def framing(self, is_whole: bool) -> str:
         """How the pieces of the answer are framed; see :mod:`damage`."""
+        if self.recorded is not None and not is_whole:
+            framings = {"chunked": damage.CHUNKS, "frames": damage.FRAMES}
+            return framings.get(self.recorded.framing, damage.LINES)
         if not self.speaks_http:
             return damage.FRAMES
         if is_whole:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fake_shimmy.stage.exchange_log import ExchangeLog
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.stage.patterns import LimitedRequest
+    from fake_shimmy.stage.replay import Replay
     from fake_shimmy.wire.steps import Step
 
 
@@ -116,6 +117,8 @@ class Session:
         self.load_time = script.load_time or base.load_time
         self.serialise = script.serialise or base.serialise
         self.journal = Journal()
+        self.replay: Replay | None = None
+        """The recordings that answer where no rule does; None: the application does."""
         self._key = key
         self._log = log
         # Long bodies are looked into aside, by another thread.

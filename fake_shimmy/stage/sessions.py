@@ -46,7 +46,10 @@ class Sessions:
     def open(self, key: str, script: Script) -> Session:
         """A fresh session for ``key``."""
         session = Session(self.base, script, key, self._log)
-        self.by_key.pop(key, None)
+        before = self.by_key.pop(key, None)
+        if before is not None:
+            # What was recorded is no script: a test that begins anew still has it.
+            session.replay = before.replay
         self.by_key[key] = session
         while len(self.by_key) > MAX_SESSIONS:
             oldest = next(name for name in self.by_key if name != ANONYMOUS)
@@ -55,7 +58,8 @@ class Sessions:
 
     def close(self, key: str) -> None:
         """Forget a session; the anonymous one begins anew."""
-        if key == ANONYMOUS:
+        session = self.by_key.get(key)
+        if key == ANONYMOUS or (session is not None and session.replay is not None):
             self.open(key, self.base)
         else:
             self.by_key.pop(key, None)
@@ -75,8 +79,11 @@ class Sessions:
         if session is None:
             if key == HARNESS_KEY:
                 return self._harness, head
-            session = self.by_key[ANONYMOUS]
-            if len(self.by_key) > 1 and head.path != b"/health":
+            replaying = [each for each in self.by_key.values() if each.replay is not None]
+            # As where it was recorded: one test process alone gets what has no key.
+            is_alone = len(replaying) == 1
+            session = replaying[0] if is_alone else self.by_key[ANONYMOUS]
+            if not is_alone and len(self.by_key) > 1 and head.path != b"/health":
                 self.stray_count += 1
                 method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
                 self.strays.append({"method": method, "path": path, "key": key})

@@ -50,11 +50,14 @@ class Head:
         "keep_alive",
         "method",
         "path",
+        "query",
     )
 
     def __init__(self, method: bytes, path: bytes, is_1_0: bool) -> None:
         self.method = method
         self.path = path
+        self.query = b""
+        """What stands behind the path, with its question mark; only recordings ask for it."""
         self.is_1_0 = is_1_0
         self.keep_alive = not is_1_0
         self.connection = b""
@@ -96,7 +99,10 @@ def _parse_request_line(line: bytes) -> Head:
     method, target, version = _split_request_line(line)
     if len(target) > MAX_URI:
         raise RefusedError(b"414 URI Too Long")
-    return Head(method, _path_of(target), version == b"HTTP/1.0")
+    path, query = _parts_of(target)
+    head = Head(method, path, version == b"HTTP/1.0")
+    head.query = query
+    return head
 
 
 def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -114,7 +120,7 @@ def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     return method, target, version
 
 
-def _path_of(target: bytes) -> bytes:
+def _parts_of(target: bytes) -> tuple[bytes, bytes]:
     if target[:1] != b"/" and target != b"*":
         scheme, separator, rest = target.partition(b"://")
         if not separator:
@@ -134,10 +140,10 @@ def _path_of(target: bytes) -> bytes:
                 target = b"/" + target
     if b"#" in target:
         target = target[: target.index(b"#")]
-    path, _, query = target.partition(b"?")
+    path, mark, query = target.partition(b"?")
     if path.translate(None, _NOT_IN_PATH) != path or query.translate(None, _NOT_IN_QUERY) != query:
         raise RefusedError(b"400 Bad Request")
-    return path
+    return path, mark + query
 
 
 def _parse_headers(head: Head, lines: list[bytes]) -> None:

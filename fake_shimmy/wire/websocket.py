@@ -53,12 +53,17 @@ def _header(head: Head, name: bytes) -> bytes:
 
 def acceptance(head: Head, date: bytes, cors: bytes) -> bytes:
     """The answer that completes the handshake."""
+    return answers.switch_head(head, accept_key(head), date, cors)
+
+
+def accept_key(head: Head) -> bytes:
+    """What proves that the handshake's key was read."""
     import base64
     import hashlib
 
     key = head.header(b"sec-websocket-key") or b""
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    return answers.switch_head(head, base64.b64encode(digest), date, cors)
+    return base64.b64encode(digest)
 
 
 def text_frame(text: str) -> bytes:

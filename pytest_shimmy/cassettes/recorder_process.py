@@ -34,7 +34,9 @@ class RecorderProcess:
     Raises `ShimmyError` (``CONTROL_FAILED``) if it cannot be started.
     """
 
-    def __init__(self, host: str, log: Path, server_key: str | None = None) -> None:
+    def __init__(
+        self, host: str, log: Path, server_key: str | None = None, *, knows_keys: bool = False
+    ) -> None:
         token = secrets.token_hex(16)
         spec = {
             "host": host,
@@ -42,6 +44,7 @@ class RecorderProcess:
             "harness_key": HARNESS_KEY,
             "own_keys": [API_KEY, HARNESS_KEY],
             "server_key": server_key,
+            "knows_keys": knows_keys,
         }
         with log.open("wb") as errors:
             self._process = subprocess.Popen(

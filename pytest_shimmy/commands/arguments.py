@@ -51,9 +51,10 @@ def settings_of(chosen: argparse.Namespace) -> settings.Settings:
     """The settings that a parser with `add_settings` has read. A bad value ends the program, as
     other usage errors do."""
     try:
-        return settings.load(
+        found = settings.load(
             lambda name: getattr(chosen, name, None), lambda _: None, os.environ, Path()
         )
+        return found.without_cassettes()
     except settings.BadSettingError as error:
         usage_error(chosen, str(error))
 

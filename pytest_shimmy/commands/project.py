@@ -66,7 +66,7 @@ def load(chosen: argparse.Namespace) -> Project:
         else source
         for name, source in loaded.sources.items()
     }
-    return Project(loaded._replace(sources=sources), config.inipath)
+    return Project(loaded.without_cassettes()._replace(sources=sources), config.inipath)
 
 
 def _flags(words: Sequence[str]) -> argparse.Namespace:

@@ -40,7 +40,7 @@ def script_of(
 
     Raises `ShimmyError` (``CONTROL_FAILED``).
     """
-    if settings.mode != "fake":
+    if not settings.uses_fake:
         raise refused(
             f"script and faults are for the bundled fake, and this is a server of mode "
             f"{settings.mode!r}: mark the test with shimmy_fake."

@@ -36,7 +36,7 @@ def has_made_up_model(settings: Settings) -> bool:
     where nobody said which models it should have."""
     if settings.mode == "attached" or settings.model_file is not None:
         return False
-    return settings.tiny_model or (settings.mode == "fake" and not settings.models_dir)
+    return settings.tiny_model or (settings.uses_fake and not settings.models_dir)
 
 
 def made_up_id(settings: Settings) -> str:

@@ -31,6 +31,8 @@ class Plan(NamedTuple):
     """The log is where the user wants it: neither moved nor removed."""
     executable: Executable | None = None
     """The one that the options mean, where it is known."""
+    recorder: Mapping[str, Any] | None = None
+    """What stands in front of it; see `KeeperSpec.recorder`."""
     events: str | None = None
     """File in which the server's life is written down, for a report of the run."""
 
@@ -76,11 +78,19 @@ def plan(
         common["args"] = (*settings.args, *model.arguments)
         files[common["model_path"]] = model.content
     kept_anyway = settings.log_dir is not None
+    recorder = None
+    if settings.record is not None:
+        key = dict(settings.env).get("SHIMMY_API_KEY")
+        is_fake = settings.mode == "fake"
+        recorder = {"upstream": settings.url, "server_key": key, "knows_keys": is_fake}
+    if settings.mode == "attached":  # only to be recorded
+        options = ShimmyProcessOptions(log_path=log_path)
+        return Plan(options, {}, kept_anyway, None, recorder)
     if settings.mode == "real":
         options = ShimmyProcessOptions(
             **common, shimmy_path=settings.path, env=dict(settings.env), cwd=cwd or Path.cwd()
         )
-        return Plan(options, files, kept_anyway, executable)
+        return Plan(options, files, kept_anyway, executable, recorder)
     script_path = settings.fake_script
     if script is not None:
         script_path = str(directory / "script.json")
@@ -94,7 +104,7 @@ def plan(
     options = ShimmyProcessOptions(
         **common, fake_version=executable.version, env=env, cwd=directory
     )
-    return Plan(options, files, kept_anyway, executable)
+    return Plan(options, files, kept_anyway, executable, recorder)
 
 
 def registry(target: Target, home: Path, *, cwd: str | None = None) -> ModelRegistry:

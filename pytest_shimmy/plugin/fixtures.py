@@ -44,7 +44,7 @@ def shimmy_server(
 @pytest.fixture
 def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Iterator[FakeShimmy]:
     """Remote control of the bundled fake, for this test only: replies, faults, and what came."""
-    if shimmy_server.mode != "fake":
+    if not shimmy_server.settings.uses_fake:
         from .texts import unmet
 
         skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")

@@ -18,6 +18,7 @@ from .state import (
     Failure,
     accel_of,
     anchor_of,
+    counts_of,
     end_in_test,
     finish,
     server_summaries_of,
@@ -30,6 +31,7 @@ MARKERS = (
     "shimmy_fake: needs the bundled fake",
     "shimmy_gpu(*backends): needs a server that verifiably uses one of these GPU backends "
     "(default: any)",
+    "shimmy_cassette(name): the recordings of this test are in this file, which tests may share",
 )
 RUN_REPORT = "shimmy-run-report"
 """The name of the plugin that makes one."""
@@ -100,6 +102,10 @@ def _header(config: pytest.Config) -> list[str]:
             each = [pretence(gpu, chosen.fake_version, os.environ) for gpu in chosen.gpu]
             versions = list(dict.fromkeys(release or NEWEST for release, _ in each))
         return [texts.header(chosen, "/".join(versions))]
+    if chosen.mode == "replayed":
+        from . import cassettes
+
+        return [cassettes.header(config)]
     if chosen.mode == "attached":
         from ..supervisor.health import version_at
 
@@ -145,6 +151,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from . import markers
 
         markers.apply(item)
+    if settings_of(item.config).uses_cassettes:
+        from . import cassettes
+
+        cassettes.begin_test(item)
     if HARNESS in item.config.stash:
         from . import used_servers
 
@@ -152,11 +162,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    try:
+        return (yield)
+    finally:
+        if settings_of(item.config).uses_cassettes:
+            from . import cassettes
+
+            cassettes.end_test(item)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: Any
 ) -> Generator[None, Any, Any]:
     try:
-        return (yield)
+        is_ours = fixturedef.func.__module__ == fixtures.__name__
+        if (
+            fixturedef.scope == "function"
+            or is_ours
+            or not settings_of(request.config).uses_cassettes
+        ):
+            return (yield)
+        from . import cassettes
+
+        with cassettes.of_fixture(fixturedef, request):
+            return (yield)
     except BaseException as error:
         # pytest gives every later test the exception of a session fixture. A time-out or Ctrl-C
         # that struck while one of ours waited for the server says nothing about the next test.
@@ -177,6 +208,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         if item.config.getoption("usepdb", False):
             end_in_test(error)
         raise
+    if settings_of(item.config).uses_cassettes:
+        from . import cassettes
+
+        cassettes.judge(item)
     # Only here, so that a test that failed by itself is not failed again; its report has the same.
     if HARNESS in item.config.stash:
         from . import used_servers
@@ -192,6 +227,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         from . import used_servers
 
         used_servers.complete(report, item)
+        if settings_of(item.config).uses_cassettes:
+            from . import cassettes
+
+            cassettes.complete(report, item)
     return report
 
 
@@ -199,8 +238,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_testnodedown(node: Any) -> None:
     """pytest-xdist: called in the controller for each worker that has ended."""
     # A worker that was killed has none.
-    summaries = getattr(node, "workeroutput", {}).get("shimmy")
-    if summaries:
+    output = getattr(node, "workeroutput", {})
+    if (counts := output.get("shimmy_cassettes")) is not None:
+        counts_of(node.config).append(counts)
+    if summaries := output.get("shimmy"):
         from ..sharing.protocol import ServerSummary
 
         server_summaries_of(node.config).extend(ServerSummary(*each) for each in summaries)
@@ -214,6 +255,11 @@ def pytest_terminal_summary(
     verbosity = config.get_verbosity()
     modes = texts.modes(terminalreporter.stats)
     if not config.getoption("no_summary", False):
+        if settings_of(config).uses_cassettes and verbosity >= -1:
+            from . import cassettes
+
+            for line in cassettes.summary(config):
+                terminalreporter.write_line(line)
         for line in texts.summary(modes, server_summaries_of(config), verbosity):
             terminalreporter.write_line(line)
         has_failed = verbosity >= 0 and texts.has_failed(terminalreporter.stats)
@@ -228,6 +274,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     # Last: by now xdist's workers have gone, and with them their hold on the servers.
     finish(config)
+    if settings_of(config).uses_cassettes:
+        from . import cassettes
+
+        if (counts := cassettes.output_of(config)) is not None:
+            if hasattr(config, "workeroutput"):
+                config.workeroutput["shimmy_cassettes"] = counts
+            else:
+                counts_of(config).append(counts)
+        if not hasattr(config, "workeroutput"):
+            cassettes.tell_usage(config)
     report: Any = config.pluginmanager.get_plugin(RUN_REPORT)
     if report is not None:  # servers and workers have written their last
         report.finish(config, int(session.exitstatus))
@@ -247,6 +303,8 @@ def _unmet_requirement(config: pytest.Config, modes: Sequence[str]) -> str | Non
     if "real" not in settings_of(config).require or config.option.collectonly:
         return None
     if "real" in modes or "attached" in modes:
+        return None
+    if "replayed" in modes and settings_of(config).replay_as_real:
         return None
     return "--shimmy-require=real: FAILED, because no test ran on a real executable"
 

@@ -23,7 +23,8 @@ def apply(item: pytest.Item) -> None:
     chosen = settings_of(item.config)
     for name in ("shimmy_real", "shimmy_fake"):
         if item.get_closest_marker(name) is not None:
-            reason = unmet(name, chosen.mode)
+            is_enough = chosen.mode == "replayed" and chosen.replay_as_real
+            reason = unmet(name, "real" if is_enough and name == "shimmy_real" else chosen.mode)
             if reason is not None:
                 _skip(reason, must_run=name == "shimmy_real" and "real" in chosen.require)
     wanted = _wanted(item)
@@ -32,11 +33,13 @@ def apply(item: pytest.Item) -> None:
     if wrong := misnamed(wanted):
         pytest.fail(wrong, pytrace=False)
     requested = _requested(item, chosen)
+    # What was recorded elsewhere says nothing of this machine.
+    mode = "attached" if chosen.mode == "replayed" else chosen.mode
     detected = None
-    if worth_detecting(wanted, chosen.mode, requested):
+    if worth_detecting(wanted, mode, requested):
         detected = accel_of(item.config)
     reason = unmet_before(
-        wanted, chosen.mode, requested, detected=detected, pretended=_pretended(chosen, requested)
+        wanted, mode, requested, detected=detected, pretended=_pretended(chosen, requested)
     )
     if reason is not None:
         _refuse_gpu(reason, chosen)

@@ -26,6 +26,7 @@ REPORT: pytest.StashKey[str] = pytest.StashKey()
 SERVERS_OF_TEST: pytest.StashKey[list[str]] = pytest.StashKey()
 """Of an item: the addresses of the servers that it used."""
 TARGETS: pytest.StashKey[Targets] = pytest.StashKey()
+COUNTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 ACCEL: pytest.StashKey[AccelDetectorResult] = pytest.StashKey()
 
 
@@ -148,6 +149,11 @@ def skip_test(reason: str) -> NoReturn:
 def server_summaries_of(config: pytest.Config) -> list[ServerSummary]:
     """The last words of the servers that have ended."""
     return config.stash.setdefault(FAREWELLS, [])
+
+
+def counts_of(config: pytest.Config) -> list[dict[str, Any]]:
+    """What each process has told of its cassettes."""
+    return config.stash.setdefault(COUNTS, [])
 
 
 def finish(config: pytest.Config) -> None:

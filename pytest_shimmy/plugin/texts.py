@@ -19,16 +19,17 @@ MODE_ATTRIBUTE = "shimmy_mode"
 
 def header(settings: Settings, version: str | None, executable: str | None = None) -> str:
     """The line at the top of a run; `executable` is the path of a real one."""
+    recorded = f", recording in {settings.record}" if settings.record is not None else ""
     if settings.mode == "attached":
         seen = printable(version or "not answering yet")
         what = f"attached to {masked(settings.url or '')} ({seen}), never stopped by us"
-        return f"shimmy: {what}"
+        return f"shimmy: {what}{recorded}"
     if settings.mode == "real":
         server = f"{executable} ({version}, real)"
     else:
         server = f"bundled fake of shimmy {version}"
     gpu = "/".join(settings.gpu)
-    return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}"
+    return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}{recorded}"
 
 
 def log_section(text: str, limit: int = ShimmyProcessDefaults.log_section) -> str:
@@ -59,12 +60,17 @@ def machine(accel: AccelDetectorResult, asked: Collection[str]) -> list[str]:
 
 def unmet(marker: str, mode: Mode) -> str | None:
     """Why a test with that marker cannot run on that kind of server; None when it can."""
+    if marker == "shimmy_real" and mode == "replayed":
+        return (
+            "needs a real shimmy, and this run replays recordings; run it with "
+            "--shimmy-path=EXECUTABLE, or let recordings do (--shimmy-replay-as-real)"
+        )
     if marker == "shimmy_real" and mode == "fake":
         return (
             "needs a real shimmy, and this run uses the bundled fake; "
             "run it with --shimmy-path=EXECUTABLE or --shimmy-url=URL"
         )
-    if marker == "shimmy_fake" and mode != "fake":
+    if marker == "shimmy_fake" and mode not in ("fake", "replayed"):
         server = "an attached server" if mode == "attached" else "a real executable"
         return f"needs the bundled fake, and this run uses {server}; run it with --shimmy-fake"
     return None
@@ -105,6 +111,7 @@ def summary(modes: Sequence[str], servers: Sequence[ServerSummary], verbosity: i
             ("fake", "on the fake"),
             ("real", "on a real executable"),
             ("attached", "on an attached server"),
+            ("replayed", "on recordings"),
         )
         if mode in modes
     ]

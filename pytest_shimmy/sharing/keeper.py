@@ -27,12 +27,14 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from filelock import FileLock
 
+from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
+from ..events import Ready
 from ..executable.identify import Executable
 from ..launch.warm_up import WarmUp, recorded
 from ..network.sockets import Socket
@@ -44,6 +46,9 @@ from . import files, sockets
 from .connections import Connections
 from .janitor import Janitor
 from .protocol import MAX_SPEC, OPS, Channel, Death, ServerSummary, Snapshot, hello, unpacked
+
+if TYPE_CHECKING:
+    from ..cassettes.recorder_process import RecorderProcess
 
 ANCHOR_TIMEOUT = 5.0
 """Seconds for the connection to the anchor, which nobody has to accept."""
@@ -70,6 +75,10 @@ class KeeperSpec(NamedTuple):
     """The one that the options mean, where the launcher knows it."""
     events: str | None = None
     """File in which the server's life is written down, for a report of the run."""
+    recorder: dict[str, Any] | None = None
+    """What stands in front of the server, if anything: the server's key (``server_key``), whether
+    it knows the keys of test processes itself (``knows_keys``), as the fake does, and the address
+    of a server that somebody else runs (``upstream``), which is not started then."""
 
 
 class Keeper:
@@ -89,6 +98,11 @@ class Keeper:
         self._started = time.monotonic()
         self._requests: int | None = None
         self._warm_up: WarmUp | None = None
+        self._recorder: RecorderProcess | None = None
+        self._is_attached = spec.recorder is not None and spec.recorder["upstream"] is not None
+        self._recorder_error: ShimmyError | None = None
+        self._is_recorded = False
+        """The recorder knows where the server is."""
         # Manager threads and signals wake the loop through this pair.
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -109,6 +123,8 @@ class Keeper:
                 self._warm_up = recorded(self._directory)
             finally:
                 self._manager.stop()
+                if self._recorder is not None:
+                    self._recorder.stop()
                 kept_log = self._put_away()
         finally:
             # It is still locked, so that nobody takes it for one that a killed keeper has left.
@@ -137,7 +153,10 @@ class Keeper:
             self._holder = self._launcher
         known = self._spec.executable
         executable = None if known is None else Executable.from_json(known)
-        self._manager.start(self._options, executable=executable)
+        if self._spec.recorder is not None:
+            self._start_recorder(self._spec.recorder)
+        if not self._is_attached:
+            self._manager.start(self._options, executable=executable)
         address = self._connections.address
         files.announce(self._directory, files.RendezvousFile(address, self._spec.token))
         with contextlib.suppress(OSError):  # it is gone; others may need the server
@@ -145,6 +164,41 @@ class Keeper:
         files.sweep(self._directory.parent)
         while self._is_wanted():
             self._connections.wait()
+
+    def _start_recorder(self, spec: dict[str, Any]) -> None:
+        from ..cassettes.recorder_process import RecorderProcess
+
+        log = self._directory / "recorder.log"
+        recorder = RecorderProcess(
+            self._options.host, log, spec["server_key"], knows_keys=spec["knows_keys"]
+        )
+        self._recorder = recorder
+
+        if spec["upstream"] is not None:
+            # There is a log to read, as of servers that are ours.
+            Path(str(self._options.log_path)).touch()
+            recorder.use(spec["upstream"])
+            return
+
+        def use(ready: Ready) -> None:
+            try:
+                recorder.use(f"http://{authority(self._options.host, ready.port)}")
+            except ShimmyError as error:
+                self._recorder_error = error
+            self._is_recorded = True
+            self._poke()
+
+        self._manager.on("ready", use)
+
+    @property
+    def _state(self) -> str:
+        if self._is_attached:
+            return "ready"
+        if self._recorder_error is not None:
+            return "failed"
+        state = self._manager.state
+        is_waiting = self._recorder is not None and not self._is_recorded
+        return "starting" if state == "ready" and is_waiting else state
 
     # Lifelines
 
@@ -184,13 +238,13 @@ class Keeper:
         if op == "keep_log":
             self._keep_log = True
         self._manager.notice()
-        if op == "ready" and self._manager.state not in ("ready", "failed"):
+        if op == "ready" and self._state not in ("ready", "failed"):
             self._waiting.append((channel, message))
             return
         self._reply(channel, message)
 
     def _reply(self, channel: Channel, message: dict[str, Any]) -> None:
-        error = self._manager.error
+        error = self._recorder_error or self._manager.error
         answer: dict[str, Any] = {"id": message.get("id")}
         if message.get("op") == "ready" and error is not None:
             answer["error"] = error.to_json()
@@ -203,7 +257,7 @@ class Keeper:
         manager = self._manager
         crashes = manager.crashes
         return Snapshot(
-            state=manager.state,
+            state=self._state,
             host=self._options.host,
             port=manager.port or 0,
             pid=manager.pid,
@@ -213,6 +267,8 @@ class Keeper:
             log_path=str(self._options.log_path),
             log_size=manager.log_size(),
             control=self._options.env.get(CONTROL_TOKEN),
+            recorder=None if self._recorder is None else self._recorder.address.url,
+            recorder_token=None if self._recorder is None else self._recorder.address.token,
         )
 
     def _count_requests(self) -> int | None:
@@ -261,7 +317,7 @@ class Keeper:
     def _on_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake.recv(4096)
-        if self._manager.state in ("ready", "failed"):
+        if self._state in ("ready", "failed"):
             waiting, self._waiting = self._waiting, []
             for channel, message in waiting:
                 self._reply(channel, message)

@@ -293,6 +293,7 @@ def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Lin
         options=plan.options.to_json(),
         executable=None if plan.executable is None else plan.executable.to_json(),
         events=plan.events,
+        recorder=None if plan.recorder is None else dict(plan.recorder),
     )
     channel, rendezvous = launch_keeper(spec, directory.parent)
     return Link(channel, rendezvous, directory.name, launched_here=True)

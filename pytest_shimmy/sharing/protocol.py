@@ -111,6 +111,10 @@ class Snapshot:
     """Includes everything that the server had written when the question arrived."""
     control: str | None = field(default=None, repr=False)
     """The token for the fake's remote control; never shown to anybody."""
+    recorder: str | None = None
+    """Address of the recorder in front of the server, if there is one."""
+    recorder_token: str | None = field(default=None, repr=False)
+    """What it wants to be told; never shown to anybody."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -63,6 +63,49 @@ def test_what_contradicts_itself_is_refused_by_name(
         assert name in message
 
 
+# Replay
+
+REPLAY = {"replay": "/tmp"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "mode"),
+    [
+        ({"flags": REPLAY}, "replayed"),
+        ({"ini": REPLAY}, "replayed"),
+        ({"flags": REPLAY, "ini": {"path": "x"}}, "replayed"),
+        ({"flags": REPLAY, "variables": {"url": "http://h"}, "ini": {"fake": "1"}}, "replayed"),
+        ({"variables": REPLAY, "flags": {"path": "x"}}, "real"),
+        ({"ini": REPLAY, "flags": {"url": "http://h"}}, "attached"),
+        ({"ini": REPLAY, "flags": {"fake": True}}, "fake"),
+        ({"ini": REPLAY, "flags": {"path": "x", "record": "/tmp"}}, "real"),
+        ({"ini": {**REPLAY, "path": "x"}, "flags": {"record": "/tmp"}}, "real"),
+    ],
+)
+def test_a_replay_gives_way_to_what_is_asked_for_more_strongly(
+    sources: dict[str, dict[str, Any]], mode: str
+) -> None:
+    chosen = read(**sources)
+    assert chosen.mode == mode
+    assert (chosen.replay is None) == (mode != "replayed")
+    assert chosen.uses_fake == (mode in ("fake", "replayed"))
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"flags": {**REPLAY, "path": "x"}},
+        {"variables": {**REPLAY, "url": "http://h"}},
+        {"flags": {**REPLAY, "fake": True}},
+        {"flags": {**REPLAY, "record": "/tmp"}},
+    ],
+)
+def test_a_replay_and_a_server_from_one_source_contradict_each_other(
+    sources: dict[str, dict[str, Any]],
+) -> None:
+    assert "contradict each other: the first answers from recordings" in refusal(**sources)
+
+
 # but()
 
 

@@ -48,6 +48,11 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
         ("A=\nB=x=y", (("A", ""), ("B", "x=y"))),
         ("", ()),
     ],
+    "record": [("/a", "/a"), ("/b", "/b"), ("/c", "/c")],
+    "record_mode": [("all", "all"), ("missing", "missing"), ("failed", "failed")],
+    "replay": [("/", "/"), ("/tmp", "/tmp"), (os.devnull[:4], "/dev")],
+    "replay_speed": [("0", 0.0), ("1", 1.0), ("2.5", 2.5)],
+    "replay_as_real": [("1", True), ("no", False), ("On", True)],
     "log_dir": [("/a", "/a"), ("/b", "/b"), ("/c", "/c")],
 }
 

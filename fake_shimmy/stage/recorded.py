@@ -1,0 +1,179 @@
+"""Requests as recordings are found by them, and the steps of a recorded answer.
+
+Strategy: the steps have the marks of the model layer, so that latency and faults find the tokens of
+a recorded stream as they find those of a scripted one. With timing of the script's, the recorded
+pauses are not made.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from fake_shimmy.api.pending import PendingRequest
+from fake_shimmy.script.same_request import read_body, read_json
+from fake_shimmy.script.timed_answer import AskedRequest, events
+from fake_shimmy.wire.steps import END, TOKEN, Cut, Hang, Pause, Reset
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fake_shimmy.api.context import Context
+    from fake_shimmy.script.timed_answer import TimedAnswer
+    from fake_shimmy.stage.scripted_request import ScriptedRequest
+    from fake_shimmy.wire.head import Head
+    from fake_shimmy.wire.steps import Step, Steps
+
+_TEXTS = ("content", "text", "response", "token", "reasoning_content", "arguments", "partial_json")
+
+
+class RecordedBody(PendingRequest):
+    """A request whose body is read whatever its path is; recorded servers take longer ones."""
+
+    __slots__ = ("_answer",)
+
+    limit = 1 << 30
+
+    def __init__(self, context: Context, head: Head, answer: Callable[[bytes], Steps]) -> None:
+        self.context = context
+        self.head = head
+        self._answer = answer
+
+    def answer(self, body: bytes) -> Steps:
+        return self._answer(body)
+
+
+def wants_socket(head: Head) -> bool:
+    """Whether a request asks to become a WebSocket."""
+    return (head.header(b"upgrade") or b"").lower() == b"websocket"
+
+
+def target_of(head: Head) -> str:
+    """The path with its query."""
+    return (head.path + head.query).decode("latin-1")
+
+
+def asked_by(request: ScriptedRequest, body: bytes) -> AskedRequest:
+    """A request as recordings are found by it."""
+    head = request.head
+    if wants_socket(head) and body:
+        text = body.decode("utf-8", "replace")
+        value = read_json(text)
+        member: dict[str, object] = {"messages": [text if value is ... else value]}
+    else:
+        member = read_body(body)
+    return AskedRequest(method=head.method.decode("latin-1"), path=target_of(head), **member)
+
+
+def steps_of(request: ScriptedRequest, answer: TimedAnswer, speed: float) -> Steps:
+    """The steps of a recorded answer to ``request``."""
+    request.recorded = answer
+    begun = request.begin(b"").begun
+    is_whole = answer.framing in ("none", "length") and answer.end == "complete"
+    if is_whole and not speed:
+        request.total = _count_of_tokens(answer)
+        return (answer.raw(), *([Cut()] if _closes(answer) else []))
+    return _timed(request, answer, speed, begun)
+
+
+def _timed(
+    request: ScriptedRequest, answer: TimedAnswer, speed: float, begun: float
+) -> Iterator[Step]:
+    def due(moment: float) -> Iterator[Step]:
+        if speed and not request.is_timed:
+            wait = begun + moment / 1000 / speed - time.monotonic()
+            if wait > 0:
+                yield Pause(wait)
+
+    if request.speaks_http and answer.framing != "frames":
+        yield from due(answer.at)
+        yield answer.raw_head()
+    tokens = [bool(chunk.data) and _is_token(chunk.data) for chunk in answer.chunks]
+    last = max((place for place, is_token in enumerate(tokens) if is_token), default=-1)
+    for place, chunk in enumerate(answer.chunks):
+        yield from due(chunk.moment)
+        if tokens[place]:
+            yield TOKEN
+        yield answer.framed(chunk)
+        if place == last:
+            yield END
+    if answer.end == "reset":
+        yield Reset()
+    elif answer.end == "left":
+        yield Hang()
+    elif answer.end == "closed" or answer.framing in ("close", "frames") or _closes(answer):
+        yield Cut()
+
+
+def _closes(answer: TimedAnswer) -> bool:
+    """Whether the server ended the connection after the answer."""
+    return (answer.header("connection") or "").lower() == "close" or answer.framing == "close"
+
+
+def _is_token(data: bytes) -> bool:
+    """Whether a chunk tells a piece of text, and not what is around it."""
+    for content in events(data):
+        if content == b"[DONE]":
+            continue
+        if content[:1] not in (b"{", b"["):
+            return True
+        try:
+            document = json.loads(content)
+        except (ValueError, RecursionError):
+            return True
+        if _has_text(document):
+            return True
+    return False
+
+
+def _has_text(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_text, value))
+    if not isinstance(value, dict):
+        return False
+    return any(
+        (name in _TEXTS and isinstance(each, str) and each != "") or _has_text(each)
+        for name, each in value.items()
+    )
+
+
+def _count_of_tokens(answer: TimedAnswer) -> int:
+    """As the answer itself counts them."""
+    try:
+        usage = json.loads(answer.body)["usage"]
+        count = usage.get("completion_tokens", usage.get("output_tokens", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return 0
+    return count if type(count) is int and 0 <= count < 10**6 else 0
+
+
+def accepting(answer: TimedAnswer, head: Head) -> bytes:
+    """The recorded head that accepts a WebSocket, for this client."""
+    from fake_shimmy.wire.websocket import accept_key
+
+    # The one line that depends on what a client sent.
+    lines = [
+        f"{line.partition(':')[0]}: {accept_key(head).decode()}"
+        if line.lower().startswith("sec-websocket-accept:")
+        else line
+        for line in answer.head
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def missed(request: ScriptedRequest, context: Context) -> Steps:
+    """The answer to a request that was not recorded."""
+    record = request.begin(b"")
+    record.unmatched = True
+    text = (
+        f"no recording answers {record.request.method} {target_of(request.head)}; "
+        "the test's report shows the nearest"
+    )
+    error = {"code": "not_recorded", "message": text, "type": "invalid_request_error"}
+    body = json.dumps({"error": error}).encode()
+    if request.speaks_http:
+        return (context.json(request.head, body, b"400 Bad Request"),)
+    from fake_shimmy.wire.websocket import text_frame
+
+    return (text_frame(json.dumps({"error": text})), Cut())

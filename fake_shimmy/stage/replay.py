@@ -1,0 +1,75 @@
+"""The recordings of one session, and what became of them.
+
+Strategy: recordings with the same request are given out in their order, each once. Cassettes are
+apart: a request is answered from the one that its test process has named last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fake_shimmy.script.same_request import Sameness
+from fake_shimmy.script.timed_answer import read_recording
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fake_shimmy.script.timed_answer import AskedRequest, Recording, TimedAnswer
+
+SHOWN = 20
+"""How many requests without a recording are told."""
+
+
+class Replay:
+    """``rules`` says which requests are the same, see :class:`Sameness`; ``speed`` 0 is at once, 1
+    as recorded. Raises ``ValueError``."""
+
+    def __init__(self, rules: dict[str, list[str]], speed: float) -> None:
+        self._sameness = Sameness(**rules)
+        self.speed = speed
+        self._current = ""
+        self._recordings: dict[str, list[Recording]] = {}
+        self._waiting: dict[str, dict[str, deque[int]]] = {}
+        self._used: dict[str, list[int]] = {}
+        self._missed: list[dict[str, Any]] = []
+
+    def load(self, name: str, documents: list[Any]) -> None:
+        """Have the recordings of a cassette, none of which was used; raises ``ScriptError``."""
+        recordings = [read_recording(document) for document in documents]
+        waiting: dict[str, deque[int]] = {}
+        for number, recording in enumerate(recordings):
+            identity = self._sameness.identity(recording.request)
+            waiting.setdefault(identity, deque()).append(number)
+        self._recordings[name], self._waiting[name] = recordings, waiting
+        self._used[name] = []
+
+    def use(self, name: str) -> None:
+        """Answer from this cassette; one that was not loaded has nothing in it."""
+        self._current = name
+
+    def find(self, asked: AskedRequest) -> TimedAnswer | None:
+        """The recorded answer to a request, which is thereby used; None is noted as missed."""
+        name = self._current
+        numbers = self._waiting.get(name, {}).get(self._sameness.identity(asked))
+        if not numbers:
+            if len(self._missed) < SHOWN:
+                self._missed.append({"cassette": name, "request": asked.document()})
+            return None
+        number = numbers.popleft()
+        self._used[name].append(number)
+        return self._recordings[name][number].answer
+
+    def socket(self, target: str) -> TimedAnswer | None:
+        """An answer that accepted a WebSocket there."""
+        for recording in self._recordings.get(self._current, ()):
+            if recording.answer.framing == "frames" and recording.request.path == target:
+                return recording.answer
+        return None
+
+    def report(self) -> dict[str, Any]:
+        """What was used since the last time, by cassette, and what was missed."""
+        used, missed = self._used, self._missed
+        self._used = {name: [] for name in used}
+        self._missed = []
+        return {"used": used, "missed": missed}

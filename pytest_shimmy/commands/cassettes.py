@@ -1,0 +1,126 @@
+"""``pytest-shimmy cassettes``: has the recorded server moved since; which recordings are unused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments import Commands, add_command, add_settings, settings_of, usage_error
+
+if TYPE_CHECKING:
+    from ..cassettes.drift import Change
+    from ..cassettes.folder import Folder
+
+EXAMPLES = """\
+  pytest-shimmy cassettes check tests/cassettes --shimmy-url=http://127.0.0.1:11435
+  pytest-shimmy cassettes check tests/cassettes --shimmy-path=shimmy
+  pytest-shimmy cassettes prune tests/cassettes --dry-run
+"""
+
+
+def add_to(commands: Commands) -> None:
+    cassettes = add_command(
+        commands, "cassettes", "check recordings against a server, or remove unused ones",
+        "Recordings are made by pytest --shimmy-record=DIR.", EXAMPLES,
+    )  # fmt: skip
+    verbs: Commands = cassettes.add_subparsers(metavar="COMMAND", required=True)
+    check = add_command(
+        verbs, "check", "ask a server what was recorded, and compare shapes",
+        "A new member of an answer is news. One that is gone or has another type is a failure, as\n"
+        "are another status and framing: exit code 1.",
+        EXAMPLES,
+    )  # fmt: skip
+    check.add_argument("folder", metavar="DIR", type=Path)
+    check.add_argument("--json", action="store_true", help="print JSON")
+    add_settings(check, ("path", "url", "model", "models_dir", "args", "env", "start_timeout"))
+    check.set_defaults(run=_check)
+    prune = add_command(
+        verbs, "prune", "remove the recordings that no test uses",
+        "Runs the whole suite on its recordings, and removes those that it did not use, if it\n"
+        "passed.",
+        EXAMPLES,
+    )  # fmt: skip
+    prune.add_argument("folder", metavar="DIR", type=Path)
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.add_argument(
+        "--pytest", metavar="ARGS", default="", help="further arguments of pytest, quoted"
+    )
+    prune.set_defaults(run=_prune)
+
+
+def _folder(chosen: argparse.Namespace) -> Folder:
+    from ..cassettes.folder import Folder
+
+    if not chosen.folder.is_dir():
+        usage_error(chosen, f"there is no folder {chosen.folder}")
+    return Folder(chosen.folder)
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from ..cassettes.drift import check
+    from ..cassettes.recorder_process import RecorderProcess
+    from .temporary_server import running
+
+    folder, settings = _folder(chosen), settings_of(chosen)
+    found: dict[Change, list[str]] = {}
+    with tempfile.TemporaryDirectory(prefix="pytest-shimmy-") as directory:
+        key = dict(settings.env).get("SHIMMY_API_KEY")
+        recorder = RecorderProcess("127.0.0.1", Path(directory, "recorder.log"), key)
+        try:
+            if settings.url is not None:
+                recorder.use(settings.url)
+                for name, change in check(folder, recorder.address):
+                    found.setdefault(change, []).append(name)
+            else:
+                with running(settings) as server:
+                    recorder.use(server.url or "")
+                    for name, change in check(folder, recorder.address):
+                        found.setdefault(change, []).append(name)
+        finally:
+            recorder.stop()
+    if chosen.json:
+        changes = [{**change._asdict(), "cassettes": names} for change, names in found.items()]
+        print(json.dumps({"changes": changes}, indent=2))
+    else:
+        _show(found)
+    return int(any(change.is_failure for change in found))
+
+
+def _show(found: dict[Change, list[str]]) -> None:
+    for change, names in sorted(found.items(), key=lambda each: not each[0].is_failure):
+        mark = "CHANGED" if change.is_failure else "new"
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"{mark:8}{change.request}: {change.what}  ({names[0]}{more})")
+    if not found:
+        print("The server answers in the shapes that were recorded.")
+
+
+def _prune(chosen: argparse.Namespace) -> int:
+    from ..cassettes.run import USAGE
+
+    folder = _folder(chosen)
+    with tempfile.TemporaryDirectory(prefix="pytest-shimmy-") as directory:
+        told = Path(directory, "used.json")
+        command = [sys.executable, "-m", "pytest", "-q", f"--shimmy-replay={chosen.folder}"]
+        command += shlex.split(chosen.pytest)
+        environ = {**os.environ, USAGE: str(told)}
+        code = subprocess.run(command, env=environ, check=False).returncode
+        used = json.loads(told.read_bytes()) if told.exists() else []
+    if code:
+        print(f"Nothing was removed, because the tests did not pass (exit code {code}).")
+        return 1
+    unused = [name for name in folder.names() if name not in used]
+    for name in unused:
+        if not chosen.dry_run:
+            folder.remove(name)
+        print(f"{'unused' if chosen.dry_run else 'removed'}  {folder.file(name)}")
+    if not unused:
+        print("Every recording is used.")
+    return 0

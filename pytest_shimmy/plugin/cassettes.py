@@ -1,0 +1,222 @@
+"""Cassettes in a run: which test or fixture a request belongs to, and what is told of it.
+
+Loaded only by a run that records or replays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import pytest
+
+from ..cassettes.folder import Folder, fixture_name, marker_name, test_name
+from ..cassettes.replaying import Miss, ReplayRun
+from ..cassettes.run import USAGE, CassetteRun, Counts
+from ..errors import ShimmyError
+from .state import HARNESS, counts_of, failures_reported, harness_of, settings_of
+
+NAME: pytest.StashKey[str] = pytest.StashKey()
+"""The cassette of a test that has begun."""
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+MISSES: pytest.StashKey[list[Miss]] = pytest.StashKey()
+
+MARKER = "shimmy_cassette"
+
+
+def run_of(config: pytest.Config) -> CassetteRun:
+    """What this process records or replays, made at the first call. Raises `ShimmyError`."""
+    harness = harness_of(config)
+    if harness.recording is None and harness.replay is None:
+        harness.use_cassettes(settings_of(config))
+    run = harness.recording or harness.replay
+    assert run is not None
+    return run
+
+
+def begin_test(item: pytest.Item) -> None:
+    """What is asked from now on belongs to this test."""
+    item.stash[MISSES] = []
+    item.stash[FAILED] = False
+    with failures_reported():
+        run = run_of(item.config)
+        harness_of(item.config).begin_test()
+        name = _name_of(item, run)
+        run.enter(name)
+        item.stash[NAME] = name
+
+
+def judge(item: pytest.Item) -> None:
+    """Fail a test, which passed, for what was not recorded."""
+    misses = _misses(item)
+    if misses:
+        pytest.fail(_told(item, misses), pytrace=False)
+
+
+def complete(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Say in a failed test's report what was not recorded."""
+    if report.failed:
+        item.stash[FAILED] = True
+    if report.failed and report.when != "teardown" and (misses := _misses(item)):
+        text = _told(item, misses)
+        if text not in str(report.longrepr):
+            report.sections.append(("shimmy cassettes", text))
+
+
+def end_test(item: pytest.Item) -> None:
+    """The test is over, its teardown too."""
+    name = item.stash.get(NAME, None)
+    if name is None:
+        return
+    harness = item.config.stash[HARNESS]
+    with failures_reported():
+        is_shared = item.get_closest_marker(MARKER) is not None
+        if harness.recording is not None:
+            harness.recording.finish(name, is_shared=is_shared, has_failed=item.stash[FAILED])
+            harness.recording.leave()
+        elif harness.replay is not None:
+            _misses(item)
+            harness.replay.finish(name, is_shared=is_shared)
+            harness.replay.leave()
+
+
+@contextlib.contextmanager
+def of_fixture(fixturedef: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
+    """What a fixture that tests share asks, while it is set up and torn down, is its own."""
+    run = run_of(request.config)
+    index = getattr(request, "param_index", 0)
+    parameter = f"[{index}]" if hasattr(request, "param") else ""
+    base = _below(fixturedef.baseid, run, request.config)
+    name = fixture_name(base, f"{fixturedef.argname}{parameter}")
+
+    def leave() -> None:
+        with failures_reported():
+            harness = harness_of(request.config)
+            if harness.recording is not None:
+                harness.recording.finish(name, is_shared=True)
+            run.leave()
+
+    def enter_again() -> None:
+        with failures_reported():
+            run.enter(name, again=True)
+
+    # Finalizers are called in the other direction: this is the last one, and that below the first.
+    fixturedef.addfinalizer(leave)
+    with failures_reported():
+        run.enter(name)
+    try:
+        yield
+    finally:
+        leave()
+        fixturedef.addfinalizer(enter_again)
+
+
+def output_of(config: pytest.Config) -> dict[str, Any] | None:
+    """What a process tells at its end; None when it recorded and replayed nothing."""
+    harness = config.stash.get(HARNESS, None)
+    run = harness and (harness.recording or harness.replay)
+    if not run:
+        return None
+    used = sorted(run.used_names) if isinstance(run, ReplayRun) else []
+    return {"counts": tuple(run.counts), "used": used}
+
+
+def header(config: pytest.Config) -> str:
+    """The line at the top of a run that replays. Raises `UsageError`."""
+    folder = PurePath(settings_of(config).replay or "")
+    try:
+        found = Folder(Path(folder))
+        server = found.server() or {}
+    except ShimmyError as error:
+        raise pytest.UsageError(str(error)) from None
+    count = sum(1 for _ in found.names())
+    what = f"{count} cassette{'s' * (count != 1)} of {server.get('server', 'an unknown server')}"
+    return f"shimmy: replaying {what}, recorded {server.get('at', 'some day')}, in {folder}"
+
+
+def tell_usage(config: pytest.Config) -> None:
+    """Write down which cassettes were used, where somebody wants to know."""
+    if path := os.environ.get(USAGE):
+        used = sorted({name for each in counts_of(config) for name in each["used"]})
+        Path(path).write_text(json.dumps(used), encoding="utf-8")
+
+
+def summary(config: pytest.Config) -> list[str]:
+    """The lines at the end of a run."""
+    told = counts_of(config)
+    if not told:
+        return []
+    counts = Counts()
+    for each in told:
+        counts = counts.plus(Counts(*each["counts"]))
+    if settings_of(config).record is not None:
+        return [
+            f"shimmy: {counts.recorded} exchanges recorded, "
+            f"{counts.written} cassettes written in {settings_of(config).record}"
+        ]
+    missed = f"{counts.missed} not recorded" if counts.missed else "none missed"
+    lines = [f"shimmy: {counts.replayed} exchanges replayed, {missed}"]
+    if counts.unused:
+        lines.append(f"shimmy: {counts.unused} recorded exchanges were not asked for")
+    return lines
+
+
+def _name_of(item: pytest.Item, run: CassetteRun) -> str:
+    marker = item.get_closest_marker(MARKER)
+    if marker is None:
+        return test_name(_below(item.nodeid, run, item.config))
+    try:
+        (name,) = marker.args
+        return marker_name(name)
+    except (ValueError, TypeError) as error:
+        raise pytest.UsageError(f"{item.nodeid}: {MARKER}: {error}") from None
+
+
+def _below(node_id: str, run: CassetteRun, config: pytest.Config) -> str:
+    """A node id, shortened by the folder that tests and cassettes have in common."""
+    try:
+        common = run.folder.path.parent.relative_to(config.rootpath)
+    except ValueError:
+        return node_id
+    prefix = "" if common == PurePath() else f"{common.as_posix()}/"
+    return node_id.removeprefix(prefix) if node_id != common.as_posix() else ""
+
+
+def _misses(item: pytest.Item) -> list[Miss]:
+    harness = item.config.stash[HARNESS]
+    found = item.stash.get(MISSES, [])
+    if harness.replay is not None:
+        with contextlib.suppress(ShimmyError):  # the fake has ended, which is told elsewhere
+            found += harness.replay.misses()
+    return found
+
+
+def _told(item: pytest.Item, misses: list[Miss]) -> str:
+    run = run_of(item.config)
+    lines = []
+    for miss in misses:
+        request = miss.request
+        lines.append(f"no recording answers {request.method} {request.path}")
+        lines.append(f"  looked in {run.folder.file(miss.cassette)}")
+        if miss.nearest is None:
+            lines.append("  nothing is recorded there, or no such file is there")
+        elif miss.difference:
+            lines += [
+                "  the nearest recording differs:",
+                *(f"    {line}" for line in miss.difference),
+            ]
+        else:
+            lines.append(
+                "  the same request is recorded, and was answered already: it came once more"
+            )
+    lines += [
+        "record it:",
+        f"  pytest '{item.nodeid}' --shimmy-path=EXECUTABLE --shimmy-record={run.folder.path} "
+        "--shimmy-record-mode=missing",
+        "or say in cassettes.toml, beside the recordings, what in a request varies.",
+    ]
+    return "\n".join(lines)
