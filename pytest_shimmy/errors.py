@@ -116,9 +116,24 @@ _ADVICE = {
     errno.ENOMEM: "Free some memory, or raise the limit (ulimit -v; in a container, its own).",
     errno.ENOSPC: "Make room on that device: for blocks, or for inodes (df, df -i).",
     errno.EDQUOT: "Your quota on that device is used up.",
+    errno.ENAMETOOLONG: "Choose a shorter name: most systems allow 255 bytes.",
     errno.EROFS: "Choose a place that can be written.",
     errno.EFBIG: "Raise the limit of file sizes (ulimit -f).",
 }
+
+
+def lacks_resources(error: BaseException) -> bool:
+    """Whether it is for want of something that there is only so much of."""
+    if isinstance(error, OSError):
+        return error.errno in (
+            errno.EMFILE,
+            errno.ENFILE,
+            errno.EAGAIN,
+            errno.ENOMEM,
+            errno.ENOBUFS,
+            errno.ENOSPC,
+        )
+    return isinstance(error, MemoryError | ImportError)
 
 
 def system_refused(

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode
+from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refused
 from ..process import command
 from .dialect import Build, read_build
 from .fake_profile import RELEASE, system_of
@@ -229,7 +229,9 @@ def _ask(
             limit=ANSWER_LIMIT,
             cancelled=cancelled,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
+        if lacks_resources(error):
+            raise system_refused(f"{question[0]} could not be started", error) from error
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_EXECUTABLE,
             f"{question[0]} cannot be executed: {getattr(error, 'strerror', None) or error}.\n"

@@ -120,10 +120,11 @@ def failures_reported() -> Iterator[None]:
 
     With the message alone: our own frames would tell its reader nothing.
     """
-    from ..errors import ShimmyError
+    from ..errors import ShimmyError, refusals_reported
 
     try:
-        yield
+        with refusals_reported("no server could be had"):
+            yield
     except ShimmyError as error:
         raise Failure(str(error), pytrace=False) from None
 

@@ -9,6 +9,7 @@ a server that logs (seen on shimmy 2.5.0). On Windows, a job object stands for g
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -20,9 +21,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .pump import BlockingPump, Pump, SelectingPump
+from .thread import start_thread
 
 if sys.platform == "win32":
     from .windows_job import Job
+
+
+SPAWN_TIMEOUT = 20.0
+"""Seconds for the system to execute a command. Something that follows child processes (a debugger)
+can hold one before it has begun."""
 
 
 class ExitStatus(NamedTuple):
@@ -53,7 +60,8 @@ class Process:
     `on_output(stream, data)` is called from the pump thread with ``"stdout"`` or ``"stderr"``;
     `on_exit()` from the exit thread, after the last output and with `exit` set.
 
-    Raises `OSError` when the command cannot be executed, `ValueError` when it has a null byte.
+    Raises `OSError` when the command cannot be executed, or the system refuses a thread or a
+    descriptor for it; `ValueError` when it has a null byte. Nothing is left then.
     """
 
     def __init__(
@@ -74,22 +82,35 @@ class Process:
         self._on_output = on_output
         self._on_exit = on_exit
         self._spawned = threading.Event()
+        self._given_up = False
         self._spawn_error: Exception | None = None
         self._popen: subprocess.Popen[bytes] | None = None
         self._pump: Pump | None = None
         if sys.platform == "win32":
             self._job: Job | None = None
         self._reaping = threading.Lock()
-        threading.Thread(target=self._live, name="shimmy-process", daemon=True).start()
+        start_thread(threading.Thread(target=self._live, name="shimmy-process", daemon=True))
         try:
-            self._spawned.wait()
+            in_time = self._spawned.wait(SPAWN_TIMEOUT)
         except BaseException:  # Ctrl-C: nobody is ever going to hold this object
-            self._spawned.wait()
-            if self._spawn_error is None:
+            if self._wait_or_give_up() and self._spawn_error is None:
                 self.stop(0)
             raise
+        if not in_time and not self._wait_or_give_up():
+            raise TimeoutError(
+                errno.ETIMEDOUT,
+                f"it was not executed within {SPAWN_TIMEOUT:g} s; a debugger or another program "
+                "that follows child processes may hold it",
+            )
         if self._spawn_error is not None:
             raise self._spawn_error
+
+    def _wait_or_give_up(self) -> bool:
+        """Whether the child is there, or known not to be; else it is ended as soon as it is."""
+        self._spawned.wait(1.0)
+        with self._reaping:
+            self._given_up = not self._spawned.is_set()
+            return not self._given_up
 
     @property
     def pid(self) -> int:
@@ -133,19 +154,21 @@ class Process:
     def _live(self) -> None:
         try:
             popen = self._popen = _spawn(self.command, self._env, self._cwd)
+            pump = self._pump = self._drain(popen)
         except Exception as error:  # whatever it is, the thread that waits for us must have it
+            if self._popen is not None:
+                self._abandon(self._popen)
             self._spawn_error = error
             self._spawned.set()
             return
+        with self._reaping:
+            if not self._given_up:
+                self._spawned.set()
+        if self._given_up:  # nobody holds this object
+            self._signal_group("SIGKILL")
         if sys.platform == "win32":
             with contextlib.suppress(OSError):  # without it, the server's children may stay
                 self._job = Job(popen.pid)
-        assert popen.stdout is not None
-        assert popen.stderr is not None
-        pipes = {"stdout": popen.stdout, "stderr": popen.stderr}
-        kind = BlockingPump if sys.platform == "win32" else SelectingPump
-        pump = self._pump = kind(pipes, self._on_output)
-        self._spawned.set()
         _wait_unreaped(popen)
         # Until it is reaped, the dead leader's id cannot be given to anybody else: the group that
         # is killed here, for children that the leader left behind, is certainly ours.
@@ -159,6 +182,21 @@ class Process:
                     self._job.close()
             self.exited.set()
             self._on_exit()
+
+    def _drain(self, popen: subprocess.Popen[bytes]) -> Pump:
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        pipes = {"stdout": popen.stdout, "stderr": popen.stderr}
+        kind = BlockingPump if sys.platform == "win32" else SelectingPump
+        return kind(pipes, self._on_output)
+
+    def _abandon(self, popen: subprocess.Popen[bytes]) -> None:
+        """End a child whose output cannot be taken."""
+        self._signal_group("SIGKILL")
+        for pipe in (popen.stdout, popen.stderr):
+            if pipe is not None:
+                pipe.close()
+        popen.wait()
 
     def _signal_group(self, name: str) -> None:
         popen = self._popen

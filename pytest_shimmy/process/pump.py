@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Protocol
 
+from .thread import start_thread
+
 READ_SIZE = 64 * 1024
 CLOSE_TIMEOUT = 1.0
 """Seconds that a `BlockingPump` waits for the ends of its pipes."""
@@ -41,12 +43,20 @@ class SelectingPump:
         self._sink = sink
         self._lock = threading.Lock()
         self._closed = False
-        self._wake, self._waker = os.pipe()
-        if sys.platform != "win32":  # it has no such call, and no select() for pipes either
-            for pipe in self._pipes.values():
-                os.set_blocking(pipe.fileno(), False)
-        self._reader = threading.Thread(target=self._run, name="shimmy-pump", daemon=True)
-        self._reader.start()
+        # Whatever can be refused is asked for here, and not on the thread.
+        with contextlib.ExitStack() as refused:
+            self._selector = refused.enter_context(selectors.DefaultSelector())
+            self._wake, self._waker = os.pipe()
+            refused.callback(os.close, self._wake)
+            refused.callback(os.close, self._waker)
+            self._selector.register(self._wake, selectors.EVENT_READ)
+            for stream, pipe in self._pipes.items():
+                if sys.platform != "win32":  # no such call there, and no select() for pipes either
+                    os.set_blocking(pipe.fileno(), False)
+                self._selector.register(pipe, selectors.EVENT_READ, stream)
+            self._reader = threading.Thread(target=self._run, name="shimmy-pump", daemon=True)
+            start_thread(self._reader)
+            refused.pop_all()
 
     def drain(self) -> None:
         with self._lock:
@@ -60,26 +70,23 @@ class SelectingPump:
             self._closed = True
         os.write(self._waker, b"x")
         self._reader.join()
+        self._selector.close()
         os.close(self._wake)
         os.close(self._waker)
         for pipe in self._pipes.values():
             pipe.close()
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake, selectors.EVENT_READ)
-            for stream, pipe in self._pipes.items():
-                selector.register(pipe, selectors.EVENT_READ, stream)
-            while True:
-                ready = selector.select()
-                with self._lock:
-                    if self._closed:
-                        return
-                    for key, _ in ready:
-                        if key.data is None:
-                            continue
-                        if not self._take(key.data, self._pipes[key.data]):
-                            selector.unregister(key.fileobj)
+        while True:
+            ready = self._selector.select()
+            with self._lock:
+                if self._closed:
+                    return
+                for key, _ in ready:
+                    if key.data is None:
+                        continue
+                    if not self._take(key.data, self._pipes[key.data]):
+                        self._selector.unregister(key.fileobj)
 
     def _take(self, stream: str, pipe: IO[bytes]) -> bool:
         """Hand over what the pipe holds; False at its end. Bounded, so streams take turns."""
@@ -105,8 +112,8 @@ class BlockingPump:
             threading.Thread(target=self._run, args=item, name="shimmy-pump", daemon=True)
             for item in pipes.items()
         ]
-        for reader in self._readers:
-            reader.start()
+        for reader in self._readers:  # one whose pipe is closed by our caller ends by that
+            start_thread(reader)
 
     def drain(self) -> None:
         pass

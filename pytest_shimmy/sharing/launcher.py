@@ -137,7 +137,7 @@ def _silence(pid: int) -> str:
 
 def held(pid: int) -> str | None:
     """What keeps process `pid` from running, in words; None where the system does not say."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, MemoryError):
         text = Path(f"/proc/{pid}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
         tracer = int(fields.get("TracerPid", "0"))

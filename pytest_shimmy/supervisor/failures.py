@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import masking
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode
+from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refused
 from ..events import Crash
 from ..executable import dialect
 from ..options import ShimmyProcessOptions
@@ -17,10 +17,12 @@ from ..process.process import Process
 
 
 def cannot_spawn(
-    command: Sequence[str], options: ShimmyProcessOptions, error: OSError | ValueError
+    command: Sequence[str], options: ShimmyProcessOptions, error: Exception
 ) -> ShimmyError:
     """The system refused to execute it."""
     where = f" in {options.cwd}" if options.cwd is not None else ""
+    if lacks_resources(error):
+        return system_refused(f"{command[0]} could not be started{where}", error)
     return ShimmyError(
         ShimmyErrorCode.START_FAILED,
         f"{command[0]} could not be started{where}: {error}.\n"

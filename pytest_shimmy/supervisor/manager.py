@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -22,12 +23,13 @@ from typing import Literal, overload
 
 from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode
+from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..events import Crash, EventName, Failed, Output, Ready, Restarting, Starting, Stopped
 from ..executable.identify import Executable
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
 from ..process.process import ExitStatus, Process
+from ..process.thread import start_thread
 from . import failures, ports
 from .listeners import Listener, Listeners
 from .startup import Startup, open_log
@@ -95,10 +97,18 @@ class ShimmyProcessManager:
         self._last_exit = None
         self._port = self._version = self._process = None
         self._set("starting")
-        self._supervisor = threading.Thread(
+        supervisor = threading.Thread(
             target=self._supervise, args=(options,), name="shimmy-manager", daemon=True
         )
-        self._supervisor.start()
+        try:
+            start_thread(supervisor)
+        except REFUSALS as refusal:
+            self._supervisor = None
+            self._error = system_refused("no thread could be started to watch the server", refusal)
+            self._set("failed")
+            self._listeners.tell("error", Failed(self._error))
+        else:
+            self._supervisor = supervisor
 
     def ensure_ready(self, timeout: float | None = None) -> None:
         """Wait until the server is healthy; starts it when nobody did.
@@ -273,6 +283,8 @@ class ShimmyProcessManager:
                     self._end_process()
         except ShimmyError as failure:
             error = failure
+        except (*REFUSALS, subprocess.SubprocessError) as refusal:
+            error = system_refused("the server could not be started and watched", refusal)
         except Exception as defect:  # of ours; it must not look like a hang
             error = ShimmyError(
                 ShimmyErrorCode.START_FAILED,

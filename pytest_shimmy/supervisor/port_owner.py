@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from ..errors import lacks_resources
+
 INVISIBLE = 0
 """`listener`: somebody listens, but it is a process that this user may not see."""
 NOBODY = -1
@@ -17,7 +19,7 @@ def listener(port: int, likely: int) -> int | None:
     """Process id of whoever listens on TCP `port`, looking at process `likely` first.
 
     `NOBODY`, `INVISIBLE`, or None when the system does not say (no ``/proc/net`` in some
-    sandboxes).
+    sandboxes). Raises `OSError` where it cannot be asked for want of a descriptor.
     """
     return _listener_proc(port, likely) if sys.platform == "linux" else _listener_psutil(port)
 
@@ -29,12 +31,15 @@ def _listener_proc(port: int, likely: int) -> int | None:
     readable = False
     sockets = set()
     for table in TCP_TABLES:
-        with contextlib.suppress(OSError):
+        try:
             for inode in _listening_inodes(table, port):
                 sockets.add(f"socket:[{inode}]")
                 if _holds(likely, sockets):
                     return likely
             readable = True
+        except OSError as error:
+            if lacks_resources(error):
+                raise
     if not sockets:
         return NOBODY if readable else None
     for name in os.listdir("/proc"):  # noqa: PTH208
@@ -50,8 +55,9 @@ def _holds(pid: int, sockets: set[str]) -> bool:
                 with contextlib.suppress(OSError):  # closed since the scan
                     if os.readlink(descriptor.path) in sockets:  # noqa: PTH115
                         return True
-    except OSError:  # gone, or not ours to see
-        pass
+    except OSError as error:  # gone, or not ours to see
+        if lacks_resources(error):
+            raise
     return False
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from filelock import FileLock, Timeout
 
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode
+from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, refusals_reported
 from ..runtime_dir import subdir
 
 SHIMMY_AUTO_PORTS = range(11435, 11536)
@@ -60,18 +60,19 @@ def lease(
         if port in skip:
             continue
         tried += 1
-        lock = FileLock(str(subdir("ports") / f"{port}.lock"), thread_local=False)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue
-        try:
-            if is_free(host, port):
-                return PortLease(port, lock)
-        except ShimmyError:
+        with refusals_reported("no port could be leased"):
+            lock = FileLock(str(subdir("ports") / f"{port}.lock"), thread_local=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                if is_free(host, port):
+                    return PortLease(port, lock)
+            except BaseException:
+                lock.release()
+                raise
             lock.release()
-            raise
-        lock.release()
     begin = ShimmyProcessDefaults.port_range.start if first is None else first
     raise ShimmyError(
         ShimmyErrorCode.PORT_IN_USE,
@@ -85,7 +86,8 @@ def lease(
 def is_free(host: str, port: int) -> bool:
     """Whether `port` can be bound on `host` right now.
 
-    Raises `ShimmyError` (``START_FAILED``) when `host` is no address of this machine.
+    Raises `ShimmyError` (``START_FAILED``) when `host` is no address of this machine, `OSError`
+    when the system refuses to try.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -104,6 +106,8 @@ def is_free(host: str, port: int) -> bool:
                 "listen on 127.0.0.1, or on another IP address of one of its network interfaces.",
                 {"host": host},
             ) from error
+        if lacks_resources(error):
+            raise
         return False
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode
+from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode
 from ..executable import dialect
 from ..executable.identify import Executable, bundled_fake, identify
 from ..options import ShimmyProcessOptions
@@ -85,7 +86,7 @@ class Startup:
                 on_output=keep,
                 on_exit=on_exit,
             )
-        except (OSError, ValueError) as error:
+        except (*REFUSALS, ValueError, subprocess.SubprocessError) as error:
             raise failures.cannot_spawn(command, self._options, error) from error
 
     def wait_until_healthy(self, process: Process, port: int) -> str | None:
@@ -119,7 +120,10 @@ class Startup:
             if last.answered and not answer.answered and time.monotonic() >= deadline:
                 answer = last  # the deadline cut this probe short, and it tells less than the last
             if answer.healthy:
-                stranger = _stranger(process, port)
+                try:
+                    stranger = _stranger(process, port)
+                except OSError as error:  # no descriptor is left to look with
+                    stranger = f"somebody ({error})"
                 if stranger is None and process.exit is None:
                     return answer.version or self._executable.version
                 answer = health.Probe(False, True, f"it was {stranger} that answered as shimmy")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import stat
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
+from pytest_shimmy import runtime_dir as module
 from pytest_shimmy.runtime_dir import VARIABLE, runtime_dir, subdir
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
@@ -101,3 +104,69 @@ def test_subdirectories_may_be_asked_for_again(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert subdir("x") == subdir("x") == tmp_path / "x"
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where it is looked for, without the variable."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    bases = [tmp_path / name for name in ("tmp", "xdg", "home")]
+    for base in bases:
+        base.mkdir()
+    monkeypatch.setattr(module, "TMP", str(bases[0]))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bases[1]))
+    monkeypatch.setenv("HOME", str(bases[2]))
+    return [
+        bases[0] / f"pytest-shimmy-{os.getuid()}",
+        bases[1] / "pytest-shimmy",
+        bases[2] / ".cache" / "pytest-shimmy" / "runtime",
+    ]
+
+
+@posix
+def test_where_a_place_was_planted_the_next_is_taken(places: list[Path]) -> None:
+    for planted, fallback in itertools.pairwise(places):
+        assert runtime_dir() == planted
+        planted.chmod(0o777)
+        assert runtime_dir() == fallback
+    places[-1].chmod(0o770)
+    with pytest.raises(ShimmyError, match="other users may write") as caught:
+        runtime_dir()
+    assert all(str(place) in caught.value.message for place in places)
+    assert VARIABLE in caught.value.message
+
+
+@posix
+def test_a_file_or_a_link_in_its_place_blocks_nobody(places: list[Path]) -> None:
+    places[0].touch()
+    places[1].symlink_to(places[0].parent)
+    assert runtime_dir() == places[2]
+
+
+@posix
+def test_it_can_be_used_whatever_the_umask(places: list[Path]) -> None:
+    before = os.umask(0o777)
+    try:
+        made = [runtime_dir(), subdir("ports")]
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700, 0o700]
+
+
+@posix
+def test_a_file_where_a_subdirectory_should_be_is_said(places: list[Path]) -> None:
+    (runtime_dir() / "ports").touch()
+    with pytest.raises(ShimmyError, match="ports cannot be used") as caught:
+        subdir("ports")
+    assert caught.value.code is ShimmyErrorCode.LOCK_TIMEOUT
+
+
+def test_for_want_of_a_descriptor_no_other_place_is_taken(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ShimmyError, match="ulimit -n"):
+        runtime_dir()
