@@ -85,10 +85,12 @@ class Janitor:
             return self._shell is not None
 
     def dismiss(self) -> None:
-        """All is put away: end the shell, and wait for it. Nobody else may (PID 1 of a container
-        often does not), and it would stay as a zombie."""
+        """End the shell, and wait for it: nobody else may (PID 1 of a container often does not),
+        and it would stay as a zombie. It removes what could not be removed here."""
         with self._lock:
-            self._tell(b"done")
+            self.watch(None)
+            if not any(path.exists() for path in self._paths):
+                self._tell(b"done")
             self._reap()
 
     def _start(self) -> None:

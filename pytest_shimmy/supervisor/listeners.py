@@ -14,7 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import REFUSALS
 from ..events import Event, Output
+from ..process.thread import start_thread
 
 Listener = Callable[[Any], object]
 
@@ -62,9 +64,9 @@ class Listeners:
                 target=self._tell_all, name="shimmy-listeners", daemon=True
             )
             try:
-                self._teller.start()
+                start_thread(self._teller)
                 return
-            except RuntimeError:  # the interpreter is shutting down, and starts no thread any more
+            except REFUSALS:  # or the interpreter is shutting down, and starts no thread any more
                 self._teller = threading.current_thread()
         self._tell_all()
 

@@ -156,3 +156,44 @@ def test_pytest_inside_a_pytest_test_has_a_server_of_its_own(
         """
     )
     run().assert_outcomes(passed=1)
+
+
+def test_two_tests_that_use_only_private_servers(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_private(make_shimmy_server, n):
+            assert make_shimmy_server().health()["service"] == "shimmy"
+        """
+    )
+    run().assert_outcomes(passed=2)
+
+
+def test_a_test_that_asks_late_is_not_shown_the_log_of_one_before(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile(
+        """
+        import urllib.error, urllib.request
+
+        def ask(server, path):
+            try:
+                urllib.request.urlopen(server.url + path)
+            except urllib.error.HTTPError:
+                pass
+
+        def test_first(shimmy_server):
+            ask(shimmy_server, "/of-the-first")
+
+        def test_late(request):
+            ask(request.getfixturevalue("shimmy_server"), "/of-the-late-one")
+            assert not "for the report"
+        """
+    )
+    result = run("-p", "no:randomly", "--shimmy-env=RUST_LOG=debug")
+    result.assert_outcomes(passed=1, failed=1)
+    assert "/of-the-first" not in result.stdout.str()

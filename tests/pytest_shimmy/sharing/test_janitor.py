@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
 from pytest_shimmy.sharing import janitor
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no shell on Windows")
@@ -168,13 +169,15 @@ def test_a_killed_janitor_is_no_trouble(tmp_path: Path) -> None:
         assert process.wait(SOON) == 0
 
 
-def test_one_that_is_dismissed_is_no_zombie_and_removes_nothing(tmp_path: Path) -> None:
-    mine = janitor.Janitor(tmp_path)
+def test_one_that_is_dismissed_removes_what_is_left_and_is_no_zombie(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    left.mkdir()
+    mine = janitor.Janitor(left)
     mine.watch(os.getpid())
     (shell,) = wait_for_shell(os.getpid())
     mine.dismiss()
     assert not psutil.pid_exists(shell.pid)
-    assert tmp_path.exists()
+    assert not left.exists()
 
 
 def test_one_that_is_stopped_is_dismissed_too(
@@ -191,6 +194,7 @@ def test_one_that_is_stopped_is_dismissed_too(
 REPLACING = """
 import select, sys
 from pathlib import Path
+from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
 from pytest_shimmy.sharing import janitor
 janitor.LIFE = float(sys.argv[2])
 mine = janitor.Janitor(Path(sys.argv[1]))
@@ -234,3 +238,37 @@ def test_one_that_is_killed_at_once_is_not_replaced_for_ever(tmp_path: Path) -> 
     with replace(tmp_path, 3600, os.getpid()) as process:
         assert psutil.Process(process.pid).children() == []
         process.kill()
+
+
+def test_a_group_is_forgotten_when_its_server_is_restarted_stopped_or_given_up(
+    pretend: Callable[..., ShimmyProcessOptions], tmp_path: Path
+) -> None:
+    told: list[int | None] = []
+
+    class Told(janitor.Janitor):
+        def watch(self, group: int | None) -> None:
+            told.append(group)
+
+    mine = Told(tmp_path / "nothing")
+    with ShimmyProcessManager() as manager:
+        mine.follow(manager)
+        manager.start(pretend(["serve"], max_restarts=0))
+        manager.ensure_ready()
+        first = manager.pid
+        manager.restart()
+        manager.ensure_ready()
+        assert told == [first, None, second := manager.pid]
+        manager.stop()
+        assert told[3:] == [None]
+        manager.start()
+        manager.ensure_ready()
+        third = manager.pid
+        assert third is not None
+        os.kill(third, signal.SIGKILL)
+        deadline = time.monotonic() + SOON
+        while manager.state != "failed":
+            assert time.monotonic() < deadline
+        manager.stop()
+        assert told[4:] == [third, None]
+        assert len({first, second, third}) == 3
+    mine.dismiss()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -22,7 +24,7 @@ from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.launch.plan import Plan
-from pytest_shimmy.options import ShimmyProcessOptions
+from pytest_shimmy.options import SCRIPT, ShimmyProcessOptions
 from pytest_shimmy.sharing import launcher, sockets
 from pytest_shimmy.sharing import link as room
 from pytest_shimmy.sharing.files import KEPT_LOGS, read_rendezvous
@@ -386,3 +388,125 @@ def test_a_forked_child_that_lives_on_does_not_hold_the_server(join: Join, run: 
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_questions_of_many_threads_get_their_own_answers(join: Join, run: Run) -> None:
+    links = [join(run, "a"), join(run, "b")]
+    ports = [link.ready().port for link in links]
+
+    def ask(number: int) -> bool:
+        ready = (links[number % 2].ready, links[number % 2].status)[number // 2 % 2]
+        return all(ready().port == ports[number % 2] for _ in range(200))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(8)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_that_is_forked_while_another_thread_asks_can_ask(join: Join, run: Run) -> None:
+    link = join(run)
+    link.ready()
+    with link._lock:  # a thread that is just asking
+        child = os.fork()
+        if child == 0:
+            signal.alarm(int(SOON))
+            os._exit(0 if link.status().state == "ready" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and sessions")
+def test_a_keeper_has_a_session_of_its_own_and_lives_on_after_ctrl_c(join: Join, run: Run) -> None:
+    link = join(run)
+    keeper = keeper_of(link.ready().pid)
+    assert os.getsid(keeper.pid) == keeper.pid != os.getsid(0)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        keeper.send_signal(number)
+    assert link.status().state == "ready"
+    assert keeper.is_running()
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from test_link import plan
+from pytest_shimmy.sharing import link as room
+from pytest_shimmy.sharing.run import Run
+run = Run(sys.argv[1], None)
+directory = room.server_directory(run.id)
+link = room.launch(run, directory, plan(directory), alone=True)
+print(link.ready().pid, directory, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_private_server_ends_with_its_launcher_whoever_has_joined(
+    runtime_dir: Path, run: Run
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ALONE, run.id],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        text=True,
+    ) as launching:
+        assert launching.stdout is not None
+        server, directory = launching.stdout.readline().split()
+        rendezvous = read_rendezvous(Path(directory))
+        assert rendezvous is not None
+        other = Link(room._connect(rendezvous, "other"), rendezvous, "other")
+        assert other.status().pid == int(server)
+        launching.kill()
+    assert is_gone(int(server))
+    other.leave(SOON)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says which process is stopped")
+def test_a_keeper_that_is_stopped_is_given_up_and_killed_at_the_end(
+    join: Join, run: Run, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "answer_timeout", 0.5)
+    monkeypatch.setattr(room, "SIGN_OF_LIFE", 0.1)
+    link = join(run)
+    keeper = keeper_of(server := link.ready().pid)
+    keeper.suspend()
+    for ask in (link.status, link.ready, lambda: join(run)):
+        with pytest.raises(ShimmyError, match=rf"process {keeper.pid} is stopped") as caught:
+            ask()
+        assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+    assert link.leave(0.1) == []
+    assert is_gone(keeper.pid)
+    assert is_gone(server)
+
+
+def test_a_slow_start_is_waited_for_however_long_an_answer_may_take(
+    join: Join, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShimmyProcessDefaults, "answer_timeout", 0.5)
+    monkeypatch.setattr(room, "SIGN_OF_LIFE", 0.1)
+
+    def slow(directory: Path) -> Plan:
+        script = directory / "script.json"
+        usual = plan(directory)
+        options = ShimmyProcessOptions(
+            model_path=usual.options.model_path,
+            cwd=directory,
+            log_path=directory / "server.log",
+            env={SCRIPT: str(script)},
+        )
+        text = json.dumps({"life": {"start_delay": 1.5}})
+        return Plan(options, {**usual.files, str(script): text})
+
+    waited: list[float] = []
+    assert join(run, plan=slow).ready(waited.append).state == "ready"
+    assert waited == sorted(waited)
+    assert waited[-1] > 0.5
+
+
+def test_an_orderly_end_leaves_no_process_to_be_waited_for(join: Join, run: Run) -> None:
+    link = join(run)
+    keeper = keeper_of(link.ready().pid)
+    family = [keeper, *keeper.children()]
+    assert len(family) == 3, "with server and janitor"
+    assert len(link.leave(SOON)) == 1
+    assert [process for process in family if psutil.pid_exists(process.pid)] == []

@@ -1,0 +1,170 @@
+"""A keeper that does not come to anything is reported in time, with what is likely, and ended."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_shimmy.defaults import ShimmyProcessDefaults
+from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
+from pytest_shimmy.launch.plan import Plan
+from pytest_shimmy.options import ShimmyProcessOptions
+from pytest_shimmy.sharing import launcher, link, sockets
+from pytest_shimmy.sharing.files import RendezvousFile, announce
+from pytest_shimmy.sharing.protocol import Channel
+from pytest_shimmy.sharing.run import Anchor, Run
+
+SOON = 10.0
+
+StandIn = Callable[[str], None]
+
+
+@pytest.fixture
+def run(runtime_dir: Path) -> Run:
+    return Run(os.urandom(16).hex(), None)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Have a Python program stand in for the keeper, which has a second to say something."""
+
+    def stand_in(program: str) -> None:
+        monkeypatch.setattr(launcher, "python_command", lambda *_: (sys.executable, "-c", program))
+
+    monkeypatch.setattr(ShimmyProcessDefaults, "keeper_timeout", 1.0)
+    monkeypatch.setattr(launcher, "END_TIMEOUT", 1.0)
+    return stand_in
+
+
+def nothing(directory: Path) -> Plan:
+    return Plan(ShimmyProcessOptions(cwd=directory, log_path=directory / "server.log"))
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+SAYS_NOTHING = "import time; time.sleep(600)"
+
+
+def test_one_that_says_nothing_is_given_up_and_ended(run: Run, stand_in: StandIn) -> None:
+    stand_in(SAYS_NOTHING)
+    with pytest.raises(ShimmyError, match="it said nothing for 1 s, though it runs") as caught:
+        link.join(run, "key", nothing)
+    assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+    assert children() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says which process is stopped")
+def test_of_one_that_is_stopped_that_is_said(run: Run, stand_in: StandIn) -> None:
+    stand_in("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
+    with pytest.raises(ShimmyError, match=r"process \d+ is stopped; kill -CONT"):
+        link.join(run, "key", nothing)
+    assert children() == []
+
+
+def test_of_one_that_ends_without_a_word_what_is_likely_is_said(
+    run: Run, stand_in: StandIn
+) -> None:
+    stand_in("import os; os._exit(0)")
+    with pytest.raises(ShimmyError, match=r"(?s)exit code 0.*\(nothing\).*out of memory"):
+        link.join(run, "key", nothing)
+
+
+@pytest.mark.parametrize(
+    "answer", ["[]", "{}", '{"listening": 1}', '{"error": {}}', "x" * 3_000_000]
+)
+def test_one_that_is_no_keeper_is_not_believed(run: Run, stand_in: StandIn, answer: str) -> None:
+    stand_in(
+        "import socket, sys; s = socket.socket(fileno=int(sys.stdin.readline()));"
+        f"s.sendall({answer.encode()!r} + b'\\n')"
+    )
+    with pytest.raises(ShimmyError, match="did not start") as caught:
+        link.join(run, "key", nothing)
+    assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+    assert children() == []
+
+
+def test_one_is_ended_whose_launch_is_interrupted(
+    run: Run, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(SAYS_NOTHING)
+
+    def interrupted(_: Channel) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Channel, "receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        link.join(run, "key", nothing)
+    (keeper,) = children()
+    assert psutil.wait_procs([keeper], SOON)[1] == []
+    launcher.reap()
+
+
+def test_who_hangs_up_at_once_is_no_keeper_to_join(run: Run, stand_in: StandIn) -> None:
+    stand_in("raise SystemExit('another one was launched')")
+    digest = hashlib.sha256(b"key").hexdigest()
+    directory = link.server_directory(f"{run.id[:16]}-{digest[:8]}")
+    directory.mkdir()
+    with sockets.listen() as listener:
+        announce(directory, RendezvousFile(sockets.address_of(listener), "token"))
+        pid = os.fork()
+        if pid == 0:
+            listener.accept()[0].close()
+            os._exit(0)
+        with pytest.raises(ShimmyError, match="another one was launched"):
+            link.join(run, "key", nothing)
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_run_that_is_over_launches_nobody(runtime_dir: Path, stand_in: StandIn) -> None:
+    stand_in("raise SystemExit('it was launched')")
+    anchor = Anchor()
+    run = Run.invited(anchor.invitation())
+    assert anchor.let_go() == []
+    with pytest.raises(ShimmyError, match="the run is over"):
+        link.join(run, "key", nothing)
+
+
+TRACER = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.ptrace(16, int(sys.argv[1]), None, None):  # PTRACE_ATTACH
+    sys.exit("not allowed")
+print("attached", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says who traces whom")
+def test_a_process_that_a_debugger_holds_is_told_from_one_that_runs() -> None:
+    with subprocess.Popen([sys.executable, "-c", SAYS_NOTHING]) as traced:
+        try:
+            assert launcher.held(traced.pid) is None
+            with subprocess.Popen(
+                [sys.executable, "-c", TRACER, str(traced.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as tracer:
+                assert tracer.stdout is not None
+                if tracer.stdout.readline() != "attached\n":
+                    pytest.skip("the system does not let one process trace another")
+                deadline = time.monotonic() + SOON
+                while (why := launcher.held(traced.pid)) is None:
+                    assert time.monotonic() < deadline
+                assert f"debugger or tracer {tracer.pid}" in why
+                tracer.communicate()
+            traced.send_signal(signal.SIGCONT)
+        finally:
+            traced.kill()
+    assert launcher.held(traced.pid) is None, "there is no such process"
