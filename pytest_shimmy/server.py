@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .errors import ShimmyError, ShimmyErrorCode
+from .errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from .executable.dialect import API_KEY, HARNESS_KEY
 from .launch.hermetic import has_made_up_model, made_up_id
 from .masking import masked, printable
@@ -108,7 +108,7 @@ class ShimmyServer:
     @property
     def logs(self) -> str:
         """Everything the server wrote so far, ``""`` when it is attached."""
-        return "" if self._link is None else _slice(self._link.status(), 0)
+        return "" if self._link is None else _slice(self._link.status(), 0)[0]
 
     @property
     def gpu(self) -> ServerGpu:
@@ -248,12 +248,16 @@ class ShimmyServer:
         self._offset = snapshot.log_size
         self._deaths_seen = len(snapshot.deaths)
 
-    def what_happened(self) -> tuple[str, list[Death]]:
-        """The log since `begin_test`, and the server's deaths since then."""
+    def what_happened(self, limit: int) -> tuple[str, int, list[Death]]:
+        """The log since `begin_test`, and the server's deaths since then.
+
+        Of the log, the newest `limit` bytes, and how many came before. Raises `ShimmyError`.
+        """
         if self._link is None:
-            return "", []
+            return "", 0, []
         snapshot = self._link.status()
-        return _slice(snapshot, self._offset), list(snapshot.deaths[self._deaths_seen :])
+        log, left_out = _slice(snapshot, self._offset, limit)
+        return log, left_out, list(snapshot.deaths[self._deaths_seen :])
 
     def keep_log(self) -> None:
         """Have the log kept beyond the run."""
@@ -363,10 +367,25 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
     }
 
 
-def _slice(snapshot: Snapshot, offset: int) -> str:
-    with real_files(), open(snapshot.log_path, "rb") as log:
-        log.seek(offset)
-        return log.read(max(0, snapshot.log_size - offset)).decode("utf-8", "replace")
+def _slice(snapshot: Snapshot, offset: int, limit: int | None = None) -> tuple[str, int]:
+    """The log from `offset` on, or its newest `limit` bytes, and how many of it came before.
+
+    A server can write gigabytes: what is left out is not read. Raises `ShimmyError`.
+    """
+    size = max(0, snapshot.log_size - offset)
+    left_out = 0 if limit is None else max(0, size - limit)
+    try:
+        with real_files(), open(snapshot.log_path, "rb") as log:
+            log.seek(offset + left_out)
+            data = log.read(size - left_out)
+    except REFUSALS as error:
+        what = f"the server's log {snapshot.log_path} cannot be read"
+        if isinstance(error, FileNotFoundError):
+            what += "; something has removed it (a cleaner of temporary files?)"
+        raise system_refused(what, error, ShimmyErrorCode.CONTROL_FAILED) from error
+    if left_out:  # the cut may be within a character
+        data = data.lstrip(bytes(range(0x80, 0xC0)))
+    return data.decode("utf-8", "replace"), left_out
 
 
 def _clients() -> Any:

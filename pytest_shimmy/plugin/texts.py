@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..defaults import ShimmyProcessDefaults
 from ..masking import masked, printable, quoted
 
 if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
@@ -32,15 +31,16 @@ def header(settings: Settings, version: str | None, executable: str | None = Non
     return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}{recorded}"
 
 
-def log_section(text: str, limit: int = ShimmyProcessDefaults.log_section) -> str:
-    """The part of a server's log that a failing test's report shows; its end counts most."""
-    data = text.encode("utf-8", "replace")
-    if len(data) <= limit:
+def log_section(text: str, left_out: int) -> str:
+    """The part of a server's log that a failing test's report shows, its newest, and how many
+    bytes of it came before."""
+    if not left_out:
         return quoted(text)
     # What is left of a line that is cut could be a part of a secret.
-    kept = data[-limit:].partition(b"\n")[2] or data[-limit:]
-    left_out = f"[{len(data) - len(kept)} earlier bytes left out]"
-    return f"{left_out}\n{quoted(kept.decode('utf-8', 'ignore'))}"
+    cut, _, kept = text.partition("\n")
+    if kept:
+        left_out += len(cut.encode("utf-8", "replace")) + 1
+    return f"[{left_out} earlier bytes left out]\n{quoted(kept or text)}"
 
 
 def deaths_section(deaths: Sequence[Death]) -> str:

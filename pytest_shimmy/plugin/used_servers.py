@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError
 from ..masking import masked, printable
 from .state import HARNESS, SERVERS_OF_TEST, failures_reported
@@ -84,14 +85,14 @@ def _tell(report: pytest.TestReport, fake: FakeShimmy) -> None:
 def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
     server.keep_log()
     try:
-        log, deaths = server.what_happened()
-    except (ShimmyError, OSError) as error:
+        log, left_out, deaths = server.what_happened(ShimmyProcessDefaults.log_section)
+    except ShimmyError as error:
         report.sections.append(("shimmy server", str(error)))
         return
     if deaths:
         report.sections.append(("shimmy server", deaths_section(deaths)))
     if log:
-        report.sections.append((f"shimmy server log ({server.url})", log_section(log)))
+        report.sections.append((f"shimmy server log ({server.url})", log_section(log, left_out)))
 
 
 def _fakes(item: pytest.Item) -> list[FakeShimmy]:

@@ -12,11 +12,14 @@ stop) and wait on a condition. That thread also lives exactly as long as the ser
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
+import os
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, overload
@@ -40,10 +43,11 @@ State = Literal["idle", "starting", "ready", "stopping", "failed"]
 class ShimmyProcessManager:
     """Starts, watches, restarts and stops one shimmy server. Thread-safe.
 
-    A context manager: leaving it stops the server. `start` returns at once; `ensure_ready` waits.
-    Listeners are called on a thread of their own, one at a time and in order. They may call any
-    method here; what they raise goes to `threading.excepthook` and changes nothing else. When
-    `ensure_ready` and `stop` return, they have heard of it.
+    A context manager: leaving it stops the server, and so does the end of the program. `start`
+    returns at once; `ensure_ready` waits. Listeners are called on a thread of their own, one at a
+    time and in order. They may call any method here; what they raise goes to
+    `threading.excepthook` and changes nothing else. When `ensure_ready` and `stop` return, they
+    have heard of it.
     """
 
     def __init__(self) -> None:
@@ -100,6 +104,7 @@ class ShimmyProcessManager:
         supervisor = threading.Thread(
             target=self._supervise, args=(options,), name="shimmy-manager", daemon=True
         )
+        _running.add(self)
         try:
             start_thread(supervisor)
         except REFUSALS as refusal:
@@ -436,3 +441,21 @@ class ShimmyProcessManager:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+_running: weakref.WeakSet[ShimmyProcessManager] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    # Its server would end with this process in any case, but its log would stay.
+    for manager in list(_running):
+        manager.stop()
+
+
+def _after_fork() -> None:
+    _running.clear()  # they are the parent's; threads of theirs are not here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from pytest_shimmy.network.sockets import Socket
+
 Hook = tuple[Any, str]
 
 THREADS: list[Hook] = [(threading.Thread, "start")]
@@ -31,6 +33,7 @@ DESCRIPTORS: list[Hook] = [
     (os, "listdir"),
     (socket, "socketpair"),
     (socket.socket, "__init__"),
+    (Socket, "__init__"),
     (selectors, "DefaultSelector"),
 ]
 FILES: list[Hook] = [*OPENERS, (os, "mkdir"), (os, "replace"), (os, "rename")]

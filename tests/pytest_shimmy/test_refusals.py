@@ -128,7 +128,7 @@ def plan(directory: Path) -> Plan:
         log_path=directory / "server.log",
         health_timeout=START_TIMEOUT,
     )
-    return Plan(options, {str(model): PLACEHOLDER})
+    return Plan(options, files={str(model): PLACEHOLDER})
 
 
 def join(run: Run) -> None:

@@ -158,9 +158,7 @@ def test_pytest_inside_a_pytest_test_has_a_server_of_its_own(
     run().assert_outcomes(passed=1)
 
 
-def test_two_tests_that_use_only_private_servers(
-    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
-) -> None:
+def test_two_tests_that_use_only_private_servers(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -174,7 +172,7 @@ def test_two_tests_that_use_only_private_servers(
 
 
 def test_a_test_that_asks_late_is_not_shown_the_log_of_one_before(
-    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+    pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(
         """

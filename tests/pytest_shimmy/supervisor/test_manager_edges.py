@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_shimmy import (
@@ -22,6 +23,7 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
 )
 from pytest_shimmy.events import Event, Output
+from pytest_shimmy.launch.hermetic import PLACEHOLDER
 from pytest_shimmy.process.process import ExitStatus, Process
 from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.listeners import Listeners
@@ -212,3 +214,23 @@ def test_a_stop_does_not_wait_for_an_executable_that_hangs_on_a_question(
     assert time.monotonic() - before < LONG / 2
     assert (manager.state, manager.error) == ("idle", None)
     wait_until_gone(int(pid.read_text()))
+
+
+NEVER_STOPPED = """
+from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
+manager = ShimmyProcessManager()
+manager.start(ShimmyProcessOptions(model_path={model!r}))
+manager.ensure_ready()
+print(manager.pid, manager.log_path)
+"""
+
+
+def test_one_that_nobody_stops_ends_with_the_program_and_leaves_no_log(tmp_path: Path) -> None:
+    model = tmp_path / "served.gguf"
+    model.write_text(PLACEHOLDER)
+    said = subprocess.check_output(
+        [sys.executable, "-c", NEVER_STOPPED.format(model=str(model))], text=True, timeout=LONG
+    )
+    pid, log = said.split()
+    assert not Path(log).exists()
+    assert not psutil.pid_exists(int(pid))

@@ -16,7 +16,7 @@ from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyProcessManager, Sh
 from pytest_shimmy.process.process import Process
 from pytest_shimmy.supervisor import port_owner, startup
 from pytest_shimmy.supervisor.port_owner import INVISIBLE, NOBODY, listener
-from tests.support.manager_events import LONG, Pretend, failure
+from tests.support.manager_events import LONG, Pretend, failure, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells it in /proc")
 
@@ -68,7 +68,7 @@ def test_whoever_is_not_ours_is_never_taken_for_ours(
     owner: int,
     words: str,
 ) -> None:
-    monkeypatch.setattr(startup, "listener", lambda _port, likely: owner)
+    monkeypatch.setattr(startup, "listener", lambda *_, **__: owner)
     error = failure(manager, ShimmyProcessOptions(**{**options.to_json(), "health_timeout": 0.5}))
     assert error.code is ShimmyErrorCode.HEALTHCHECK_FAILED
     assert words in error.message
@@ -112,7 +112,7 @@ def test_a_later_error_does_not_show_the_log_of_a_former_life(
     manager.ensure_ready()
     assert manager.pid is not None
     os.kill(manager.pid, signal.SIGKILL)
-    manager.notice()
+    wait_until(lambda: manager.state == "failed")
     with pytest.raises(ShimmyError) as caught:
         manager.ensure_ready(LONG)
     error = caught.value
