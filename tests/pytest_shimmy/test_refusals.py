@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import ShimmyError, ShimmyProcessManager, ShimmyProcessOptions
 from pytest_shimmy.defaults import ShimmyProcessDefaults
-from pytest_shimmy.launch.hermetic import PLACEHOLDER
 from pytest_shimmy.launch.plan import Plan
 from pytest_shimmy.sharing import launcher, link
 from pytest_shimmy.sharing.run import Anchor, Run
@@ -100,7 +100,7 @@ def test_a_manager_says_what_was_refused_and_leaves_nothing(
     kind: str, always: bool, runtime_dir: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "served.gguf"
-    model.write_text(PLACEHOLDER)
+    model.write_bytes(contents())
     options = ShimmyProcessOptions(model_path=model, health_timeout=START_TIMEOUT)
 
     def start(refusal: Refusal) -> ShimmyError | None:
@@ -128,7 +128,7 @@ def plan(directory: Path) -> Plan:
         log_path=directory / "server.log",
         health_timeout=START_TIMEOUT,
     )
-    return Plan(options, files={str(model): PLACEHOLDER})
+    return Plan(options, files={str(model): contents()})
 
 
 def join(run: Run) -> None:

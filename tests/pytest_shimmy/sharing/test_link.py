@@ -495,7 +495,7 @@ def test_a_slow_start_is_waited_for_however_long_an_answer_may_take(
             env={SCRIPT: str(script)},
         )
         text = json.dumps({"life": {"start_delay": 1.5}})
-        return Plan(options, files={**usual.files, str(script): text})
+        return Plan(options, files={**usual.files, str(script): text.encode()})
 
     waited: list[float] = []
     assert join(run, plan=slow).ready(waited.append).state == "ready"

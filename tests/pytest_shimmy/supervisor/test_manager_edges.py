@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import (
     ShimmyError,
     ShimmyErrorCode,
@@ -23,7 +24,6 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
 )
 from pytest_shimmy.events import Event, Output
-from pytest_shimmy.launch.hermetic import PLACEHOLDER
 from pytest_shimmy.process.process import ExitStatus, Process
 from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.listeners import Listeners
@@ -83,7 +83,7 @@ def test_a_log_path_that_no_system_takes_is_named(
 ) -> None:
     error = failure(manager, pretend(["serve"], log_path="/a\0b"))
     assert error.code is ShimmyErrorCode.START_FAILED
-    assert "log cannot be written to /a\0b" in error.message
+    assert "log cannot be written to /a\\x00b" in error.message
     assert not raised
 
 
@@ -227,7 +227,7 @@ print(manager.pid, manager.log_path)
 
 def test_one_that_nobody_stops_ends_with_the_program_and_leaves_no_log(tmp_path: Path) -> None:
     model = tmp_path / "served.gguf"
-    model.write_text(PLACEHOLDER)
+    model.write_bytes(contents())
     said = subprocess.check_output(
         [sys.executable, "-c", NEVER_STOPPED.format(model=str(model))], text=True, timeout=LONG
     )
