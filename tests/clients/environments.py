@@ -117,8 +117,9 @@ class NodeEnvironment(Environment):
 
 SDKS = PythonEnvironment("sdks")
 LITELLM = PythonEnvironment("litellm")
+AGENTS = PythonEnvironment("agents")
 NPM = NodeEnvironment("npm")
-ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, NPM)
+ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, AGENTS, NPM)
 """All of them, the slowest to make first."""
 
 

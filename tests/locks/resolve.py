@@ -68,6 +68,10 @@ def resolve_npm() -> None:
     options = ["--package-lock-only", "--omit-lockfile-registry-resolved"]
     options += ["--no-audit", "--no-fund", "--silent"]
     subprocess.run(["npm", "install", *options], cwd=ROOT / CLIENTS, check=True)
+    document = json.loads((ROOT / NPM).read_text(encoding="utf-8"))
+    for package in document["packages"].values():
+        package.pop("funding", None)  # addresses of people who take money
+    (ROOT / NPM).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> int:
