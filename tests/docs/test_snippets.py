@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.consumer_suite import WITHOUT_PLUGINS
 from tests.support.pages import (
     PAGES,
     ROOT,
@@ -39,8 +40,9 @@ def run_tests(
         for name, code in suite.modules.items():
             module = f"test_{re.sub(r'[^a-z0-9]', '_', name)}.py"
             (pytester.path / module).write_text(code)
-        result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
         code = "".join(suite.modules.values())
+        needed = ("-p", "anyio") if "anyio" in code else ()
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *WITHOUT_PLUGINS, *needed)
         xfailed = code.count("mark.xfail(")
         skipped = code.count("mark.skip(")
         passed = code.count("def test_") - xfailed - skipped

@@ -25,6 +25,7 @@ from pytest_shimmy import (
 )
 from pytest_shimmy.launch.hermetic import HERMETIC
 from tests.support.asker import Asker, asker
+from tests.support.consumer_suite import WITHOUT_PLUGINS
 from tests.support.manager_events import LONG, Recorder
 
 PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
@@ -40,11 +41,11 @@ def runtime_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, runtime_dir: Path) -> Callable[..., pytest.RunResult]:
-    """Run pytest on pytester's files, in a process of its own."""
+    """Run pytest on pytester's files, in a process of its own, without plugins that cost much."""
     assert not runtime_dir.exists()
 
     def run(*arguments: str | Path) -> pytest.RunResult:
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *WITHOUT_PLUGINS, *arguments)
 
     return run
 

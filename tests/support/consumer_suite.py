@@ -14,3 +14,7 @@ def test_chat(shimmy_openai_client, shimmy_model):
 """
 
 Run = Callable[..., pytest.RunResult]
+
+WITHOUT_PLUGINS = ("-p", "no:randomly", "-p", "no:anyio", "-p", "no:hypothesispytest")
+"""Arguments for a run that needs none of these plugins, which take two thirds of its time: they
+load numpy, trio and hypothesis. A later ``-p NAME`` has it back."""

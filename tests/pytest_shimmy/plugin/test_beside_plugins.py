@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.consumer_suite import CHAT, Run
 
+pytestmark = pytest.mark.slow
+
 OURS = """
 def use(shimmy_server, shimmy_fake):
     shimmy_fake.reply("scripted")
@@ -130,7 +132,7 @@ def test_servers_start_and_are_asked_under_a_pretended_file_system(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(PRETENDED_FILES + CHAT)
-    run().assert_outcomes(passed=4)
+    run("-p", "randomly").assert_outcomes(passed=4)
     run("-p", "no:randomly").assert_outcomes(passed=4)
 
 

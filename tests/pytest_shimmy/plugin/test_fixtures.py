@@ -135,7 +135,7 @@ def test_the_async_client_works_with_each_async_plugin_and_is_closed_silently(
     if library == "anyio":
         # The SDK leaves its own generators to the garbage collector, of which trio complains.
         warnings.append("ignore::pytest.PytestUnraisableExceptionWarning")
-    result = run(*arguments, *(f"-W{warning}" for warning in warnings))
+    result = run("-p", library.removeprefix("pytest-"), *arguments, *(f"-W{w}" for w in warnings))
     # anyio runs each test on asyncio and on trio.
     result.assert_outcomes(passed=2 if mark == "asyncio" else 4)
 
