@@ -51,10 +51,57 @@ class Build:
         """Of 1.x: whether the feature for Apple's MLX was compiled in."""
 
 
+class Airframe:
+    """The GPU engine as one release has it."""
+
+    __slots__ = (
+        "gpu_line",
+        "least_binding",
+        "metadata_line",
+        "opens_at_lookup",
+        "spec_line",
+        "takes_any_array",
+        "tells_ends",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: str,
+        least_binding: int,
+        opens_at_lookup: bool,
+        tells_ends: bool,
+        takes_any_array: bool,
+        metadata_line: int,
+        spec_line: int,
+        gpu_line: int,
+    ) -> None:
+        self.version = version
+        """Of the crate."""
+        self.least_binding = least_binding
+        """MiB that a GPU must take in one storage buffer, or 0; where any amount will do, a model
+        is split."""
+        self.opens_at_lookup = opens_at_lookup
+        """Whether each lookup of a model reads its header, to see whether it has a template."""
+        self.tells_ends = tells_ends
+        """Whether it tells why an answer ended and how long it was. Where it does not, a prompt
+        longer than the context is answered with nothing, and one token is the least; where it
+        does, such a prompt is an error, and no token may be asked for."""
+        self.takes_any_array = takes_any_array
+        """Whether a vocabulary's reader passes over arrays that it does not need."""
+        self.metadata_line = metadata_line
+        """Where its reader of headers reads a number; other places are counted from there."""
+        self.spec_line = spec_line
+        """Where it misses the first number that it needs of a model."""
+        self.gpu_line = gpu_line
+        """Where it misses the embedding."""
+
+
 class Release:
     """One release of shimmy."""
 
     __slots__ = (
+        "airframe",
         "base_model",
         "base_path",
         "bench_cut_at",
@@ -70,11 +117,14 @@ class Release:
         "invariant_at",
         "layers",
         "llama3_words",
+        "key_variables",
         "missing_folders",
         "missing_options",
         "missing_routes",
         "reads_context_length",
         "shards",
+        "prompts",
+        "safetensors_only",
         "tells_stream_errors",
         "tokio",
         "version",
@@ -106,6 +156,10 @@ class Release:
         bench_cut_at: str,
         layers: tuple[str, ...],
         cors: bytes,
+        airframe: Airframe | None = None,
+        key_variables: bool = False,
+        safetensors_only: bool = False,
+        prompts: str = "by route",
     ) -> None:
         self.version = version
         self.builds = {build.name: build for build in builds}
@@ -152,6 +206,16 @@ class Release:
         ``api.layers``."""
         self.cors = cors
         """Header lines of every answer, unless a layer says others."""
+        self.airframe = airframe
+        """The GPU engine of the builds that have it."""
+        self.key_variables = key_variables
+        """Whether ``SHIMMY_API_KEY`` and ``SHIMMY_ALLOWED_ORIGINS`` are read, so whether requests
+        are let through by key and origin, and open addresses are refused without a key."""
+        self.safetensors_only = safetensors_only
+        """Whether the toy engine gets whatever no other engine takes; else it knows by the name
+        what it refuses."""
+        self.prompts = prompts
+        """How a prompt is made: ``"by route"``, or in ``"one way"`` for all routes."""
 
     def but(self, version: str, **changed: object) -> Release:
         """The row of another release, in which only ``changed`` is different."""
@@ -175,33 +239,25 @@ _GPU_RELEASES = (
     "   https://github.com/Michael-A-Kuykendall/shimmy/releases/latest",
 )
 
-_V2_5_0 = Release(
-    "2.5.0",
+_GPU_BUILD = (
+    "⚡ Airframe Engine: ✅ Enabled (WebGPU via wgpu)",
+    "   Adapter is selected automatically at runtime.",
+    "   Run `shimmy serve` to see which GPU adapter is chosen.",
+    "   Supported: NVIDIA, AMD, Intel, Apple Silicon (Metal), integrated GPUs.",
+    *_GPU_RELEASES,
+)
+_CPU_BUILD = (
+    "⚡ Airframe Engine: Disabled (this build uses the huggingface engine)",
+    "   For GPU acceleration, download a release binary from GitHub Releases.",
+    *_GPU_RELEASES,
+)
+_BUILT_APART = ("tokio::runtime::builder::Builder::build",)
+
+_V2_6_5 = Release(
+    "2.6.5",
     builds=(
-        Build(
-            "default",
-            AIRFRAME,
-            '"huggingface":true',
-            (
-                "⚡ Airframe Engine: ✅ Enabled (WebGPU via wgpu)",
-                "   Adapter is selected automatically at runtime.",
-                "   Run `shimmy serve` to see which GPU adapter is chosen.",
-                "   Supported: NVIDIA, AMD, Intel, Apple Silicon (Metal), integrated GPUs.",
-                *_GPU_RELEASES,
-            ),
-            runtime_frames=(),
-        ),
-        Build(
-            "cpu-only",
-            ADAPTER,
-            '"huggingface":true',
-            (
-                "⚡ Airframe Engine: Disabled (this build uses the huggingface engine)",
-                "   For GPU acceleration, download a release binary from GitHub Releases.",
-                *_GPU_RELEASES,
-            ),
-            runtime_frames=("tokio::runtime::builder::Builder::build",),
-        ),
+        Build("default", AIRFRAME, '"airframe":true', _GPU_BUILD),
+        Build("cpu-only", ADAPTER, '"airframe":false', _CPU_BUILD, _BUILT_APART),
     ),
     missing_options=frozenset(),
     missing_folders=frozenset(),
@@ -222,6 +278,58 @@ _V2_5_0 = Release(
     worker_thread="tokio-rt-worker",
     invariant_at="31:9",
     bench_cut_at="484:58",
+    layers=("guard",),
+    cors=b"",
+    airframe=Airframe(
+        "0.4.4",
+        least_binding=0,
+        opens_at_lookup=True,
+        tells_ends=True,
+        takes_any_array=True,
+        metadata_line=692,
+        spec_line=333,
+        gpu_line=326,
+    ),
+    key_variables=True,
+    safetensors_only=True,
+    prompts="one way",
+)
+
+_V2_5_0 = Release(
+    "2.5.0",
+    builds=(
+        Build("default", AIRFRAME, '"huggingface":true', _GPU_BUILD),
+        Build("cpu-only", ADAPTER, '"huggingface":true', _CPU_BUILD, _BUILT_APART),
+    ),
+    missing_options=frozenset({"raw"}),
+    missing_folders=frozenset(),
+    missing_routes=frozenset({b"/docs", b"/openapi.json"}),
+    base_model="tinyllama-1.1b",
+    base_path=None,
+    context_length=2048,
+    reads_context_length=True,
+    counts_registered=True,
+    gguf_type=None,
+    shards="file",
+    llama3_words=("llama-3", "llama3"),
+    chat="parts",
+    has_limits=True,
+    tells_stream_errors=True,
+    exponent="e+",
+    tokio=("1.53.1", "102:17", "93:21", "95:17"),
+    worker_thread="tokio-rt-worker",
+    invariant_at="31:9",
+    bench_cut_at="484:58",
+    airframe=Airframe(
+        "0.3.0",
+        least_binding=1907,
+        opens_at_lookup=False,
+        tells_ends=False,
+        takes_any_array=False,
+        metadata_line=662,
+        spec_line=323,
+        gpu_line=328,
+    ),
     layers=("options",),
     cors=_ANY_ORIGIN,
 )
@@ -245,7 +353,7 @@ _V1_8_1 = Release(
     ),
     missing_options=frozenset(
         {
-            *("legacy", "kv-quant", "prefill-chunk", "ctx"),
+            *("legacy", "kv-quant", "prefill-chunk", "ctx", "raw"),
             *("grammar-mode", "fse-reject", "math-bypass", "trace-path", "session-id"),
         }
     ),
@@ -256,7 +364,7 @@ _V1_8_1 = Release(
             "AppData\\Roaming\\LM Studio\\models",
         }
     ),
-    missing_routes=frozenset({b"/v1/completions", b"/api/tags"}),
+    missing_routes=frozenset({b"/v1/completions", b"/api/tags", b"/docs", b"/openapi.json"}),
     base_model="phi3-lora",
     base_path="./models/phi3-mini.gguf",
     context_length=4096,
@@ -277,5 +385,5 @@ _V1_8_1 = Release(
     cors=_ANY_ORIGIN,
 )
 
-RELEASES = {release.version: release for release in (_V2_5_0, _V1_8_1)}
+RELEASES = {release.version: release for release in (_V2_6_5, _V2_5_0, _V1_8_1)}
 """The imitated releases by version, the newest first."""

@@ -41,6 +41,13 @@ class Address:
         scope = f"%{self.scope}" if self.scope else ""
         return f"[{self.host}{scope}]:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it: ``IpAddr::is_loopback``."""
+        return self.host == "::1" or (
+            self.family == socket.AF_INET and self.host.startswith("127.")
+        )
+
     def listen(self) -> socket.socket:
         """A listening socket; raises ``OSError`` as the system says."""
         if self.family == socket.AF_INET:
@@ -108,7 +115,23 @@ def _show_ipv6(packed: bytes) -> str:
     """As Rust shows it: only mapped addresses end in a dotted one."""
     if packed[:12] == b"\0" * 10 + b"\xff\xff":
         return "::ffff:" + socket.inet_ntop(socket.AF_INET, packed[12:])
-    groups = [packed[at] << 8 | packed[at + 1] for at in range(0, 16, 2)]
+    return show_groups(_groups(packed))
+
+
+def _groups(packed: bytes) -> list[int]:
+    return [packed[at] << 8 | packed[at + 1] for at in range(0, 16, 2)]
+
+
+def ipv6_groups(text: str) -> list[int] | None:
+    """The eight numbers of an IPv6 address; nothing if it is none."""
+    try:
+        return _groups(socket.inet_pton(socket.AF_INET6, text))
+    except (OSError, ValueError):
+        return None
+
+
+def show_groups(groups: list[int]) -> str:
+    """An IPv6 address, with the first of its longest runs of zeros left out."""
     best, length = 0, 1
     for start in range(8):
         end = start

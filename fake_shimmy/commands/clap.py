@@ -346,7 +346,7 @@ class _Level:
         )
         members = self._group()
         group = None
-        if any(name in members for name in self._given):
+        if any(name in members for name in self._given if name != self.command.positional):
             shown = [str(self._find(name) or name) for name in members]
             group = f"<{'|'.join(shown)}>"
         return failure(text, self._smart_usage([*self._given, option.long], group))

@@ -158,6 +158,7 @@ _COMMANDS = (
             Option("math-bypass", "Enable math bypass detection"),
             Option("trace-path", "Path for step-level trace output", "TRACE_PATH", default=""),
             Option("session-id", "Session ID for rolling window", "SESSION_ID", default=""),
+            Option("raw", "Force raw completion (bypass chat template)"),
         ),
         "NAME",
     ),

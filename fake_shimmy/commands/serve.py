@@ -18,6 +18,8 @@ from fake_shimmy.rust import backtrace, console, tracing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.interfaces import Layer
+    from fake_shimmy.api.access import Access
+    from fake_shimmy.commands.bind import Address
     from fake_shimmy.commands.clap import Invocation
     from fake_shimmy.commands.session import Session
     from fake_shimmy.models.registry import Registry
@@ -44,6 +46,7 @@ def run(session: Session, registry: Registry) -> None:
     lifetime = session.lifetime
     if lifetime is not None:
         lifetime.before_listening()
+    access = _access(session, address)
     try:
         listener = address.listen()
     except OSError as error:
@@ -69,6 +72,20 @@ def run(session: Session, registry: Registry) -> None:
     )
     context = Context(server, registry, session.engine())
     accept.serve(Application(context, _layers(session)), listener)
+
+
+def _access(session: Session, address: Address) -> Access | None:
+    """Who may ask, where the release looks after that; ends the process where it may not start."""
+    if not session.release.key_variables:
+        return None
+    from fake_shimmy.commands import access
+
+    try:
+        found = access.read(session.environ)
+        access.check_address(found, address)
+    except access.RefusedError as error:
+        session.fail(str(error), backtrace.REFUSED)
+    return found
 
 
 def _layers(session: Session) -> list[Layer]:

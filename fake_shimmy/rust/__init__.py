@@ -172,3 +172,26 @@ def is_dir(path: str) -> bool:
 def os_error(error: OSError) -> str:
     """``{}`` of an ``io::Error`` that the system gave."""
     return f"{os.strerror(error.errno or 0)} (os error {error.errno})"
+
+
+def utf8_error_length(error: UnicodeDecodeError) -> int | None:
+    """``Utf8Error::error_len``: how many bytes are wrong, or nothing where more were to come."""
+    if error.reason == "unexpected end of data":
+        return None
+    return error.end - error.start
+
+
+def display_f32(number: float) -> str:
+    """``{}`` of an ``f32``: the shortest digits that mean this number, never an exponent."""
+    import struct
+    from decimal import Decimal
+
+    if number != number or number in (float("inf"), float("-inf")):
+        return {"nan": "NaN", "inf": "inf", "-inf": "-inf"}[str(number)]
+    exact = struct.pack("<f", number)
+    for digits in range(1, 10):
+        text = f"{number:.{digits}g}"
+        if struct.pack("<f", float(text)) == exact:
+            break
+    shown = f"{Decimal(text):f}"
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown

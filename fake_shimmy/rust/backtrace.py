@@ -40,6 +40,7 @@ LLAMA_ANSWER = (
     "<shimmy::engine::llama::LlamaLoaded as shimmy::engine::LoadedModel>::generate::{{closure}}"
 )
 NO_MODEL = (MESSAGE, "anyhow::__private::format_err")
+REFUSED = ("anyhow::__private::format_err", "shimmy::server::run::{{closure}}")
 SERVER = (CONVERTED, "shimmy::server::run::{{closure}}")
 
 _MAIN = ("shimmy::main::{{closure}}", "shimmy::main")

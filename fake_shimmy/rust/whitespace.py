@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEPARATORS = "\x1c\x1d\x1e\x1f"
-_WORD = "[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+_SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_WORD = f"[^{_SPACES}]+"
 
 
 def words(text: str) -> list[str]:
@@ -26,3 +27,12 @@ def each_word(text: str) -> Iterator[str]:
     import re
 
     return (match[0] for match in re.finditer(_WORD, text))
+
+
+def trim(text: str) -> str:
+    """``str::trim``."""
+    if not any(separator in text for separator in _SEPARATORS):
+        return text.strip()
+    import re
+
+    return re.sub(rf"^[{_SPACES}]+|[{_SPACES}]+\Z", "", text)
