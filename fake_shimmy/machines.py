@@ -122,6 +122,12 @@ _ROWS = (
     ),
 )
 
+_LAVAPIPE = "llvmpipe (LLVM 15.0.6, 256 bits) (Cpu, backend=Vulkan)"
+SOFTWARE = Machine("", _LAVAPIPE, binding_limit=128)
+"""A machine without a GPU and with Mesa's software renderer: where nothing is pretended."""
+ROOMY = Machine("", _LAVAPIPE)
+"""The same with a driver that has no limit, for an engine that asks for much."""
+
 MACHINES = {machine.name: machine for machine in _ROWS}
 """The machines by the name that a tester gives them."""
 

@@ -55,6 +55,7 @@ class Airframe:
     """The GPU engine as one release has it."""
 
     __slots__ = (
+        "fact_budget",
         "gpu_line",
         "least_binding",
         "metadata_line",
@@ -75,6 +76,7 @@ class Airframe:
         metadata_line: int,
         spec_line: int,
         gpu_line: int,
+        fact_budget: int,
     ) -> None:
         self.version = version
         """Of the crate."""
@@ -95,6 +97,9 @@ class Airframe:
         """Where it misses the first number that it needs of a model."""
         self.gpu_line = gpu_line
         """Where it misses the embedding."""
+        self.fact_budget = fact_budget
+        """How much one generation may be, whatever the model's context: each token of the prompt is
+        one, each different one another, each token of the answer two. 0: not known."""
 
 
 class Release:
@@ -107,24 +112,28 @@ class Release:
         "bench_cut_at",
         "builds",
         "chat",
+        "chat_streams",
         "context_length",
         "cors",
         "counts_registered",
         "default_build",
         "exponent",
+        "families",
         "gguf_type",
         "has_limits",
         "invariant_at",
+        "key_variables",
         "layers",
         "llama3_words",
-        "key_variables",
         "missing_folders",
         "missing_options",
         "missing_routes",
-        "reads_context_length",
-        "shards",
         "prompts",
+        "reads_context_length",
+        "refuses_media",
         "safetensors_only",
+        "shards",
+        "tells_outcomes",
         "tells_stream_errors",
         "tokio",
         "version",
@@ -160,6 +169,10 @@ class Release:
         key_variables: bool = False,
         safetensors_only: bool = False,
         prompts: str = "by route",
+        families: tuple[tuple[str, str], ...] = (),
+        chat_streams: bool = True,
+        refuses_media: bool = False,
+        tells_outcomes: bool = False,
     ) -> None:
         self.version = version
         self.builds = {build.name: build for build in builds}
@@ -214,6 +227,16 @@ class Release:
         self.safetensors_only = safetensors_only
         """Whether the toy engine gets whatever no other engine takes; else it knows by the name
         what it refuses."""
+        self.families = families
+        """Which words in a requested name mean which family of templates, where the model has none;
+        the first that is in it counts."""
+        self.chat_streams = chat_streams
+        """Whether chat completions are streams unless they are asked to be none."""
+        self.refuses_media = refuses_media
+        """Whether messages may hold nothing but text."""
+        self.tells_outcomes = tells_outcomes
+        """Whether usage, the reason of an end, and failures of chat streams are told as the engine
+        knows them."""
         self.prompts = prompts
         """How a prompt is made: ``"by route"``, or in ``"one way"`` for all routes."""
 
@@ -270,7 +293,7 @@ _V2_6_5 = Release(
     gguf_type=None,
     shards="file",
     llama3_words=("llama-3", "llama3"),
-    chat="parts",
+    chat="options",
     has_limits=True,
     tells_stream_errors=True,
     exponent="e+",
@@ -289,11 +312,25 @@ _V2_6_5 = Release(
         metadata_line=692,
         spec_line=333,
         gpu_line=326,
+        fact_budget=499,
     ),
     key_variables=True,
     safetensors_only=True,
     prompts="one way",
+    families=(
+        ("llama-3", "llama3"),
+        ("llama3", "llama3"),
+        ("qwen", "chatml"),
+        ("chatglm", "chatml"),
+        ("phi", "chatml"),
+        ("gemma", "gemma"),
+    ),
+    chat_streams=False,
+    refuses_media=True,
+    tells_outcomes=True,
 )
+
+_OLDER_FAMILIES = (("qwen", "chatml"), ("chatglm", "chatml"), ("llama", "llama3"))
 
 _V2_5_0 = Release(
     "2.5.0",
@@ -329,9 +366,11 @@ _V2_5_0 = Release(
         metadata_line=662,
         spec_line=323,
         gpu_line=328,
+        fact_budget=0,
     ),
     layers=("options",),
     cors=_ANY_ORIGIN,
+    families=_OLDER_FAMILIES,
 )
 
 
@@ -383,6 +422,7 @@ _V1_8_1 = Release(
     bench_cut_at="486:58",
     layers=("options",),
     cors=_ANY_ORIGIN,
+    families=_OLDER_FAMILIES,
 )
 
 RELEASES = {release.version: release for release in (_V2_6_5, _V2_5_0, _V1_8_1)}

@@ -27,7 +27,7 @@ LARGEST = 2**64 - 1
 class ChatRequest:
     """What of a chat completion request has an effect; ``messages`` are (role, text) pairs."""
 
-    __slots__ = ("max_tokens", "messages", "model", "stream")
+    __slots__ = ("include_usage", "max_tokens", "messages", "model", "stream")
 
     def __init__(
         self,
@@ -35,22 +35,31 @@ class ChatRequest:
         messages: list[tuple[str, str]],
         max_tokens: int | None,
         stream: bool | None,
+        include_usage: bool = False,
     ) -> None:
         self.model = model
         self.messages = messages
         self.max_tokens = max_tokens
         self.stream = stream
+        self.include_usage = include_usage
+
+
+class Media(str):
+    """The text of a message that holds something else as well."""
+
+    __slots__ = ()
 
 
 class Shape:
     """What a body may hold. ``text_of`` makes a text of a message's content that is none, or
     nothing where it cannot; ``numbers`` are the fields that are floats."""
 
-    __slots__ = ("numbers", "struct", "text_of")
+    __slots__ = ("has_stream_options", "numbers", "struct", "text_of")
 
     def __init__(
         self, struct: Struct, numbers: tuple[str, ...], text_of: Callable[[Json], str | None]
     ) -> None:
+        self.has_stream_options = "stream_options" in struct.fields
         self.struct = struct
         self.numbers = numbers
         self.text_of = text_of
@@ -63,7 +72,10 @@ def read_chat(body: bytes, shape: Shape, exponent_mark: str) -> ChatRequest:
         return request
     fields = structs.read_body(body, shape.struct.read, exponent_mark)
     get = fields.get
-    return ChatRequest(fields["model"], fields["messages"], get("max_tokens"), get("stream"))
+    include_usage = bool((get("stream_options") or {}).get("include_usage"))
+    return ChatRequest(
+        fields["model"], fields["messages"], get("max_tokens"), get("stream"), include_usage
+    )
 
 
 class _UnusualError(Exception):
@@ -122,6 +134,8 @@ def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
     for name in shape.numbers:
         if name in document and not _fits_f32(document[name]):
             return None
+    if document.get("stream_options") is not None and shape.has_stream_options:
+        return None
     if "stop" in document and not _fits_stop(document["stop"]):
         return None
     pairs = []
@@ -180,6 +194,15 @@ def _text_of_parts(content: Json) -> str | None:
     return "\n".join(texts)
 
 
+def _text_or_media(content: Json) -> str | None:
+    """The same; what is not all text is marked."""
+    text = _text_of_parts(content)
+    if text is None or not isinstance(content, list):
+        return text
+    parts = (structs.buffered(part, ("type", "text")) or {} for part in content)
+    return text if all(part.get("type") == "text" for part in parts) else Media(text)
+
+
 def _stop(reader: Reader) -> None:
     if not _fits_stop(value := reader.any()) or value is None:
         raise reader.misfit("data did not match any variant of untagged enum StopTokens")
@@ -196,8 +219,15 @@ _FIELDS = {
     "top_p": optional(f32),
     "stop": optional(_stop),
 }
+_STREAM_OPTIONS = Struct("StreamOptions", {"include_usage": boolean}, required=())
+_WITH_OPTIONS = {
+    "stream": optional(boolean),
+    "stream_options": optional(_STREAM_OPTIONS.read),
+    **_FIELDS,
+}
 _PENALTIES = {"frequency_penalty": optional(f32), "presence_penalty": optional(f32)}
 _TEXTS = structs.messages("ChatMessage", string)
+_MEDIA = structs.messages("OAIMessage", structs.text_or("MessageContent", _text_or_media))
 _PARTS = structs.messages("OAIMessage", structs.text_or("MessageContent", _text_of_parts))
 
 
@@ -212,6 +242,11 @@ SHAPES = {
         _struct(_PARTS, _FIELDS | _PENALTIES),
         ("temperature", "top_p", "frequency_penalty", "presence_penalty"),
         _text_of_parts,
+    ),
+    "options": Shape(
+        _struct(_MEDIA, _WITH_OPTIONS | _PENALTIES),
+        ("temperature", "top_p", "frequency_penalty", "presence_penalty"),
+        _text_or_media,
     ),
 }
 """The shapes by what a message may hold."""

@@ -8,7 +8,8 @@ seen on a build with a stand-in for its engine.
 from __future__ import annotations
 
 from fake_shimmy.api import openai_errors, payloads
-from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError
+from fake_shimmy.models import templates
+from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError, Outcome
 from fake_shimmy.rust.tracing import ERROR
 from fake_shimmy.rust.whitespace import words
 from fake_shimmy.serde import structs
@@ -40,6 +41,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         request = structs.read_body(body, _REQUEST.read, context.server.release.exponent)
     except structs.RejectedError as error:
         return context.rejected(head, error)
+    release = context.server.release
     name, prompt, max_tokens = request["model"], request["prompt"], request.get("max_tokens")
     prompt_words = words(prompt)
     if not prompt_words:
@@ -52,7 +54,12 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     if spec is None:
         return openai_errors.no_model(context, head, f"Model '{name}' not found")
     try:
-        text = context.engine.load(spec).generate(prompt, max_tokens, prompt)
+        model = context.engine.load(spec)
+        rendered = prompt
+        if release.prompts == "one way":
+            family = templates.family_for(spec.template, name, release.families)
+            rendered = templates.render_bare(family, prompt)
+        text = model.generate(rendered, max_tokens, prompt)
     except LoadError as error:
         return openai_errors.load_failed(context, head, name, error, "completions")
     except GenerationError as error:
@@ -60,9 +67,9 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         status = b"500 Internal Server Error"
         return (context.json(head, payloads.GENERATION_FAILED, status),)
     ident = f"cmpl-{context.server.identifier()}"
-    count = len(prompt_words), len(words(text))
-    return (
-        context.json(
-            head, payloads.completion(ident, context.server.seconds(), name, text, *count)
-        ),
-    )
+    if release.tells_outcomes:
+        outcome = model.outcome(rendered, sum(1 for _ in model.tokens(text)), max_tokens)
+    else:
+        outcome = Outcome("stop", len(prompt_words), len(words(text)))
+    whole = payloads.completion(ident, context.server.seconds(), name, text, outcome)
+    return (context.json(head, whole),)

@@ -41,6 +41,14 @@ class Context:
         """A whole answer; see :func:`answers.answer`."""
         return answers.answer(head, status, body, self.server.date(), self.cors, allow)
 
+    def with_cors(self, cors: bytes) -> Context:
+        """The same, with other header lines about origins."""
+        return Context(self.server, self.registry, self.engine, cors)
+
+    def no_content(self, head: Head, allow: bytes = b"") -> bytes:
+        """An answer without a body."""
+        return answers.no_content(head, self.server.date(), self.cors, allow)
+
     def text(self, head: Head, status: bytes, body: bytes) -> bytes:
         """A plain-text answer."""
         return answers.answer(head, status + _TEXT, body, self.server.date(), self.cors)

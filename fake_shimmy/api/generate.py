@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fake_shimmy.api.context import Context
     from fake_shimmy.models.engine import LoadedModel
     from fake_shimmy.models.registry import ModelSpec
+    from fake_shimmy.releases import Release
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
@@ -52,28 +53,48 @@ _REQUEST = Struct(
 )
 
 
+_WITH_RAW = Struct(
+    "GenerateRequest",
+    {**_REQUEST.fields, "raw_prompt": optional(boolean)},
+    _REQUEST.required,
+    _REQUEST.positional,
+)
+
+
+def _shape(release: Release) -> Struct:
+    return _REQUEST if release.prompts == "by route" else _WITH_RAW
+
+
 class _Ask:
-    """What a request asks of its model."""
+    """What a request asks of its model. ``wraps`` a prompt that is no conversation."""
 
     __slots__ = ("max_tokens", "prompt", "user_text")
 
-    def __init__(self, request: dict[str, Any], spec: ModelSpec) -> None:
+    def __init__(
+        self, request: dict[str, Any], spec: ModelSpec, release: Release, wraps: bool
+    ) -> None:
         messages = request.get("messages")
         max_tokens = request.get("max_tokens")
         self.max_tokens: int = DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens
         if messages is None:
             self.prompt: str = request.get("prompt") or ""
             self.user_text = self.prompt
+            if wraps and not request.get("raw_prompt"):
+                family = templates.family_for(spec.template, spec.name, release.families)
+                self.prompt = templates.render_bare(family, self.prompt)
         else:
-            system = request.get("system")
-            self.prompt = templates.render_conversation(spec.template, system, messages)
+            # Of old, the requested name had no say here.
+            rules = () if release.prompts == "by route" else release.families
+            family = templates.family_for(spec.template, spec.name, rules)
+            self.prompt = templates.render_conversation(family, request.get("system"), messages)
             self.user_text = next((text for role, text in reversed(messages) if role == "user"), "")
 
 
 def respond(context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer the HTTP request with ``body``."""
+    release = context.server.release
     try:
-        request = structs.read_body(body, _REQUEST.read, context.server.release.exponent)
+        request = structs.read_body(body, _shape(release).read, release.exponent)
     except structs.RejectedError as error:
         return context.rejected(head, error)
     name = request["model"]
@@ -83,7 +104,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         return context.failed(head, b"404 Not Found", _TARGET, message)
     try:
         model = context.engine.load(spec)
-        ask = _Ask(request, spec)
+        ask = _Ask(request, spec, release, release.prompts == "one way")
         if request.get("stream") is not False:
             return _events(context, head, name, model, ask)
         text = model.generate(ask.prompt, ask.max_tokens, ask.user_text)
@@ -94,7 +115,10 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         message = f"Generation failed for model '{name}': {error} {_REMARK}"
         return context.failed(head, b"502 Bad Gateway", _TARGET, message)
     context.server.event(DEBUG, _TARGET, f"Generation completed successfully for model '{name}'")
-    return (context.json(head, payloads.generated(text)),)
+    if not release.tells_outcomes:
+        return (context.json(head, payloads.generated(text)),)
+    outcome = model.outcome(ask.prompt, sum(1 for _ in model.tokens(text)), ask.max_tokens)
+    return (context.json(head, payloads.generated_with(text, outcome)),)
 
 
 def _events(
@@ -132,8 +156,9 @@ def _converse(context: Context, message: bytes) -> Steps:
     """The frames that answer ``message``."""
     from fake_shimmy.wire.websocket import text_frame
 
+    release = context.server.release
     try:
-        request = structs.read_document(message, _REQUEST.read, context.server.release.exponent)
+        request = structs.read_document(message, _shape(release).read, release.exponent)
     except JsonError as error:
         # Not escaped, so it may be no JSON.
         return (text_frame(f'{{"error":"bad request: {error.without_path()}"}}'),)
@@ -145,9 +170,8 @@ def _converse(context: Context, message: bytes) -> Steps:
         model = context.engine.load(spec)
     except LoadError:
         return (text_frame('{"error":"load failed"}'),)
-    return _frames(
-        _pieces(context, "WebSocket", name, model, _Ask(request, spec), '{{"error":"{}"}}')
-    )
+    ask = _Ask(request, spec, release, wraps=False)
+    return _frames(_pieces(context, "WebSocket", name, model, ask, '{{"error":"{}"}}'))
 
 
 def _frames(pieces: Iterator[str | Step]) -> Iterator[Step]:

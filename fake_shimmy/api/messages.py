@@ -1,12 +1,15 @@
 """``POST /v1/messages``, the Anthropic route.
 
-Strategy: the conversation becomes a prompt of its own kind, no template takes part, and the
-answer is always one JSON body: ``stream`` is read and ignored. Seen on 2.5.0 CPU-only.
+Strategy: the conversation becomes a prompt of its own kind, or from 2.6.1 on that of the model's
+template; the answer is always one JSON body: ``stream`` is read and ignored. Seen on 2.5.0 CPU-only
+and 2.6.5.
 """
 
 from __future__ import annotations
 
 from fake_shimmy.api import payloads
+from fake_shimmy.api.chat_request import Media
+from fake_shimmy.models import templates
 from fake_shimmy.models.engine import GenerationError, LoadError
 from fake_shimmy.serde import structs
 from fake_shimmy.serde.structs import Struct, boolean, f32, i32, optional, string, usize
@@ -29,11 +32,20 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     except structs.RejectedError as error:
         return context.rejected(head, error)
     name, messages = request["model"], request["messages"]
+    if context.server.release.refuses_media and any(isinstance(t, Media) for _, t in messages):
+        body = payloads.refusal(payloads.NO_MEDIA, "invalid_request_error")
+        return (context.json(head, body, b"400 Bad Request"),)
     spec = context.registry.lookup(name)
     if spec is None:
         message = f"Model '{name}' not found in registry"
         return context.failed(head, b"404 Not Found", _TARGET, message)
-    prompt = _prompt(request.get("system"), messages)
+    release = context.server.release
+    if release.prompts == "by route":
+        prompt = _prompt(request.get("system"), messages)
+    else:
+        family = templates.family_for(spec.template, name, release.families)
+        talk = _conversation(request.get("system"), messages)
+        prompt = templates.render_conversation(family, None, talk)
     user_text = next((text for role, text in reversed(messages) if role == "user"), "")
     try:
         text = context.engine.load(spec).generate(prompt, request["max_tokens"], user_text)
@@ -71,12 +83,27 @@ def _prompt(system: str | None, messages: list[tuple[str, str]]) -> str:
     return "".join(parts)
 
 
+def _conversation(system: str | None, messages: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The messages that the model's template gets: the system's, then users' with what answers
+    them directly."""
+    if messages and messages[0][0] == "system":
+        system = messages[0][1]
+    talk = [] if system is None else [("system", system)]
+    previous = ""
+    for role, text in messages:
+        if role == "user" or (role == "assistant" and previous == "user"):
+            talk.append((role, text))
+        previous = role
+    return talk
+
+
 def _text_of_blocks(content: Json) -> str | None:
     """The joined texts of content blocks, with a word for each that is no text; nothing where
     they are not of that shape."""
     if not isinstance(content, list):
         return None
     texts = []
+    has_media = False
     for block in content:
         fields = structs.buffered(block, ("type", "text", "source"))
         if fields is None or not _fits_source(fields.get("source")):
@@ -85,10 +112,12 @@ def _text_of_blocks(content: Json) -> str | None:
         if not isinstance(kind, str) or not isinstance(text, str | None):
             return None
         if kind != "text":
+            has_media = True
             texts.append(f"[{kind} content]")
         elif text is not None:
             texts.append(text)
-    return "\n".join(texts)
+    joined = "\n".join(texts)
+    return Media(joined) if has_media else joined
 
 
 def _fits_source(source: Json) -> bool:

@@ -38,6 +38,12 @@ def bad_request(context: Context, head: Head, param: str, text: str) -> Steps:
     return (context.json(head, body, b"400 Bad Request"),)
 
 
+def unsupported_media(context: Context, head: Head) -> Steps:
+    """The refusal of messages that hold something else than text."""
+    body = payloads.error("unsupported_media", payloads.NO_MEDIA, "messages")
+    return (context.json(head, body, b"400 Bad Request"),)
+
+
 def no_model(context: Context, head: Head, text: str) -> Steps:
     """The refusal of a name that no model has."""
     body = payloads.error("model_not_found", text, "model")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from json.encoder import encode_basestring as _quoted
 
+from fake_shimmy.models.engine import Outcome
 from fake_shimmy.wire import sse
 
 TYPE_CHECKING = False
@@ -92,6 +93,9 @@ def _or_null(value: int | None) -> str:
 WORKFLOW_PENDING = b'{"message":"Workflow execution not yet implemented","status":"pending"}'
 """``POST /api/workflows/execute``: a placeholder in the real one, too."""
 
+NO_MEDIA = "multimodal content is not supported by this build"
+"""The refusal of what is no text."""
+
 GENERATION_FAILED = (
     b'{"error":{"code":"generation_failed","message":"Generation failed","type":"server_error"}}'
 )
@@ -106,20 +110,52 @@ def error(code: str, message: str, param: str) -> bytes:
     ).encode()
 
 
-def chat_completion(ident: str, created: int, model: str, content: str) -> bytes:
-    """A whole chat completion. Usage is always zero and the reason always ``stop``."""
+def refusal(message: str, kind: str) -> bytes:
+    """An error object about a request that no route has seen."""
+    return f'{{"error":{{"message":"{message}","type":"{kind}"}}}}'.encode()
+
+
+def reason(outcome: Outcome | None) -> str:
+    """Why an answer ended, as JSON."""
+    return "null" if outcome is None else f'"{outcome.reason}"'
+
+
+def usage(outcome: Outcome | None) -> str:
+    """How long it was, as JSON made from a struct."""
+    if outcome is None:
+        return "null"
+    asked, said = outcome.prompt_tokens, outcome.completion_tokens
+    return f'{{"prompt_tokens":{asked},"completion_tokens":{said},"total_tokens":{asked + said}}}'
+
+
+def sorted_usage(outcome: Outcome | None) -> str:
+    """The same in ``json!``."""
+    if outcome is None:
+        return "null"
+    asked, said = outcome.prompt_tokens, outcome.completion_tokens
+    return f'{{"completion_tokens":{said},"prompt_tokens":{asked},"total_tokens":{asked + said}}}'
+
+
+ALWAYS = Outcome("stop", 0, 0)
+"""How every chat completion ends before 2.6.5."""
+
+
+def chat_completion(
+    ident: str, created: int, model: str, content: str, outcome: Outcome | None
+) -> bytes:
+    """A whole chat completion."""
     return (
         f'{{"id":"{ident}","object":"chat.completion","created":{created},'
         f'"model":{_quoted(model)},"choices":[{{"index":0,"message":{{"role":"assistant",'
-        f'"content":{_quoted(content)}}},"finish_reason":"stop"}}],'
-        '"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}'
+        f'"content":{_quoted(content)}}},"finish_reason":{reason(outcome)}}}],'
+        f'"usage":{usage(outcome)}}}'
     ).encode()
 
 
 class ChatChunks:
     """The events of one streamed chat completion, framed as HTTP chunks if ``chunked``."""
 
-    __slots__ = ("_after", "_before", "_chunked", "_fixed", "final", "role")
+    __slots__ = ("_after", "_before", "_chunked", "_fixed", "_usage", "role")
 
     def __init__(self, ident: str, created: int, model: str, chunked: bool) -> None:
         opening = (
@@ -134,10 +170,24 @@ class ChatChunks:
             self._before + b'null,"role":"assistant"},"finish_reason":null}]}\n\n', chunked
         )
         """The first event."""
-        self.final = sse.frame(
-            self._before + b'null,"role":null},"finish_reason":"stop"}]}\n\n', chunked
-        ) + sse.end(chunked)
-        """The last chunk and the end marker."""
+        self._usage = (
+            f'data: {{"choices":[],"created":{created},"id":"{ident}","model":{_quoted(model)},'
+            '"object":"chat.completion.chunk","usage":'
+        )
+
+    def final(self, outcome: Outcome | None, with_usage: bool = False) -> bytes:
+        """The last chunk, the one about usage if that is wanted, and the end marker."""
+        ending = f'null,"role":null}},"finish_reason":{reason(outcome)}}}]}}\n\n'
+        last = sse.frame(self._before + ending.encode(), self._chunked)
+        if with_usage:
+            told = f"{self._usage}{sorted_usage(outcome)}}}\n\n"
+            last += sse.frame(told.encode(), self._chunked)
+        return last + sse.end(self._chunked)
+
+    def failure(self) -> bytes:
+        """What tells of a generation that failed, and the end marker."""
+        told = sse.frame(b"data: " + GENERATION_FAILED + b"\n\n", self._chunked)
+        return told + sse.end(self._chunked)
 
     def token(self, text: str) -> bytes:
         """The event of one token."""
@@ -148,15 +198,12 @@ class ChatChunks:
         return b"%X\r\n%b%b%b\r\n" % (size, self._before, content, self._after)
 
 
-def completion(
-    ident: str, created: int, model: str, text: str, prompt_words: int, text_words: int
-) -> bytes:
-    """A text completion; usage is counted in words."""
+def completion(ident: str, created: int, model: str, text: str, outcome: Outcome | None) -> bytes:
+    """A text completion."""
     return (
-        f'{{"choices":[{{"finish_reason":"stop","index":0,"logprobs":null,'
+        f'{{"choices":[{{"finish_reason":{reason(outcome)},"index":0,"logprobs":null,'
         f'"text":{_quoted(text)}}}],"created":{created},"id":"{ident}","model":{_quoted(model)},'
-        f'"object":"text_completion","usage":{{"completion_tokens":{text_words},'
-        f'"prompt_tokens":{prompt_words},"total_tokens":{prompt_words + text_words}}}}}'
+        f'"object":"text_completion","usage":{sorted_usage(outcome)}}}'
     ).encode()
 
 
@@ -168,6 +215,12 @@ def message(ident: str, model: str, text: str, input_tokens: int, output_tokens:
         f'"stop_sequence":null,"usage":{{"input_tokens":{input_tokens},'
         f'"output_tokens":{output_tokens}}}}}'
     ).encode()
+
+
+def generated_with(text: str, outcome: Outcome | None) -> bytes:
+    """``POST /api/generate`` where it tells how the answer ended."""
+    told = f'"usage":{usage(outcome)},"finish_reason":{reason(outcome)}'
+    return f'{{"response":{_quoted(text)},{told}}}'.encode()
 
 
 def generated(text: str) -> bytes:

@@ -82,6 +82,18 @@ def _messages(context: Context, head: Head, body: bytes) -> Steps:
     return messages.respond(context, head, body)
 
 
+def _docs(context: Context, head: Head) -> Steps:
+    from fake_shimmy.api import api_docs
+
+    return api_docs.page(context, head)
+
+
+def _openapi(context: Context, head: Head) -> Steps:
+    from fake_shimmy.api import api_docs
+
+    return api_docs.openapi(context, head)
+
+
 def _workflow(context: Context, head: Head, body: bytes) -> Steps:
     from fake_shimmy.api import placeholders
 
@@ -102,6 +114,8 @@ _ROUTES = {
     b"/api/generate": _json_route(_generate),
     b"/api/tools": Route(_GET, info.tools),
     b"/api/workflows/execute": _json_route(_workflow),
+    b"/docs": Route(_GET, _docs),
+    b"/openapi.json": Route(_GET, _openapi),
     b"/ws/generate": Route(_GET, _upgrade),
 }
 _MODEL_ACTIONS: dict[bytes, tuple[bytes, NamedHandler]] = {

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from fake_shimmy.api.access import Access
     from fake_shimmy.models.scan import DiscoveredModel
     from fake_shimmy.releases import Build, Release
     from fake_shimmy.rust.backtrace import Panic
@@ -26,7 +27,7 @@ class Server:
 
     ``clock`` gives Unix nanoseconds, ``entropy`` n random bytes, ``search`` the models that are
     in the folders now. ``cores`` and ``memory`` (KiB) are what ``/diag`` tells of the machine.
-    ``environ`` decides on backtraces and pretended GPUs.
+    ``environ`` decides on backtraces and pretended GPUs, ``access`` on who may ask.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Server:
         memory: int,
         tracer: Tracer,
         environ: Mapping[str, str],
+        access: Access,
     ) -> None:
         self.release = release
         self.build = build
@@ -50,6 +52,7 @@ class Server:
         self.memory = memory
         self.tracer = tracer
         self.environ = environ
+        self.access = access
         self._clock = clock
         self._entropy = entropy
         self._date_second = -1

@@ -11,6 +11,7 @@ import sys
 import time
 
 from fake_shimmy import rust
+from fake_shimmy.api.access import Access
 from fake_shimmy.commands import bind, listing
 from fake_shimmy.releases import LLAMA
 from fake_shimmy.rust import backtrace, console, tracing
@@ -18,7 +19,6 @@ from fake_shimmy.rust import backtrace, console, tracing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.interfaces import Layer
-    from fake_shimmy.api.access import Access
     from fake_shimmy.commands.bind import Address
     from fake_shimmy.commands.clap import Invocation
     from fake_shimmy.commands.session import Session
@@ -69,15 +69,16 @@ def run(session: Session, registry: Registry) -> None:
         _memory(),
         session.tracer,
         session.environ,
+        access,
     )
     context = Context(server, registry, session.engine())
     accept.serve(Application(context, _layers(session)), listener)
 
 
-def _access(session: Session, address: Address) -> Access | None:
-    """Who may ask, where the release looks after that; ends the process where it may not start."""
+def _access(session: Session, address: Address) -> Access:
+    """Who may ask; ends the process where the release says that it may not start."""
     if not session.release.key_variables:
-        return None
+        return Access()
     from fake_shimmy.commands import access
 
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from fake_shimmy import machines
+from fake_shimmy import machines, rust
 from fake_shimmy.releases import ADAPTER, AIRFRAME, LLAMA
 from fake_shimmy.rust import backtrace, console
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from fake_shimmy.commands.clap import Invocation
+    from fake_shimmy.models.airframe import Files
     from fake_shimmy.models.engine import Engine
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.releases import Build, Release
@@ -51,6 +52,7 @@ class Session:
         self.has_airframe = self.engine_name == AIRFRAME
         self.backend = "cpu"
         """What llama.cpp is asked to use."""
+        self._known_files: Files | None = None
         model_dirs, context = invocation.text("model-dirs"), invocation.number("ctx")
         if model_dirs is not None:
             environ["SHIMMY_MODEL_PATHS"] = model_dirs
@@ -62,8 +64,7 @@ class Session:
         from fake_shimmy.models import engine
 
         if self.has_airframe:
-            machine = machines.pretended(self.environ)
-            return engine.AirframeEngine(machine, console.out, console.err)
+            return self._airframe()
         if self.engine_name == LLAMA:
             from fake_shimmy.models import llama
 
@@ -71,7 +72,26 @@ class Session:
                 machines.pretended(self.environ), self.build.backends
             )
             return llama.LlamaEngine(self.tracer, self._experts(), self.backend, found, console.err)
-        return engine.AdapterEngine(self.tracer)
+        keeps_airframe = self.build.engine == AIRFRAME and self.release.safetensors_only
+        airframe = self._airframe() if keeps_airframe else None
+        return engine.AdapterEngine(self.tracer, self.release.safetensors_only, airframe)
+
+    def _airframe(self) -> Engine:
+        from fake_shimmy.models import airframe
+
+        files = self._files()
+        usual = machines.ROOMY if files.engine.least_binding else machines.SOFTWARE
+        machine = machines.pretended(self.environ) or usual
+        limit = rust.variable(self.environ, "SHIMMY_MAX_CTX")
+        return airframe.AirframeEngine(machine, files, limit)
+
+    def _files(self) -> Files:
+        if self._known_files is None:
+            from fake_shimmy.models import airframe
+
+            assert self.release.airframe is not None
+            self._known_files = airframe.Files(self.release.airframe, console.out, console.err)
+        return self._known_files
 
     def choose_backend(self) -> None:
         """Choose as is done when an engine is made, with what is logged then."""
@@ -100,7 +120,10 @@ class Session:
         from fake_shimmy.models.registry import Registry
 
         warnings: list[str] = []
-        registry = Registry(self.environ, warnings, self.release)
+        airframe = self.release.airframe if self.build.engine == AIRFRAME else None
+        opens = airframe is not None and airframe.opens_at_lookup
+        template_of = self._files().template if opens else None
+        registry = Registry(self.environ, warnings, self.release, template_of)
         for line in warnings:
             console.err(line)
         return registry

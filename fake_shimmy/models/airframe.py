@@ -21,13 +21,14 @@ from fake_shimmy.rust.backtrace import Panic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fake_shimmy.machines import Machine
     from fake_shimmy.models.airframe_header import Header
     from fake_shimmy.models.registry import ModelSpec
     from fake_shimmy.models.vocabulary import Vocabulary
     from fake_shimmy.releases import Airframe
+    from fake_shimmy.wire.steps import Step
 
 _CHUNK = 2_000_000_000
 """Bytes of a model in one buffer of the GPU, where that takes so many."""
@@ -43,8 +44,6 @@ _HEADS = {0: "F32", 2: "Q4_0", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K"}
 """Types of tensors that the output head may have."""
 
 _ENDED = "Airframe generation failed: Generation ended without a terminal reason"
-_FACTS = 1000
-"""What one generation may take: it is a number of facts, whatever the model's context."""
 
 
 class Files:
@@ -269,8 +268,7 @@ class AirframeEngine(Engine):
         )
         norms = (shape.layers * 4 + 1) * shape.width * 4
         show(
-            f"[Preflight] Extracting Norms: {shape.layers} layers, "
-            f"Total Size {norms / _MIB:.2f} MB"
+            f"[Preflight] Extracting Norms: {shape.layers} layers, Total Size {norms / _MIB:.2f} MB"
         )
         self._check_norms(size, header, shape)
         show(f"[BindlessLoader] Upload Complete ({chunks} buffers).")
@@ -306,9 +304,7 @@ class AirframeEngine(Engine):
         if head is None:
             raise LoadError("Neither output.weight nor token_embd.weight found in model")
         if head.kind not in _HEADS:
-            raise LoadError(
-                f"Unsupported quant type {head.kind} for output head tensor '{name}'"
-            )
+            raise LoadError(f"Unsupported quant type {head.kind} for output head tensor '{name}'")
         numbers, block = _ROWS[head.kind]
         end = head.offset + -(-tokens * shape.width // numbers) * block
         if end > size:
@@ -336,24 +332,46 @@ class AirframeModel(PretendedModel):
         self._engine = engine
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        tells_ends = self._engine.tells_ends
-        if not max_tokens and tells_ends:
-            return ""
-        count = self._tokens.count(prompt, self._context)
-        if count > self._context:
-            if tells_ends:
-                raise GenerationError(_ENDED)
-            return ""
-        return super().generate(prompt, max_tokens if tells_ends else max(max_tokens, 1), user_text)
+        text = "".join(self._said(prompt, max_tokens, user_text))
+        room = self._room(prompt)
+        if self._engine.tells_ends and len(self.tokens(text)) > room:
+            raise GenerationError(_ENDED)
+        return text if room else ""
+
+    def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
+        said = self._said(prompt, max_tokens, user_text)
+        room = self._room(prompt)
+        yield from said[:room]
+        if len(said) > room and self._engine.tells_ends:
+            raise GenerationError(_ENDED)
 
     def outcome(self, prompt: str, said: int, max_tokens: int) -> Outcome | None:
         if not self._engine.tells_ends:
             return None
-        count = self._tokens.count(prompt, self._context)
+        count = len(self._tokens.tokens(prompt, self._context))
         if said >= max_tokens:
             return Outcome("length", count, max_tokens)
         # The token that ends an answer counts as well.
         return Outcome("stop", count, said + 1)
+
+    def _said(self, prompt: str, max_tokens: int, user_text: str) -> list[str]:
+        least = 0 if self._engine.tells_ends else 1
+        return self.tokens(super().generate(prompt, max(max_tokens, least), user_text))
+
+    def _room(self, prompt: str) -> int:
+        """How many tokens of an answer to ``prompt`` there can be."""
+        tokens = self._tokens.tokens(prompt, self._context)
+        budget = self._engine.fact_budget
+        if len(tokens) > self._context:
+            return 0
+        if not budget:
+            return self._context
+        left = budget - len(tokens) - len(set(tokens))
+        return left // 2 if left >= 4 else int(left >= _FIRST_TOKEN)
+
+
+_FIRST_TOKEN = 3
+"""What the first token of an answer takes of the budget."""
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

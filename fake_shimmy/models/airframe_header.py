@@ -102,7 +102,7 @@ def read(path: str, engine: Airframe) -> Header | None:
     if rust.is_dir(path):
         # A folder can be opened; it is the first read that fails.
         error = 'Os { code: 21, kind: IsADirectory, message: "Is a directory" }'
-        header.panic = engine.panic("metadata.rs", "48:39", _unwrapped(error), _UNWRAP)
+        header.panic = panic(engine, "metadata.rs", "48:39", _unwrapped(error), _UNWRAP)
         return header
     try:
         file = open(rust.os_path(path), "rb")  # noqa: SIM115 - what fails is known only afterwards
@@ -116,7 +116,22 @@ def read(path: str, engine: Airframe) -> Header | None:
     return header
 
 
-_UNWRAP = ("core::result::unwrap_failed",)
+_FOLDERS = {
+    "metadata.rs": "backend/bindless",
+    "loader.rs": "backend/bindless",
+    "spec.rs": "core",
+    "gpu.rs": "runtime",
+}
+
+
+def panic(engine: Airframe, file: str, place: str, reason: str, frames: tuple[str, ...]) -> Panic:
+    """A panic of ``engine`` at a ``place`` in its source ``file``."""
+    path = f"airframe-{engine.version}/src/{_FOLDERS[file]}/{file}:{place}"
+    return Panic(reason, path, frames)
+
+
+_UNWRAP: tuple[str, ...] = ("core::result::unwrap_failed",)
+_ASSERTED = ("core::panicking::assert_failed_inner", "core::panicking::assert_failed")
 _READER = "airframe::backend::bindless::metadata::"
 
 
@@ -139,8 +154,7 @@ class _Reader:
                 "assertion `left == right` failed: Invalid Magic\n"
                 f"  left: {list(magic)}\n right: {list(b'GGUF')}"
             )
-            frames = ("core::panicking::assert_failed_inner", "core::panicking::assert_failed")
-            raise self._engine.panic("metadata.rs", "49:9", reason, frames)
+            raise panic(self._engine, "metadata.rs", "49:9", reason, _ASSERTED)
         self._uint32()
         tensors, pairs = self._uint64(), self._uint64()
         show(f"[Metadata] Scanning {pairs} KV pairs...")
@@ -204,7 +218,7 @@ class _Reader:
 
     def _unknown(self, kind: int, line: int) -> Panic:
         reason = f"Unknown GGUF value type {kind}"
-        return self._engine.panic("metadata.rs", f"{line}:14", reason, ())
+        return panic(self._engine, "metadata.rs", f"{line}:14", reason, ())
 
     def _tensor(self) -> None:
         name = self._string()
@@ -240,15 +254,16 @@ class _Reader:
                 f"FromUtf8Error {{ bytes: {list(raw)}, error: Utf8Error {{ valid_up_to: "
                 f"{error.start}, error_len: {_error_length(error)} }} }}"
             )
-            frames = (*_UNWRAP, f"{_READER}read_string")
             place = f"{line + 14}:28"
-            raise self._engine.panic("metadata.rs", place, _unwrapped(reason), frames) from None
+            string = (*_UNWRAP, f"{_READER}read_string")
+            reason = _unwrapped(reason)
+            raise panic(self._engine, "metadata.rs", place, reason, string) from None
 
     def _take(self, count: int, place: str, function: str) -> bytes:
         found = self._file.read(count)
         if len(found) < count:
             frames = (*_UNWRAP, _READER + function)
-            raise self._engine.panic("metadata.rs", place, _unwrapped(_NOT_FILLED), frames)
+            raise panic(self._engine, "metadata.rs", place, _unwrapped(_NOT_FILLED), frames)
         return found
 
 

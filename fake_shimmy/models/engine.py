@@ -1,15 +1,13 @@
 """The engines: what loads, and what a loaded model says.
 
 Strategy: engines as in the real one. ``AdapterEngine`` is the toy SafeTensors engine of a CPU-only
-build and of ``--legacy``, word for word (seen on 2.5.0 CPU-only). ``AirframeEngine`` pretends a
-machine on which Airframe works, so what it says is ours: the default reply; so does the llama.cpp
-engine of 1.x, which has a module of its own. All are pure: pauses between tokens are told, not
-slept.
+build and of ``--legacy``, word for word (seen on 2.5.0 CPU-only and 2.6.5). Airframe and the
+llama.cpp of 1.x have modules of their own; what their models say is ours: the default reply. All
+are pure: pauses between tokens are told, not slept.
 """
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from itertools import islice
 
@@ -23,9 +21,8 @@ from fake_shimmy.wire.steps import Pause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    from fake_shimmy.machines import Machine
     from fake_shimmy.models.registry import ModelSpec
     from fake_shimmy.rust.tracing import Tracer
     from fake_shimmy.wire.steps import Step
@@ -57,6 +54,17 @@ class GenerationError(Exception):
         return f"{self}\n\nCaused by:\n    {self.cause}" if self.cause else str(self)
 
 
+class Outcome:
+    """How an answer ended, and how long it was in tokens."""
+
+    __slots__ = ("completion_tokens", "prompt_tokens", "reason")
+
+    def __init__(self, reason: str, prompt_tokens: int, completion_tokens: int) -> None:
+        self.reason = reason
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+
+
 class LoadedModel(ABC):
     """A model that can answer. Either way of asking raises :class:`GenerationError`."""
 
@@ -70,6 +78,10 @@ class LoadedModel(ABC):
     @abstractmethod
     def tokens(self, text: str) -> Iterable[str]:
         """The tokens in which the answer ``text`` is streamed."""
+
+    def outcome(self, prompt: str, said: int, max_tokens: int) -> Outcome | None:  # noqa: ARG002
+        """How an answer of ``said`` tokens ended; None where the engine does not tell."""
+        return None
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
         """The answer as tokens, with the steps that are to be played between them."""
@@ -92,13 +104,20 @@ class Engine(ABC):
 
 
 class AdapterEngine(Engine):
-    """The engine of a CPU-only build, which reads the file anew for every request."""
+    """The engine of a CPU-only build, which reads the file anew for every request.
+
+    With ``safetensors_only`` it takes everything for such a file; ``airframe`` gets GGUF files.
+    """
 
     frames: tuple[str, ...] = (backtrace.SAFETENSORS, backtrace.ADAPTER)
     """Who reads SafeTensors files, in a backtrace."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(
+        self, tracer: Tracer, safetensors_only: bool = False, airframe: Engine | None = None
+    ) -> None:
         self.tracer = tracer
+        self._safetensors_only = safetensors_only
+        self._airframe = airframe
 
     def load(self, spec: ModelSpec) -> LoadedModel:
         name = rust.file_name(spec.path)
@@ -110,6 +129,11 @@ class AdapterEngine(Engine):
                 error.frames += self.frames
                 raise
             return _EchoModel(spec.name, file, self.tracer)
+        if self._airframe is not None and _is_gguf(extension, rust.lossy(spec.path)):
+            return self._airframe.load(spec)
+        if self._safetensors_only:
+            text = f"File is not in SafeTensors format: {rust.lossy(spec.path)}"
+            raise LoadError(text, (backtrace.FORMATTED, backtrace.SAFETENSORS, backtrace.ADAPTER))
         if extension == "gguf":
             return self.load_gguf(spec)
         return self.load_other(spec)
@@ -123,6 +147,11 @@ class AdapterEngine(Engine):
         # Everything else goes to a Python interpreter at a fixed Windows path.
         frames = (backtrace.CONVERTED, backtrace.HUGGING_FACE, backtrace.ADAPTER)
         raise LoadError("No such file or directory (os error 2)", frames)
+
+
+def _is_gguf(extension: str | None, path: str) -> bool:
+    """Whether a file goes to Airframe even with ``--legacy``; nothing is read of it."""
+    return extension == "gguf" or ("ollama" in path and "blobs" in path) or ".gguf" in path
 
 
 class _EchoModel(LoadedModel):
@@ -157,96 +186,6 @@ class _EchoModel(LoadedModel):
 
     def tokens(self, text: str) -> Iterable[str]:
         return (word + " " for word in each_word(text))
-
-
-class AirframeEngine(Engine):
-    """The GPU engine: one runtime per process, loaded by the first request that can.
-
-    Of a pretended ``machine`` it needs the adapter. Without one it works, silently. ``show`` gets
-    what the engine tells on stdout, ``note`` what it tells on stderr.
-    """
-
-    def __init__(
-        self, machine: Machine | None, show: Callable[[str], None], note: Callable[[str], None]
-    ) -> None:
-        self._machine = machine
-        self._show = show
-        self._note = note
-        self._loaded = False
-
-    def load(self, spec: ModelSpec) -> LoadedModel:
-        if not self._loaded:
-            reason = self._unfit() or _refusal(spec.path)
-            if reason:
-                frames = (backtrace.MESSAGE, backtrace.AIRFRAME)
-                raise LoadError(f"Airframe GPU load failed: {reason}", frames)
-            if self._machine is not None:
-                self._report(spec.path)
-            self._loaded = True
-        return PretendedModel()
-
-    def _unfit(self) -> str:
-        """Why nothing can be loaded on this machine; tells of the adapter, if there is one."""
-        machine = self._machine
-        if machine is None:
-            return ""
-        if not machine.adapter:
-            return "No GPU adapter found"
-        self._note(f"[GpuRuntime] Selected adapter: {machine.adapter}")
-        if not machine.binding_limit:
-            return ""
-        return (
-            f"GPU storage buffer binding limit ({machine.binding_limit} MB) is too small for the "
-            "bindless chunk size (1907 MB). Update your GPU drivers."
-        )
-
-    def _report(self, path: str) -> None:
-        """Tell of the load. What depends on the inside of the file is left out or an example."""
-        shown = rust.lossy(path)
-        size = os.stat(rust.os_path(path)).st_size  # noqa: PTH116 - bytes, and no pathlib
-        for line in (
-            f"[BindlessLoader] Opening GGUF: {rust.debug(path)}",
-            f"[BindlessLoader] File size: {size} bytes ({size / 1048576:.2f} MB)",
-            f"[BindlessLoader] Multi-buffer plan: {-(-size // _CHUNK)} chunks of {_CHUNK} bytes "
-            "(256-aligned)",
-            "[BindlessLoader] Scanning Metadata...",
-            "[BindlessLoader] Memory-mapping GGUF file...",
-            "[BindlessLoader] Launching Preflight Fusion (from mmap)...",
-            "[Preflight] Spinning off Math Tables & Tensor Banks (From RAM)...",
-            f"[BindlessLoader] Upload Complete ({-(-size // _CHUNK)} buffers).",
-            f"[OutputHead] load_output_head_f32 ENTERED for model: {shown}",
-        ):
-            self._show(line)
-        for line in _TINYLLAMA_ON_THE_GPU:
-            self._note(line)
-
-
-_CHUNK = 2_000_000_000
-"""Bytes of a model in one buffer of the GPU."""
-
-_TINYLLAMA_ON_THE_GPU = (
-    "[KVCache] Allocating GPU buffers:",
-    "  Layers: 22",
-    "  Max seq len: 2048",
-    "  KV heads: 4",
-    "  Head dim: 64",
-    "  Buffer size per layer: 2097152 bytes (2.00 MB)",
-    "  Total VRAM allocated: 92274688 bytes (88.00 MB)",
-    "[GpuRuntime] token_embd.weight: quant_type=2 row_bytes=1152",
-)
-"""What a load of TinyLlama tells (lines as seen with another model, on 2.5.0 default)."""
-
-
-def _refusal(path: str) -> str:
-    """What Airframe has against the file; only its first bytes are looked at."""
-    try:
-        with open(rust.os_path(path), "rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        return f"IO error: {rust.os_error(error)}"
-    if len(magic) < 4:
-        return "IO error: failed to fill whole buffer"
-    return "" if magic == b"GGUF" else "Invalid GGUF metadata: Not a GGUF file"
 
 
 class PretendedModel(LoadedModel):

@@ -16,7 +16,7 @@ from fake_shimmy.models.scan import DiscoveredModel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import TypeVar
 
     from fake_shimmy.releases import Release
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ModelSpec:
     """A model as an engine gets it. ``template`` is a template name, or nothing if unknown."""
 
-    __slots__ = ("context_length", "lora_path", "name", "path", "template")
+    __slots__ = ("chat_template", "context_length", "lora_path", "name", "path", "template")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class ModelSpec:
         template: str | None,
         lora_path: str | None,
         context_length: int,
+        chat_template: str | None = None,
     ) -> None:
         self.name = name
         self.path = path
@@ -43,25 +44,38 @@ class ModelSpec:
         self.lora_path = lora_path
         self.context_length = context_length
         """In tokens."""
+        self.chat_template = chat_template
+        """The template in the model's file; nothing if it has none, or nobody looks."""
 
-    def debug(self) -> str:
+    def debug(self, with_chat_template: bool) -> str:
         """``{:?}`` of the specification, as the log shows it."""
-        lora_path, template = (
+        lora_path, template, chat_template = (
             "None" if text is None else f"Some({rust.debug(text)})"
-            for text in (self.lora_path, self.template)
+            for text in (self.lora_path, self.template, self.chat_template)
         )
         return (
             f"ModelSpec {{ name: {rust.debug(self.name)}, base_path: {rust.debug(self.path)}, "
-            f"lora_path: {lora_path}, template: {template}, ctx_len: {self.context_length}, "
-            "n_threads: None }"
+            f"lora_path: {lora_path}, template: {template}, "
+            + (f"chat_template: {chat_template}, " if with_chat_template else "")
+            + f"ctx_len: {self.context_length}, n_threads: None }}"
         )
 
 
 class Registry:
-    """The models of one process, as ``release`` finds and names them."""
+    """The models of one process, as ``release`` finds and names them.
 
-    def __init__(self, environ: Mapping[str, str], warn: list[str], release: Release) -> None:
+    ``template_of`` reads the template in a model's file, where each lookup does that.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        warn: list[str],
+        release: Release,
+        template_of: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._release = release
+        self._template_of = template_of
         self.registered: dict[str, ModelSpec] = {}
         self.discovered = discovery.by_name(discovery.discover(environ, warn, release))
         self.context_length = release.context_length
@@ -90,10 +104,13 @@ class Registry:
     def lookup(self, name: str) -> ModelSpec | None:
         """The model that exactly this name means."""
         spec = self.registered.get(name)
-        if spec is not None:
-            return spec
-        model = self.discovered.get(name)
-        return None if model is None else self._spec_of(model)
+        if spec is None:
+            model = self.discovered.get(name)
+            spec = None if model is None else self._spec_of(model)
+        if spec is not None and self._template_of is not None:
+            spec = copy(spec)
+            spec.chat_template = self._template_of(spec.path)
+        return spec
 
     def without_models(self) -> Registry:
         """The same registry, in which no name is found."""

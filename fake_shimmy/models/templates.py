@@ -1,26 +1,43 @@
 """Chat templates: how a conversation becomes the prompt text.
 
 Strategy: each family is a row of format strings; rendering is one function over the row. A model's
-own template wins, else the requested name decides (seen on 2.5.0 CPU-only, where the toy engine
-echoes the prompt).
+own template wins, else the requested name decides, by rules that a release has. From 2.6.1 on there
+is one way of rendering for all routes. Seen on CPU-only builds of 2.5.0 and 2.6.5, where the toy
+engine echoes the prompt.
 """
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Messages: TypeAlias = list[tuple[str, str]]
+    """Roles and contents."""
+
 
 class Family:
-    """One template family: the text around a message, what follows the last user input, and what
-    precedes a system text that is no message (nothing where such a text is dropped)."""
+    """One template family: the text around a message, what follows the last user input and what
+    follows where there is none, and what precedes a system text that is no message (None where
+    such a text is dropped). ``roles`` are those that have another name in it."""
 
-    __slots__ = ("after_input", "before_system", "message", "without_input")
+    __slots__ = ("after_input", "before_system", "message", "roles", "system_role", "without_input")
 
     def __init__(
-        self, message: str, after_input: str, without_input: str, before_system: str | None
+        self,
+        message: str,
+        after_input: str,
+        without_input: str,
+        before_system: str | None,
+        system_role: str = "system",
+        roles: dict[str, str] | None = None,
     ) -> None:
         self.message = message
         self.after_input = after_input
         self.without_input = without_input
         self.before_system = before_system
+        self.system_role = system_role
+        self.roles = roles or {}
 
 
 CHATML = Family("<|im_start|>{}\n{}<|im_end|>\n", "<|im_start|>assistant\n", "", "")
@@ -31,18 +48,27 @@ LLAMA3 = Family(
     "<|begin_of_text|>",
 )
 OPENCHAT = Family("{}: {}\n", "assistant: ", "assistant: ", None)
+GEMMA = Family(
+    "<start_of_turn>{}\n{}<end_of_turn>\n",
+    "<start_of_turn>model\n",
+    "<start_of_turn>model\n",
+    "",
+    system_role="user",
+    roles={"assistant": "model"},
+)
 
-FAMILIES = {"chatml": CHATML, "llama3": LLAMA3}
+FAMILIES = {"chatml": CHATML, "llama3": LLAMA3, "gemma": GEMMA}
 
 
-def family_for(template: str | None, requested_name: str) -> Family:
-    """The family for a model's ``template`` name, or for the name in the request."""
+def family_for(
+    template: str | None, requested_name: str, rules: tuple[tuple[str, str], ...]
+) -> Family:
+    """The family for a model's ``template`` name, or for the name in the request: of the first of
+    ``rules`` whose word is in it."""
     if template in FAMILIES:
         return FAMILIES[template]
     name = requested_name.lower()
-    if "qwen" in name or "chatglm" in name:
-        return CHATML
-    return LLAMA3 if "llama" in name else OPENCHAT
+    return next((FAMILIES[family] for word, family in rules if word in name), OPENCHAT)
 
 
 def template_of_discovered(name: str, llama3_words: tuple[str, ...]) -> str:
@@ -51,19 +77,20 @@ def template_of_discovered(name: str, llama3_words: tuple[str, ...]) -> str:
     return "llama3" if any(word in lower for word in llama3_words) else "chatml"
 
 
-def render(family: Family, history: list[tuple[str, str]], user_input: str | None) -> str:
-    """``history`` as (role, content) pairs, then the input and the assistant's header."""
-    parts = [family.message.format(role, content) for role, content in history]
+def render(family: Family, history: Messages, user_input: str | None) -> str:
+    """``history``, then the input and the assistant's header."""
+    message, roles = family.message, family.roles
+    parts = [message.format(roles.get(role, role), content) for role, content in history]
     if user_input is None:
         parts.append(family.without_input)
     else:
-        parts.append(family.message.format("user", user_input))
+        parts.append(message.format("user", user_input))
         parts.append(family.after_input)
     return "".join(parts)
 
 
-def render_chat(family: Family, messages: list[tuple[str, str]]) -> str:
-    """The prompt of a chat completion.
+def render_chat(family: Family, messages: Messages) -> str:
+    """The prompt of a chat completion before 2.6.1.
 
     The last *user* message is the input; the history is everything but the last message, whatever
     its role, so a conversation that ends with the assistant loses that message and repeats the
@@ -73,13 +100,15 @@ def render_chat(family: Family, messages: list[tuple[str, str]]) -> str:
     return render(family, messages if user_input is None else messages[:-1], user_input)
 
 
-def render_conversation(
-    template: str | None, system: str | None, messages: list[tuple[str, str]]
-) -> str:
-    """The prompt of ``/api/generate``: all messages are history, and the requested name has no
-    say (seen on 2.5.0 CPU-only)."""
-    family = FAMILIES.get(template or "", OPENCHAT)
+def render_conversation(family: Family, system: str | None, messages: Messages) -> str:
+    """A prompt in which all messages are history."""
     opening = ""
     if system is not None and family.before_system is not None:
-        opening = family.before_system + family.message.format("system", system)
+        opening = family.before_system + family.message.format(family.system_role, system)
     return opening + render(family, messages, None)
+
+
+def render_bare(family: Family, prompt: str) -> str:
+    """The prompt of a request that is no conversation, from 2.6.1 on: one message, unless the
+    family has no structure to speak of (seen on 2.6.5 CPU-only)."""
+    return prompt if not prompt or family is OPENCHAT else render(family, [], prompt)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SPACE = "▁"
 _CONTROL = 3
+_BEGIN, _END = "(begin)", "(end)"
 _MOST_TEXT = 1024 * 1024
 _MOST_TEXTS = 100 * _MOST_TEXT
 _LONGEST_ARRAY = 10_000_000
@@ -30,12 +31,14 @@ _SENTENCE_PIECE = ("llama", "mistral", "gemma", "gemma4", "gemma6")
 _OTHERS = ("gpt2", "qwen", "qwen2", "bert", "wpm", "rwkv", "t5", "ugm", "plamo2")
 _NUMBERS = {UINT32: "<I", INT32: "<i", FLOAT32: "<f", BOOL: "<?"}
 _ITEMS = {INT32: "i", FLOAT32: "f"}
-_SPECIAL = ("bos", "eos", "unknown", "padding", "eot", "eog", "sep", "nl")
-_SPECIAL += ("fim_pre", "fim_suf", "fim_mid", "mask")
+_SPECIAL = (
+    *("bos", "eos", "unknown", "padding", "eot", "eog", "sep", "nl"),
+    *("fim_pre", "fim_suf", "fim_mid", "mask"),
+)
 _USUAL_IDS = {"bos": 1, "eos": 2, "unknown": 0}
 
 BYTES_PER_TOKEN = 4
-"""Where the vocabulary is not one that is counted."""
+"""Of a prompt, where the vocabulary is not one that is imitated."""
 
 
 class VocabularyError(Exception):
@@ -59,7 +62,7 @@ class Vocabulary:
         if len(self._ids) != len(tokens):
             text = f"Duplicate tokens found: {len(self._ids)} unique out of {len(tokens)} total"
             raise VocabularyError(f"Vocabulary error: {text}")
-        self._scores = scores if isinstance(scores, list) else []
+        self._scores = [float(score) for score in scores] if isinstance(scores, list) else []
         adds_begin = get("add_bos_token", BOOL)
         self._adds_begin = self.kind in _SENTENCE_PIECE if adds_begin is None else bool(adds_begin)
         self._adds_end = bool(get("add_eos_token", BOOL))
@@ -101,14 +104,18 @@ class Vocabulary:
         """How many tokens there are."""
         return len(self._tokens)
 
-    def count(self, text: str, limit: int) -> int:
-        """How many tokens ``text`` is as a prompt; above ``limit`` any number above it."""
-        extra = self._adds_begin + self._adds_end
-        if len(text) // self._longest > limit:
-            return limit + 1
+    def tokens(self, text: str, limit: int) -> list[str]:
+        """``text`` as a prompt, token by token; of a text of more than ``limit`` only so many."""
+        begin = [_BEGIN] if self._adds_begin else []
+        end = [_END] if self._adds_end else []
+        # So many tokens can be in so much text, whatever it is.
+        text = text[: (limit + 1) * self._longest]
         if self.kind not in _SENTENCE_PIECE:
-            return extra - (-len(text.encode()) // BYTES_PER_TOKEN)
-        return extra + sum(map(self._count_fragment, self._fragments(text)))
+            raw = text.encode()
+            pieces = range(0, len(raw), BYTES_PER_TOKEN)
+            return [*begin, *(str(raw[at : at + BYTES_PER_TOKEN]) for at in pieces), *end]
+        found = [token for part in self._fragments(text) for token in self._spelled(part)]
+        return [*begin, *found, *end]
 
     def _fragments(self, text: str) -> list[str]:
         """``text`` taken apart at the special tokens, each of which is a fragment of its own."""
@@ -119,17 +126,20 @@ class Vocabulary:
         pattern = "|".join(map(re.escape, self._special))
         return [fragment for fragment in re.split(f"({pattern})", text) if fragment]
 
-    def _count_fragment(self, text: str) -> int:
+    def _spelled(self, text: str) -> list[str]:
         if text in self._special:
-            return 1
+            return [text]
         spaced = text.replace(" ", _SPACE)
         if self._adds_space and not text.startswith(" "):
             spaced = _SPACE + spaced
-        # A character that is no token is spelled in bytes.
-        return sum(
-            1 if self._find(symbol) is not None else len(symbol.encode())
-            for symbol in self._merged(spaced)
-        )
+        tokens: list[str] = []
+        for symbol in self._merged(spaced):
+            if self._find(symbol) is not None:
+                tokens.append(symbol)
+            else:
+                # A character that is no token is spelled in bytes.
+                tokens += [f"<0x{byte:02X}>" for byte in symbol.encode()]
+        return tokens
 
     def _find(self, text: str) -> int | None:
         number = self._ids.get(text)

@@ -39,6 +39,15 @@ LLAMA = "<shimmy::engine::llama::LlamaEngine as shimmy::engine::InferenceEngine>
 LLAMA_ANSWER = (
     "<shimmy::engine::llama::LlamaLoaded as shimmy::engine::LoadedModel>::generate::{{closure}}"
 )
+AIRFRAME_RUNTIME = "airframe::runtime::gpu::GpuRuntime::load::{{closure}}"
+FORMATTED = "anyhow::__private::format_err"
+"""Innermost frame of an error whose text was put together."""
+
+LOOKUP = (
+    "shimmy::model_registry::read_chat_template",
+    "shimmy::model_registry::Registry::to_spec",
+)
+ADVICE = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"
 NO_MODEL = (MESSAGE, "anyhow::__private::format_err")
 REFUSED = ("anyhow::__private::format_err", "shimmy::server::run::{{closure}}")
 SERVER = (CONVERTED, "shimmy::server::run::{{closure}}")
@@ -106,6 +115,10 @@ class Panic(Exception):  # noqa: N818 - Rust's word
         self.frames = frames
         self.main = main
 
+    def again(self) -> Panic:
+        """The same, for another time."""
+        return Panic(self.reason, self.place, self.frames, self.main)
+
 
 def of_error(environ: Mapping[str, str], frames: Sequence[str], handler: str = "") -> str:
     """What follows the text of an error where backtraces are wanted.
@@ -131,7 +144,7 @@ def report(environ: Mapping[str, str], panic: Panic, thread: str, number: int, v
 def _of_panic(environ: Mapping[str, str], frames: Sequence[str]) -> str:
     switch = environ.get("RUST_BACKTRACE", "0")
     if switch == "0":
-        return "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"
+        return ADVICE
     lines = ["stack backtrace:", *_numbered([*_PANIC, *frames])]
     if switch != "full":
         lines.append(

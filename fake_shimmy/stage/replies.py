@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fake_shimmy.models.engine import Outcome
     from fake_shimmy.models.registry import ModelSpec
     from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.steps import Step
@@ -56,6 +57,9 @@ class _StagedModel(LoadedModel):
 
     def tokens(self, text: str) -> list[str]:
         return list(self._model.tokens(text))
+
+    def outcome(self, prompt: str, said: int, max_tokens: int) -> Outcome | None:
+        return self._model.outcome(prompt, said, max_tokens)
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
         self._fail_if_told()

@@ -35,6 +35,33 @@ def answer(
     )
 
 
+def no_content(request: Head, date: bytes, cors: bytes, allow: bytes = b"") -> bytes:
+    """A whole answer that has no body, and no length either."""
+    return b"".join(
+        (
+            b"HTTP/1.0 " if request.is_1_0 else b"HTTP/1.1 ",
+            b"204 No Content\r\n",
+            cors,
+            b"allow: %b\r\n" % allow if allow else b"",
+            request.connection,
+            b"date: ",
+            date,
+            b"\r\n\r\n",
+        )
+    )
+
+
+def cors_of(origin: bytes) -> bytes:
+    """The header lines that let pages of ``origin`` read an answer (seen on 2.6.5)."""
+    return (
+        b"access-control-allow-origin: %b\r\n"
+        b"vary: Origin\r\n"
+        b"access-control-allow-methods: GET, POST, OPTIONS\r\n"
+        b"access-control-allow-headers: Content-Type, Authorization, X-Api-Key, Anthropic-Version"
+        b"\r\naccess-control-max-age: 600\r\n"
+    ) % origin
+
+
 def stream_head(request: Head, date: bytes, cors: bytes) -> bytes:
     """The head of an event stream: chunked, or up to the end of an HTTP/1.0 connection, which
     must be cut after it whatever ``connection`` says."""
