@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
+
 pytest_plugins = ["pytester"]
 
 
@@ -68,7 +70,7 @@ def fake_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
     with ports.lease() as lease, tempfile.TemporaryDirectory(prefix="shimmy-") as directory:
         model = Path(directory, "attached.gguf")
-        model.write_bytes(b"GGUF")
+        model.write_bytes(tiny_gguf.contents())
         process = subprocess.Popen(
             [
                 *bundled_fake().command,

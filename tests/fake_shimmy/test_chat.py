@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from tests.support.fake_process import TOY_MODEL, drained, neutral
 
 JSON = ("content-type", "application/json")
@@ -253,7 +254,7 @@ def test_messages_are_checked_before_the_model_and_max_tokens_after_them(served)
 
 def test_a_model_that_does_not_load_is_a_bare_502_and_a_log_line(shimmy):
     (shimmy.cwd / "models").mkdir()
-    (shimmy.cwd / "models" / "m.gguf").write_bytes(b"GGUF")
+    (shimmy.cwd / "models" / "m.gguf").write_bytes(tiny_gguf.contents())
     with shimmy.serve() as running, drained(running) as lines:
         answer = running.chat(b'{"model":"m",' + USER + b"}")
         assert (answer.status, answer.body) == (502, b"")
@@ -272,7 +273,7 @@ class TestDefaultBuild:
     def serving(self, make_shimmy):
         fake = make_shimmy("default")
         (fake.cwd / "models").mkdir()
-        (fake.cwd / "models" / "m.gguf").write_bytes(b"GGUF and more")
+        (fake.cwd / "models" / "m.gguf").write_bytes(tiny_gguf.contents())
         (fake.cwd / "models" / "n.gguf").write_bytes(b"not a model")
         return fake.serve
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from tests.support.fake_process import Answer, drained, neutral
 
 COMPLETIONS = "/v1/completions"
@@ -151,7 +152,7 @@ def test_content_that_is_none(served, content):
 
 def test_failures_are_log_lines(shimmy):
     (shimmy.cwd / "models").mkdir()
-    (shimmy.cwd / "models" / "x.gguf").write_bytes(b"GGUF")
+    (shimmy.cwd / "models" / "x.gguf").write_bytes(tiny_gguf.contents())
     requests = [
         (COMPLETIONS, {"model": "x", "prompt": "p"}),
         (MESSAGES, {"model": "x", "messages": [], "max_tokens": 1}),

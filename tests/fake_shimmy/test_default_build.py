@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from tests.support.fake_process import drained
 from tests.support.websocket_client import frame, said
 
@@ -38,7 +39,7 @@ def data_of(events: bytes) -> list[str]:
 @pytest.fixture
 def loadable(make_shimmy):
     fake = make_shimmy("default")
-    (fake.cwd / "some.gguf").write_bytes(b"GGUF")
+    (fake.cwd / "some.gguf").write_bytes(tiny_gguf.contents())
     return fake
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from tests.support.fake_process import TOY_MODEL, Answer, drained
 from tests.support.websocket_client import frame, said
 
@@ -125,7 +126,7 @@ def test_what_the_body_reader_rejects(served, body, status, text):
 
 def test_failures_are_bare_answers_and_log_lines(shimmy):
     (shimmy.cwd / "models").mkdir()
-    (shimmy.cwd / "models" / "x.gguf").write_bytes(b"GGUF")
+    (shimmy.cwd / "models" / "x.gguf").write_bytes(tiny_gguf.contents())
     with shimmy.serve() as running, drained(running) as log:
         answers = [ask(running, {"model": name}) for name in ("nope", "x")]
     assert [(answer.status, answer.body) for answer in answers] == [(404, b""), (502, b"")]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fake_shimmy.models import tiny_gguf
 from tests.support.fake_process import neutral
 from tests.support.staged_server import (
     CHAT,
@@ -49,7 +50,7 @@ def test_without_the_token_there_is_no_such_route(stage, token, method):
 @pytest.mark.parametrize("environ", [{}, {"FAKE_SHIMMY_CONTROL": ""}])
 @pytest.mark.parametrize("token", [None, b"", b"sesame"])
 def test_a_server_without_a_token_has_no_such_route(shimmy, environ, token):
-    (shimmy.cwd / "some.gguf").write_bytes(b"GGUF")
+    (shimmy.cwd / "some.gguf").write_bytes(tiny_gguf.contents())
     with shimmy.serve("--model-path", "some.gguf", **environ) as running:
         asked = request(token)
         assert neutral(running.send(asked)) == neutral(running.send(nowhere(asked)))

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from fake_shimmy.releases import RELEASES
 from tests.support.fake_process import TOY_MODEL, Answer, neutral
 from tests.support.staged_server import (
@@ -268,16 +269,18 @@ def test_a_reply_needs_a_model_that_loads(make_shimmy):
 
 
 @pytest.mark.parametrize(
-    ("release", "build"), [("2.5.0", "default"), ("2.5.0", "cpu-only"), ("1.8.1", "default")]
+    ("release", "build"),
+    [
+        *(("2.6.5", "default"), ("2.6.5", "cpu-only"), ("2.5.0", "default")),
+        *(("2.5.0", "cpu-only"), ("1.8.1", "default")),
+    ],
 )
 def test_a_script_plays_on_each_build(make_shimmy, release, build):
     fake = make_shimmy(build, release=release)
     (fake.cwd / "models").mkdir()
     name = "some.safetensors" if build == "cpu-only" else "some.gguf"
-    # To llama.cpp a model begins like this.
-    gguf = b"GGUF\x03\0\0\0" + bytes(8) + b"\x01" + bytes(7)
-    gguf += b"\x14" + bytes(7) + b"general.architecture" + b"\x08\0\0\0\x05" + bytes(7) + b"llama"
-    (fake.cwd / "models" / name).write_bytes(TOY_MODEL if build == "cpu-only" else gguf)
+    model = TOY_MODEL if build == "cpu-only" else tiny_gguf.contents()
+    (fake.cwd / "models" / name).write_bytes(model)
     script = fake.cwd / "script.toml"
     script.write_text('[[rules]]\nreply = ["scr", "ipted"]\n')
     path = ["--model-path", f"models/{name}"]
@@ -293,7 +296,7 @@ def test_a_script_plays_on_each_build(make_shimmy, release, build):
 def test_what_is_not_scripted_is_answered_byte_for_byte_as_without_a_script(make_shimmy, build):
     fake = make_shimmy(build)
     model = "some.safetensors" if build == "cpu-only" else "some.gguf"
-    (fake.cwd / model).write_bytes(TOY_MODEL if build == "cpu-only" else b"GGUF")
+    (fake.cwd / model).write_bytes(TOY_MODEL if build == "cpu-only" else tiny_gguf.contents())
     requests = [way.raw(max_tokens=9) for way in WAYS]
     requests += [way.raw(model="other") for way in WAYS]
     requests += [way.raw(max_tokens=-1) for way in WAYS]

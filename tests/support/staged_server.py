@@ -9,6 +9,7 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+from fake_shimmy.models import tiny_gguf
 from tests.support.fake_process import DEADLINE, Running, Shimmy, dechunk
 from tests.support.websocket_client import HEADERS, frame, handshake, texts
 
@@ -242,7 +243,7 @@ class Stage:
 @contextlib.contextmanager
 def staged_server(fake: Shimmy, **environ: str) -> Iterator[Stage]:
     """``fake`` with the model ``some`` and a control route."""
-    (fake.cwd / "some.gguf").write_bytes(b"GGUF")
+    (fake.cwd / "some.gguf").write_bytes(tiny_gguf.contents())
     environ = {"FAKE_SHIMMY_CONTROL": TOKEN, **environ}
     with fake.serve("--model-path", "some.gguf", **environ) as running:
         stage = Stage(running)
