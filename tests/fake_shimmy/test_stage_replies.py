@@ -271,7 +271,7 @@ def test_a_reply_needs_a_model_that_loads(make_shimmy):
 @pytest.mark.parametrize(
     ("release", "build"),
     [
-        *(("2.6.5", "default"), ("2.6.5", "cpu-only"), ("2.5.0", "default")),
+        *(("2.6.5", "default"), ("2.5.0", "default")),
         *(("2.5.0", "cpu-only"), ("1.8.1", "default")),
     ],
 )
