@@ -56,6 +56,8 @@ class ShimmyErrorCode(StrEnum):
     """A stream did not go on within the limits that a test gave it."""
     ANSWER_FAILED = "ANSWER_FAILED"
     """The server refused a request of ours, or its answer is broken, empty or cut off."""
+    ACCESS_DENIED = "ACCESS_DENIED"
+    """The server wants an API key that it was not given, or refuses a web page's origin."""
     CASSETTE_INVALID = "CASSETTE_INVALID"
     """A cassette, or the file with the rules for them, cannot be read or written."""
     CASSETTE_SECRET = "CASSETTE_SECRET"

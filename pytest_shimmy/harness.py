@@ -225,7 +225,7 @@ class Harness:
             version = str((facts or {}).get("version", version))
             self.replay.add(url, snapshot.control or "", number)
         is_known = settings.uses_fake or snapshot.recorder is not None
-        key = self.api_key if is_known else API_KEY
+        key = self.api_key if is_known else ""
         server = ShimmyServer(
             settings, url, version, link, offset, key,
             target=None if settings.mode == "attached" else target,

@@ -16,7 +16,7 @@ from .executable.dialect import API_KEY, HARNESS_KEY
 from .launch.hermetic import has_made_up_model, made_up_id
 from .masking import masked, printable
 from .models.default_model import default_model
-from .network.questions import Questions
+from .network.questions import Questions, denied, key_headers
 from .real_files import real_files
 from .settings import Mode, Settings
 from .sharing.link import Link
@@ -48,7 +48,7 @@ class ShimmyServer:
         version: str,
         link: Link | None,
         log_offset: int = 0,
-        api_key: str = API_KEY,
+        session_key: str = "",
         *,
         target: Target | None = None,
         is_private: bool = False,
@@ -58,13 +58,19 @@ class ShimmyServer:
         self.settings = settings
         self.url = url
         """Address without a path, such as ``http://127.0.0.1:22435``."""
-        self.base_url = f"{url}/v1"
+        self.session_key = session_key
+        """What tells this test process from others, on a fake that they share."""
+        # A recorder knows the server's key itself, and tells test processes apart by theirs.
+        key = None if behind is not None else settings.server_key()
+        # Where the key must be the server's own, the path says who is asking.
+        is_in_path = bool(session_key) and key is not None and settings.uses_fake
+        self.base_url = f"{url}/~{session_key}/v1" if is_in_path else f"{url}/v1"
         """What OpenAI clients call their base URL."""
         self.version = version
         """shimmy's, as it says in ``/health``."""
-        self.api_key = api_key
-        """What our clients and `shimmy_env` use. shimmy takes any; the fake tells test processes
-        apart by it."""
+        self.api_key = key or session_key or API_KEY
+        """What our clients and `shimmy_env` use: the server's key, if it has one, else any. The
+        fake tells test processes apart by it."""
         parts = urlsplit(url)
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -287,9 +293,16 @@ class ShimmyServer:
 
     @property
     def _questions(self) -> Questions:
-        if self.settings.uses_fake:
-            return Questions(self._behind, {"authorization": f"Bearer {HARNESS_KEY}"})
-        return Questions(self._behind)
+        return Questions(self._behind, _headers(self.settings))
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    """Of our own questions: with the server's key, and, to the fake, with who is asking."""
+    key = settings.server_key()
+    if not settings.uses_fake:
+        return key_headers(key)
+    headers = key_headers(HARNESS_KEY)
+    return headers if key is None else {**headers, "x-api-key": key}
 
 
 def attach(settings: Settings) -> ShimmyServer:
@@ -302,7 +315,10 @@ def attached_version(settings: Settings) -> str:
     """What a server that somebody else runs says of its release. It must be a shimmy, unless it is
     recorded: then any server will do. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
     assert settings.url is not None
-    answer = Questions(settings.url).ask("/health")
+    answer = Questions(settings.url, _headers(settings)).ask("/health")
+    if answer.status in (401, 403) and settings.record is None:
+        has_key = settings.server_key() is not None
+        raise denied(f"{settings.url}/health", answer, has_key=has_key)
     try:
         body = answer.json()
     except ValueError:

@@ -23,6 +23,9 @@ Mode = Literal["fake", "real", "attached", "replayed"]
 SERVERS = ("path", "url", "fake", "replay")
 """The settings that say which server is used."""
 
+API_KEY_VARIABLE = "SHIMMY_API_KEY"
+"""What shimmy reads its key from (seen on 2.6.5)."""
+
 
 class BadSettingError(ValueError):
     """A value that cannot be meant. The text names the setting, its source and what is allowed."""
@@ -55,6 +58,8 @@ class Settings(NamedTuple):
     """0: at once; 1: with the recorded pauses."""
     replay_as_real: bool = False
     """Tests that need a real server may run on a replay."""
+    api_key: str | None = None
+    """Key that the server asks for; None: none."""
     model: str | None = None
     """Model id, or path of a model file to serve; None: the server's default."""
     tiny_model: bool = False
@@ -100,6 +105,7 @@ class Settings(NamedTuple):
             **self._asdict(),
             **{name: masked(value) for name, value in values.items() if isinstance(value, str)},
             "args": tuple(values["args"]),
+            "api_key": None if self.api_key is None else MASKED,
             "env": env,
             "sources": dict(self.sources),
         }
@@ -123,6 +129,17 @@ class Settings(NamedTuple):
         if chosen:
             values = {"path": None, "url": None, "fake": False, "replay": None, **values}
         return _hidden(self._replace(**values))
+
+    def server_key(self, environ: Mapping[str, str] | None = None) -> str | None:
+        """The key that the server asks for: what `env` says, else `api_key`; of an attached server
+        also ``SHIMMY_API_KEY`` of `environ` (default: this process's). None: it asks for none."""
+        if self.mode == "replayed":
+            return None
+        told = dict(self.env).get(API_KEY_VARIABLE)
+        if told is not None or self.api_key is not None:
+            return told if told is not None else self.api_key
+        environ = os.environ if environ is None else environ
+        return environ.get(API_KEY_VARIABLE) or None if self.mode == "attached" else None
 
     @property
     def mode(self) -> Mode:
@@ -219,9 +236,10 @@ def load(
 
 def _hidden(settings: Settings) -> Settings:
     """The settings; what is secret in them is shown nowhere from now on."""
-    if settings.env or settings.url is not None:
+    if settings.env or settings.url is not None or settings.api_key is not None:
         from . import masking
 
+        masking.hide([settings.server_key()])
         masking.hide(masking.secrets_of(dict(settings.env)))
         masking.hide(masking.url_secrets(settings.url or ""))
     return settings

@@ -307,6 +307,13 @@ TABLE: tuple[Setting, ...] = (
         "switch",
     ),
     Setting(
+        "api_key",
+        "API key: given to servers that are started (as SHIMMY_API_KEY, which shimmy reads from "
+        "2.6.5 on), and sent to all; shown nowhere",
+        _text,
+        metavar="KEY",
+    ),
+    Setting(
         "model",
         "model that shimmy_model yields, or a model file to serve "
         "(default: the server's default model)",

@@ -88,7 +88,7 @@ def run(chosen: argparse.Namespace) -> int:
         body["max_tokens"] = chosen.max_tokens
     with _server(settings) as (server, manager):
         try:
-            _print_answer(server.base_url, {"model": server.model, **body}, chosen.timeout)
+            _print_answer(server, {"model": server.model, **body}, chosen.timeout)
         except ShimmyError as error:
             raise _explained(error, manager) from error
     return 0
@@ -108,14 +108,14 @@ def _server(settings: Settings) -> Iterator[tuple[ShimmyServer, ShimmyProcessMan
         yield ShimmyServer(settings, manager.url, str(manager.version), None), manager
 
 
-def _print_answer(base_url: str, body: dict[str, Any], timeout: float) -> None:
+def _print_answer(server: ShimmyServer, body: dict[str, Any], timeout: float) -> None:
     from ..server import LOAD_TIMEOUT
     from ..streams import limited
     from .chat import answer
     from .temporary_server import waiting
 
     pieces = limited(
-        lambda: answer(base_url, body, max(LOAD_TIMEOUT, timeout)),
+        lambda: answer(server.base_url, body, max(LOAD_TIMEOUT, timeout), server.api_key),
         first_token=LOAD_TIMEOUT,
         between_tokens=timeout,
         is_token=bool,

@@ -21,7 +21,9 @@ MAX_SHOWN = 300
 """Characters of a broken answer that an error message shows."""
 
 
-def answer(base_url: str, body: dict[str, Any], timeout: float) -> Iterator[str]:
+def answer(
+    base_url: str, body: dict[str, Any], timeout: float, api_key: str = API_KEY
+) -> Iterator[str]:
     """The text in each chunk of the answer, ``""`` where there is none, up to its end mark.
 
     `timeout` is in seconds, and for the connection alone to be silent. Raises `ShimmyError`
@@ -29,7 +31,7 @@ def answer(base_url: str, body: dict[str, Any], timeout: float) -> Iterator[str]
     """
     headers = {
         "content-type": "application/json",
-        "authorization": f"Bearer {API_KEY}",
+        "authorization": f"Bearer {api_key}",
         "connection": "close",
     }
     question = json.dumps({**body, "stream": True}).encode()

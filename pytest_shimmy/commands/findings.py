@@ -19,7 +19,14 @@ from ..accel.detector import AccelDetector
 from ..accel.result import FOUND, AccelDetectorResult
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..executable.dialect import ADAPTER_OF, askable, gpu_arguments
+from ..executable.dialect import (
+    ADAPTER_OF,
+    READS_ACCESS,
+    access_problems,
+    askable,
+    gpu_arguments,
+    numbers,
+)
 from ..executable.identify import locate
 from ..launch.target import Target, Targets
 from ..models.summary import ShimmyModelSummary
@@ -76,10 +83,21 @@ class Findings:
         with self._problems():
             targets = Targets()
             target = self._executable(settings, targets)
+            self._access(settings, target.executable.version)
             for gpu in settings.gpu:
                 with self._problems():
                     self._backend(targets.of(settings._replace(gpu=(gpu,))), found)
             self._models(target)
+
+    def _access(self, settings: Settings, release: str) -> None:
+        """Whether the server would take its key and its origins."""
+        key, env = settings.server_key(), dict(settings.env)
+        self.problems += access_problems(release, key, env.get("SHIMMY_ALLOWED_ORIGINS"))
+        if key is not None and numbers(release) < READS_ACCESS:
+            self.warnings.append(
+                f"shimmy {release} knows no keys: it answers everybody.\n"
+                "From 2.6.5 on it asks for the key that is set."
+            )
 
     def _attached(self, settings: Settings) -> None:
         server = self._parts["server"] = _server(settings)
@@ -175,6 +193,16 @@ class Findings:
                 )
         elif (
             settings.mode == "real"
+            and target.executable.build().engine == "airframe"
+            and _panics(target.executable.version, chosen[0])
+        ):
+            self.warnings.append(
+                f"this build cannot load {chosen[0].path}: it is no GGUF, and the server closes "
+                "the connection of every request that names it.\n"
+                "Use a GGUF file, or a build without the feature airframe for SafeTensors."
+            )
+        elif (
+            settings.mode == "real"
             and target.executable.build().engine == "adapter"
             and str(chosen[0].path).lower().endswith(".gguf")
         ):
@@ -213,6 +241,15 @@ class Findings:
             self.problems.append(str(error))
         except OSError as error:
             self.problems.append(f"{error}\nCheck the file or directory, and its permissions.")
+
+
+def _panics(release: str, model: ShimmyModelSummary) -> bool:
+    """Whether looking the model up makes that release panic (seen on 2.6.5; read in the source of
+    2.6.1)."""
+    if numbers(release) < (2, 6, 1) or model.path is None or not Path(model.path).is_file():
+        return False
+    with open(model.path, "rb") as file:
+        return file.read(4) != b"GGUF"
 
 
 def summary(model: ShimmyModelSummary) -> Json:

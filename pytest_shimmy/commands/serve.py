@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -74,7 +75,8 @@ def _serve(settings: Settings, *, verbose: bool) -> int:
         note("ready:", "green", f"{what} {manager.version}, model {model}; Ctrl-C stops it")
         # Last: programs wait for these lines.
         print(f"export OPENAI_BASE_URL={manager.url}/v1")
-        print(f"export OPENAI_API_KEY={API_KEY}", flush=True)
+        key = settings.server_key() or API_KEY
+        print(f"export OPENAI_API_KEY={shlex.quote(key)}", flush=True)
         failed.wait()
         assert manager.error is not None
         raise manager.error

@@ -131,8 +131,7 @@ ELSEWHERE = {
 
 def dialect_of(version: str) -> Dialect:
     """The row for a version such as ``"2.5.0"``."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return [row for row in DIALECTS if row.since <= numbers][-1]
+    return [row for row in DIALECTS if row.since <= numbers(version)][-1]
 
 
 def serve_arguments(
@@ -200,6 +199,46 @@ def askable(version: str, build: Build, system: str = sys.platform) -> tuple[str
             ) or ("auto",)
         case _:
             return flag_values or ("auto",)
+
+
+READS_ACCESS = (2, 6, 5)
+"""The first release that reads ``SHIMMY_API_KEY`` and ``SHIMMY_ALLOWED_ORIGINS``."""
+_KEY = re.compile(r"[!-~]{16,}")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d+)?/*")
+"""As exact as a browser writes it; with the port that is the scheme's own, it is not."""
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version, to be compared."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def access_problems(version: str, key: str | None, origins: str | None) -> list[str]:
+    """Why a server of that `version` would not start, or would ignore the key (seen on 2.6.5)."""
+    if numbers(version) < READS_ACCESS:
+        return []
+    problems = []
+    if key is not None and not _KEY.fullmatch(key):
+        problems.append(
+            "the API key is refused by shimmy: it wants at least 16 printable ASCII characters "
+            "without spaces.\nChange --shimmy-api-key (or SHIMMY_API_KEY in --shimmy-env)."
+        )
+    refused = [
+        origin
+        for origin in map(str.strip, (origins or "").split(","))
+        if origin
+        and (
+            not _ORIGIN.fullmatch(origin)
+            or re.fullmatch(r"http://.*:80/*|https://.*:443/*", origin)
+        )
+    ]
+    if refused:
+        problems.append(
+            f"SHIMMY_ALLOWED_ORIGINS is refused by shimmy: {', '.join(map(repr, refused))}.\n"
+            "It wants exact origins such as http://127.0.0.1:3000, without paths, wildcards, "
+            "upper case or a scheme's own port."
+        )
+    return problems
 
 
 def address_in_use(stderr: str) -> bool:

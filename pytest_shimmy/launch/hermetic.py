@@ -25,6 +25,11 @@ HERMETIC: Mapping[str, None] = dict.fromkeys(
 """Variables that would show the fake the models of the person who runs it."""
 
 
+ACCESS: Mapping[str, None] = dict.fromkeys(("SHIMMY_API_KEY", "SHIMMY_ALLOWED_ORIGINS"))
+"""Variables that change whom a server answers (seen on 2.6.5): those of the user's shell are meant
+for a server of the user's."""
+
+
 def hermetic(home: Path) -> dict[str, str | None]:
     """The environment, on top of the user's, in which the fake finds nothing but what is in
     `home`."""

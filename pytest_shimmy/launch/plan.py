@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..executable.identify import Executable
 from ..options import CONTROL_TOKEN, EXCHANGES, SCRIPT, ShimmyProcessOptions
 from ..run_report import parts
-from .hermetic import has_made_up_model, hermetic, made_up_id
+from ..settings import API_KEY_VARIABLE
+from .hermetic import ACCESS, has_made_up_model, hermetic, made_up_id
 from .target import Target
 from .tiny_model import tiny_model
 
@@ -80,15 +81,22 @@ def plan(
     kept_anyway = settings.log_dir is not None
     recorder = None
     if settings.record is not None:
-        key = dict(settings.env).get("SHIMMY_API_KEY")
         is_fake = settings.mode == "fake"
-        recorder = {"upstream": settings.url, "server_key": key, "knows_keys": is_fake}
+        recorder = {
+            "upstream": settings.url,
+            "server_key": settings.server_key(),
+            "knows_keys": is_fake,
+        }
     if settings.mode == "attached":  # only to be recorded
         options = ShimmyProcessOptions(log_path=log_path)
         return Plan(options, {}, kept_anyway, None, recorder)
+    access: dict[str, str | None] = {**ACCESS, API_KEY_VARIABLE: settings.server_key()}
     if settings.mode == "real":
         options = ShimmyProcessOptions(
-            **common, shimmy_path=settings.path, env=dict(settings.env), cwd=cwd or Path.cwd()
+            **common,
+            shimmy_path=settings.path,
+            env={**access, **dict(settings.env)},
+            cwd=cwd or Path.cwd(),
         )
         return Plan(options, files, kept_anyway, executable, recorder)
     script_path = settings.fake_script
@@ -97,6 +105,7 @@ def plan(
         files[script_path] = json.dumps(script).encode()
     env = {
         **hermetic(directory),
+        **access,
         SCRIPT: script_path,
         CONTROL_TOKEN: secrets.token_hex(16),
         **executable.env,

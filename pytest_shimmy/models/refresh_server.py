@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..errors import ShimmyError, ShimmyErrorCode
-from ..network.questions import Questions
+from ..network.questions import Questions, key_headers
 from .summary import ShimmyModelSummary
 
 
@@ -22,6 +22,9 @@ class Manager(Protocol):
 
     @property
     def url(self) -> str | None: ...
+
+    @property
+    def api_key(self) -> str | None: ...
 
     def ensure_ready(self, timeout: float | None = None) -> None: ...
 
@@ -53,4 +56,4 @@ def offer(manager: Manager, model: ShimmyModelSummary) -> None:
 
 
 def _offered(manager: Manager) -> list[str]:
-    return Questions(f"{manager.url}").models()
+    return Questions(f"{manager.url}", key_headers(manager.api_key)).models()

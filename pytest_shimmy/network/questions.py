@@ -95,6 +95,8 @@ class Questions(NamedTuple):
 
     def _object(self, path: str) -> dict[str, Any]:
         answer = self.ask(path)
+        if answer.status in (401, 403):
+            raise denied(self.url + path, answer, has_key=bool(self.headers))
         if answer.status != 200:
             raise self._failed(path, f"answered {answer.status_line!r}, {_shown(answer)}")
         try:
@@ -112,6 +114,25 @@ class Questions(NamedTuple):
             "instead?",
             {"url": self.url + path},
         )
+
+
+def denied(url: str, answer: Answer, *, has_key: bool) -> ShimmyError:
+    """The server does not answer us because of who we are."""
+    asked = "the key that it was asked with is not its own" if has_key else "it wants an API key"
+    if answer.status == 403:
+        asked = "it refuses whoever asks"
+    return ShimmyError(
+        ShimmyErrorCode.ACCESS_DENIED,
+        f"{url} answered {answer.status_line!r}: {asked}.\n"
+        "Say the server's key with --shimmy-api-key, PYTEST_SHIMMY_API_KEY or the ini option "
+        "shimmy_api_key; for a server that is attached to, SHIMMY_API_KEY counts, too.",
+        {"url": url, "status": answer.status},
+    )
+
+
+def key_headers(key: str | None) -> dict[str, str]:
+    """What a request says to a server that has this key."""
+    return {} if key is None else {"authorization": f"Bearer {key}"}
 
 
 def in_words(error: OSError) -> str:

@@ -50,7 +50,7 @@ def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Ite
         skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
     harness = harness_of(pytestconfig)
     with failures_reported():
-        fake = harness.control(shimmy_server.remote_control(shimmy_server.api_key))
+        fake = harness.control(shimmy_server.remote_control(shimmy_server.session_key))
     yield fake
     harness.release(fake)
 

@@ -196,6 +196,12 @@ class ShimmyProcessManager:
         return f"http://{authority(options.host, port)}"
 
     @property
+    def api_key(self) -> str | None:
+        """The key that the server asks for (``SHIMMY_API_KEY``, seen on 2.6.5), if it has one."""
+        options = self._options
+        return None if options is None else options.environment(os.environ).get("SHIMMY_API_KEY")
+
+    @property
     def pid(self) -> int | None:
         """Process id of the running server; None while there is none."""
         process = self._process
