@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 from ..executable.dialect import Engine
 
-Imitation = Literal["exact", "but for the words", "none"]
-"""How far the fake can do the same: all of it, all but what a model says, or not at all."""
+Imitation = Literal["exact", "but for the words", "but for words and counts", "none"]
+"""How far the fake can do the same: all of it, all but what a model says, all but that and the
+number of tokens in the prompt, or not at all."""
 Order = Literal["fixed", "lines", "rows"]
 """What is unordered in an answer: nothing, lines of text, or rows of a JSON list."""
 

@@ -69,6 +69,7 @@ _SAID = re.compile(
     r'"(content|text|response|output_tokens|completion_tokens|total_tokens)":'
     r'("(?:[^"\\]|\\.)*"|\d+)'
 )
+_ASKED = re.compile(r'"(prompt_tokens|input_tokens)":\d+')
 _CORS = (
     "\r\naccess-control-allow-origin: *"
     "\r\naccess-control-allow-methods: GET, POST, OPTIONS"
@@ -127,17 +128,22 @@ def without_note(observed: str) -> str:
     return observed.replace(_NOTE, "")
 
 
-def speechless(observed: object) -> object:
-    """An observation without what a model said in it; how it was framed stays."""
+def speechless(observed: object, *, without_counts: bool = False) -> object:
+    """An observation without what a model said in it, or how many tokens it was asked; how that was
+    framed stays."""
     if isinstance(observed, dict):
-        return {name: speechless(part) for name, part in observed.items()}
+        return {
+            name: speechless(part, without_counts=without_counts) for name, part in observed.items()
+        }
     if isinstance(observed, list):
-        return [speechless(part) for part in observed]
+        return [speechless(part, without_counts=without_counts) for part in observed]
     if not isinstance(observed, str):
         return observed
     observed = _TOKEN_CHUNKS.sub("{tokens}", observed)
     observed = _TOKEN_FRAMES.sub("{tokens}", observed)
     said = _SAID.sub(r'"\1":{said}', observed)
+    if without_counts:
+        said = _ASKED.sub(r'"\1":{asked}', said)
     return _LENGTH.sub("\r\ncontent-length: {length}", said) if said != observed else observed
 
 

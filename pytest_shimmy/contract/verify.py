@@ -96,7 +96,7 @@ def _second_look(
 
 def _compared(subject: Subject, recording: Recording, case: Case, observed: Observation) -> Result:
     recorded = recording.entries[case.id].observation
-    if subject.is_fake and case.imitation == "but for the words":
+    if subject.is_fake and case.imitation != "exact":
         recorded, observed = _speechless(case, recorded), _speechless(case, observed)
     if observed == recorded:
         return Result(case, "same")
@@ -191,7 +191,11 @@ def _why_not(case: Case, subject: Subject, recording: Recording) -> str:
 def _speechless(case: Case, observation: Observation) -> Observation:
     if isinstance(case.act, Command):
         return {**observation, "stdout": "{said}"}
-    return {name: normalise.speechless(part) for name, part in observation.items()}
+    counted = case.imitation == "but for words and counts"
+    return {
+        name: normalise.speechless(part, without_counts=counted)
+        for name, part in observation.items()
+    }
 
 
 def _missing(case: Case, recording: Recording) -> str:

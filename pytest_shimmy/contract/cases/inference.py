@@ -25,6 +25,8 @@ _ENDLESS = "clock"
 # What these bring about is shimmy's reaction to certain tokens, or to many of them.
 _PECULIAR = ("clock", "control", "marker", "nothing", "done", "euro", "return")
 _MODELS = ("llama-3-chatter", "templated", "qwen-templated", "unparsable", "raising")
+# The fake renders no template that a file brings along.
+_OWN_TEMPLATES = ("templated", "qwen-templated", "raising")
 _NO_MODELS = ("empty", "magic", "nonsense", "old", "new", "swapped", "hollow", "toy")
 _TALK = (("system", "S"), ("user", "one"), ("assistant", "two"), ("user", "x"))
 _TOO_LONG = "many " * 5000
@@ -180,6 +182,8 @@ def _case(
     more: Mapping[str, object] = {},
     word: str = "x",
 ) -> Case:
+    if more.get("model") in _OWN_TEMPLATES:
+        imitation = "but for words and counts"
     act = Exchange((send(_request(path, more, word)), rest()), _WORLD)
     return Case("inference", name, act, ("airframe",), _SINCE, imitation)
 

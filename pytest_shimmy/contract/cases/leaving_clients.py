@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...executable.dialect import Engine
 from ..case import Case, Exchange, Step, answer, close, finish, request, reset, rest, send, some
 
 _CHAT = "/v1/chat/completions"
 _STREAM = b'{"model":"tiny","messages":[{"role":"user","content":"Hi"}],"max_tokens":%d}'
 _WHOLE = b'{"model":"tiny","messages":[{"role":"user","content":"Hi"}],"stream":false}'
 _MARK = b'"role":"assistant"'
+_SURE: tuple[Engine, ...] = ("adapter", "llama")
 _ALIVE: tuple[Step, ...] = (send(request("GET", "/nope"), "z"), rest("z"))
 
 
@@ -25,7 +27,9 @@ def cases() -> Iterator[Case]:
             "before asking": (send(b""),),
         }.items():
             act = Exchange((*steps, leave, *_ALIVE))
-            yield Case("leaving", f"{name} {moment}", act)
+            # A default build since 2.6 panics over these models, if it gets as far as them.
+            engines = _SURE if moment == "at once" else ()
+            yield Case("leaving", f"{name} {moment}", act, engines)
     half_closed = (send(stream), some(_MARK), finish(), rest())
     yield Case("leaving", "closes its half in the stream", Exchange(half_closed))
     yield from _at_once()
