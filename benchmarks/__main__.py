@@ -22,6 +22,7 @@ THEMES = {
     "session": "5. Whole pytest run of one test",
     "joining": "6. Joining a running server, and memory",
     "throughput": "7. The fake under load",
+    "cassettes": "8. Recording and replaying",
 }
 """Modules of this package with a ``measure(bench)``, and their titles."""
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
+LARGEST_MESSAGE = 1 << 30
+"""Bytes of a control request, which may have all recordings of a test in it."""
+
 CONTROL_PATH = b"/fake-shimmy/control"
 TOKEN_HEADER = b"x-fake-shimmy-control"
 
@@ -37,7 +40,7 @@ class Interceptor:
     def __call__(self, context: Context, head: Head, client: Client, inner: Responder) -> Response:
         """The answer to ``head``, or what answers its body."""
         if head.path == CONTROL_PATH and self._may_control(head, client):
-            return PendingRequest(context, head, self._control)
+            return PendingRequest(context, head, self._control, LARGEST_MESSAGE)
         if head.path == b"/health" and self._lifetime is not None:
             ill = _ill(context, head, self._lifetime.health())
             if ill is not None:

@@ -12,7 +12,7 @@ import time
 
 from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.script.same_request import read_body, read_json
-from fake_shimmy.script.timed_answer import AskedRequest, events
+from fake_shimmy.script.timed_answer import AskedRequest
 from fake_shimmy.wire.steps import END, TOKEN, Cut, Hang, Pause, Reset
 
 TYPE_CHECKING = False
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from fake_shimmy.api.context import Context
     from fake_shimmy.script.timed_answer import TimedAnswer
+    from fake_shimmy.stage.playable import Piece, Playable
     from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
-
-_TEXTS = ("content", "text", "response", "token", "reasoning_content", "arguments", "partial_json")
 
 
 class RecordedBody(PendingRequest):
@@ -66,37 +65,37 @@ def asked_by(request: ScriptedRequest, body: bytes) -> AskedRequest:
     return AskedRequest(method=head.method.decode("latin-1"), path=target_of(head), **member)
 
 
-def steps_of(request: ScriptedRequest, answer: TimedAnswer, speed: float) -> Steps:
+def steps_of(request: ScriptedRequest, found: Playable, speed: float) -> Steps:
     """The steps of a recorded answer to ``request``."""
+    answer = found.answer
     request.recorded = answer
     begun = request.begin(b"").begun
     is_whole = answer.framing in ("none", "length") and answer.end == "complete"
     if is_whole and not speed:
         request.total = _count_of_tokens(answer)
         return (answer.raw(), *([Cut()] if _closes(answer) else []))
-    return _timed(request, answer, speed, begun)
+    return _timed(request, answer, found.pieces, speed, begun)
 
 
 def _timed(
-    request: ScriptedRequest, answer: TimedAnswer, speed: float, begun: float
+    request: ScriptedRequest,
+    answer: TimedAnswer,
+    pieces: list[Piece],
+    speed: float,
+    begun: float,
 ) -> Iterator[Step]:
-    def due(moment: float) -> Iterator[Step]:
-        if speed and not request.is_timed:
-            wait = begun + moment / 1000 / speed - time.monotonic()
-            if wait > 0:
-                yield Pause(wait)
-
+    has_pauses = bool(speed) and not request.is_timed
     if request.speaks_http and answer.framing != "frames":
-        yield from due(answer.at)
+        if has_pauses and (wait := _wait(begun, answer.at, speed)) > 0:
+            yield Pause(wait)
         yield answer.raw_head()
-    tokens = [bool(chunk.data) and _is_token(chunk.data) for chunk in answer.chunks]
-    last = max((place for place, is_token in enumerate(tokens) if is_token), default=-1)
-    for place, chunk in enumerate(answer.chunks):
-        yield from due(chunk.moment)
-        if tokens[place]:
+    for piece in pieces:
+        if has_pauses and (wait := _wait(begun, piece.moment, speed)) > 0:
+            yield Pause(wait)
+        if piece.is_token:
             yield TOKEN
-        yield answer.framed(chunk)
-        if place == last:
+        yield piece.data
+        if piece.is_last:
             yield END
     if answer.end == "reset":
         yield Reset()
@@ -106,36 +105,14 @@ def _timed(
         yield Cut()
 
 
+def _wait(begun: float, moment: float, speed: float) -> float:
+    """Seconds until a recorded moment."""
+    return begun + moment / 1000 / speed - time.monotonic()
+
+
 def _closes(answer: TimedAnswer) -> bool:
     """Whether the server ended the connection after the answer."""
     return (answer.header("connection") or "").lower() == "close" or answer.framing == "close"
-
-
-def _is_token(data: bytes) -> bool:
-    """Whether a chunk tells a piece of text, and not what is around it."""
-    for content in events(data):
-        if content == b"[DONE]":
-            continue
-        if content[:1] not in (b"{", b"["):
-            return True
-        try:
-            document = json.loads(content)
-        except (ValueError, RecursionError):
-            return True
-        if _has_text(document):
-            return True
-    return False
-
-
-def _has_text(value: object) -> bool:
-    if isinstance(value, list):
-        return any(map(_has_text, value))
-    if not isinstance(value, dict):
-        return False
-    return any(
-        (name in _TEXTS and isinstance(each, str) and each != "") or _has_text(each)
-        for name, each in value.items()
-    )
 
 
 def _count_of_tokens(answer: TimedAnswer) -> int:

@@ -10,6 +10,7 @@ from collections import deque
 
 from fake_shimmy.script.same_request import Sameness
 from fake_shimmy.script.timed_answer import read_recording
+from fake_shimmy.stage.playable import Playable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Replay:
         self.speed = speed
         self._current = ""
         self._recordings: dict[str, list[Recording]] = {}
+        self._playable: dict[str, list[Playable]] = {}
         self._waiting: dict[str, dict[str, deque[int]]] = {}
         self._used: dict[str, list[int]] = {}
         self._missed: list[dict[str, Any]] = []
@@ -42,13 +44,14 @@ class Replay:
             identity = self._sameness.identity(recording.request)
             waiting.setdefault(identity, deque()).append(number)
         self._recordings[name], self._waiting[name] = recordings, waiting
+        self._playable[name] = [Playable(recording.answer) for recording in recordings]
         self._used[name] = []
 
     def use(self, name: str) -> None:
         """Answer from this cassette; one that was not loaded has nothing in it."""
         self._current = name
 
-    def find(self, asked: AskedRequest) -> TimedAnswer | None:
+    def find(self, asked: AskedRequest) -> Playable | None:
         """The recorded answer to a request, which is thereby used; None is noted as missed."""
         name = self._current
         numbers = self._waiting.get(name, {}).get(self._sameness.identity(asked))
@@ -58,7 +61,7 @@ class Replay:
             return None
         number = numbers.popleft()
         self._used[name].append(number)
-        return self._recordings[name][number].answer
+        return self._playable[name][number]
 
     def socket(self, target: str) -> TimedAnswer | None:
         """An answer that accepted a WebSocket there."""

@@ -1,0 +1,53 @@
+"""A recorded answer in the pieces in which it leaves, worked out before anybody waits for it."""
+
+from __future__ import annotations
+
+import re
+
+from fake_shimmy.script.timed_answer import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fake_shimmy.script.timed_answer import TimedAnswer
+
+_TEXT = re.compile(
+    rb'"(?:content|text|response|token|reasoning_content|arguments|partial_json)"\s*:\s*"(?!")'
+)
+"""A member that is a text with something in it. In a text that quotes one, quotes are escaped."""
+
+
+class Piece:
+    """A chunk with its framing; ``is_last`` where no token follows."""
+
+    __slots__ = ("data", "is_last", "is_token", "moment")
+
+    def __init__(self, moment: float, data: bytes, is_token: bool) -> None:
+        self.moment = moment
+        self.data = data
+        self.is_token = is_token
+        self.is_last = False
+
+
+class Playable:
+    """``answer`` and its pieces."""
+
+    __slots__ = ("answer", "pieces")
+
+    def __init__(self, answer: TimedAnswer) -> None:
+        self.answer = answer
+        self.pieces = [
+            Piece(chunk.moment, answer.framed(chunk), bool(chunk.data) and _is_token(chunk.data))
+            for chunk in answer.chunks
+        ]
+        for piece in reversed(self.pieces):
+            if piece.is_token:
+                piece.is_last = True
+                break
+
+
+def _is_token(data: bytes) -> bool:
+    """Whether a chunk tells a piece of text, and not what is around it."""
+    if _TEXT.search(data) is not None:
+        return True
+    # Where events are JSON, the text would have been found.
+    return any(content[:1] not in b"{[" for content in events(data))
