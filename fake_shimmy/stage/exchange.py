@@ -74,15 +74,15 @@ class Exchange:
             return self._respond_from(replay)
         response = self._ask(self._context.registry)
         request, head = self._request, self._request.head
-        session, facts = request.session, request.facts(b"")
+        session = request.session
         if isinstance(response, PendingRequest):
-            limit = LARGEST_BODY if session.answers_refused(facts) else response.limit
-            return _ScriptedBody(response, self, limit)
+            is_lenient = session.is_lenient and session.answers_refused(request.facts(b""))
+            return _ScriptedBody(response, self, LARGEST_BODY if is_lenient else response.limit)
         upgrade = _upgrade_of(response)
         if upgrade is None:
             steps = response
-            has_body = head.chunked or head.content_length
-            if has_body and (session.opens(facts) or session.answers_refused(facts)):
+            facts = request.facts(b"") if head.chunked or head.content_length else None
+            if facts is not None and (session.opens(facts) or session.answers_refused(facts)):
                 # Rules that name the path may ask for what is in the body.
                 pending = PendingRequest(self._context, head, lambda *_: steps, LARGEST_BODY)
                 return _ScriptedBody(pending, self, LARGEST_BODY)

@@ -74,7 +74,8 @@ class Record:
         self.answer: int | None = None
         self.unmatched = False
         """There are rules, and none of them matched."""
-        self.nearest: str | None = None
+        self.nearest: object = None
+        """Of an unmatched one: the nearest rule and what was different, as ``str`` has it."""
         self.unexpected = False
         """It is not what the answer that was its turn expects."""
         self.refusal: str | None = None
@@ -136,7 +137,7 @@ class Record:
             "rule_name": self.rule_name,
             "answer": self.answer,
             "unmatched": self.unmatched,
-            "nearest": self.nearest,
+            "nearest": None if self.nearest is None else str(self.nearest),
             "unexpected": self.unexpected,
             "refusal": self.refusal,
             "refused_rule": self.refused_rule,

@@ -18,7 +18,7 @@ from fake_shimmy.wire.steps import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from random import Random
     from typing import Any
 
@@ -76,6 +76,19 @@ class RuleState:
         }
 
 
+class Nearest:
+    """What was nearest to being matched; made into words when they are asked for."""
+
+    __slots__ = ("_missed", "_text")
+
+    def __init__(self, text: str, missed: Sequence[Difference] = ()) -> None:
+        self._text = text
+        self._missed = missed
+
+    def __str__(self) -> str:
+        return self._text + "; ".join(map(str, self._missed))
+
+
 class Choice:
     """The answer that a request gets: the ``number``-th use of a rule. ``missed`` is in what the
     request is not as the answer expects, so that it does not get it."""
@@ -91,10 +104,9 @@ class Choice:
         self.missed = missed
         self.number = state.used
 
-    def complaint(self) -> str:
-        """What was missed, in words."""
-        differences = "; ".join(map(str, self.missed))
-        return f"{self.state.name}, answer {self.index + 1}: {differences}"
+    def complaint(self) -> Nearest:
+        """What was missed."""
+        return Nearest(f"{self.state.name}, answer {self.index + 1}: ", self.missed)
 
 
 class Session:
@@ -125,18 +137,17 @@ class Session:
         self._lock = allocate_lock()
         self._next_id = 1
         self._calls = 0
-        self._rules: list[RuleState] = []
+        self.rules: list[RuleState] = []
+        """In the order in which they are asked: those of the base script last."""
+        self._validate = True
+        self._opening: list[RuleState] = []
+        self._lenient: list[RuleState] = []
         self._loaded: dict[str, float] = {}
         self._generating: object | None = None
         self._queue: deque[Callable[[], None]] = deque()
-        for rule in script.rules if own else ():
-            self.add(rule)
-        self._base_rules = [RuleState(rule, self._new_id()) for rule in base.rules]
-
-    @property
-    def rules(self) -> list[RuleState]:
-        """In the order in which they are asked."""
-        return self._rules + self._base_rules
+        own_rules = [RuleState(rule, self._new_id()) for rule in (script.rules if own else ())]
+        self._own_count = len(own_rules)
+        self._set_rules(own_rules + [RuleState(rule, self._new_id()) for rule in base.rules])
 
     def next_call(self) -> int:
         """The number of the next call of a tool, from 1."""
@@ -145,37 +156,37 @@ class Session:
 
     def validates(self, rule: Rule) -> bool:
         """Whether ``rule`` answers only what shimmy does not refuse."""
-        if rule.validate is not None:
-            return rule.validate
-        # Who scripts answers that no shimmy gives tests code for another server.
-        return not any(state.rule.is_beyond for state in self.rules)
+        return self._validate if rule.validate is None else rule.validate
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether any rule answers what shimmy refuses."""
+        return bool(self._lenient)
 
     def answers_refused(self, request: LimitedRequest) -> bool:
         """Whether a rule may answer a request for that path although shimmy refuses it."""
-        return any(
-            not self.validates(state.rule) and not _misses_path(state.rule.when, request)
-            for state in self.rules
-        )
+        return any(not _misses_path(state.rule.when, request) for state in self._lenient)
 
     def opens(self, request: LimitedRequest) -> bool:
         """Whether a rule may answer a request for that path although shimmy has no such route."""
-        return any(
-            state.rule.when.opens and not _misses_path(state.rule.when, request)
-            for state in self.rules
-        )
+        return any(not _misses_path(state.rule.when, request) for state in self._opening)
 
     def add(self, rule: Rule) -> int:
         """Ask ``rule`` after the session's others; returns its number."""
         state = RuleState(rule, self._new_id())
-        self._rules.append(state)
+        at = self._own_count
+        self._own_count += 1
+        self._set_rules([*self.rules[:at], state, *self.rules[at:]])
         return state.id
 
     def remove(self, ident: int) -> bool:
         """Ask a rule no more; whether there was one."""
-        kept = [state for state in self._rules if state.id != ident]
-        is_found = len(kept) < len(self._rules)
-        self._rules = kept
-        return is_found
+        own = self.rules[: self._own_count]
+        kept = [state for state in own if state.id != ident]
+        base = self.rules[self._own_count :]
+        self._own_count = len(kept)
+        self._set_rules(kept + base)
+        return len(kept) < len(own)
 
     def configure(self, script: Script, given: set[str]) -> None:
         """Take over the members of ``script`` that were ``given``."""
@@ -217,22 +228,22 @@ class Session:
                 return state.name
         return None
 
-    def nearest(self, request: LimitedRequest) -> str:
-        """The rule that ``request`` misses by least, and by what, in words."""
-        best: tuple[int, str] | None = None
-        now = time.monotonic()
-        for state in self.rules:
-            found = [] if state.slow is not None else differences(state.rule.when, request)
-            if state.slow is not None:
-                told = (0, f"{state.name}: to search for {state.slow!r} took too long")
-            elif not found:
-                reason = "is used up" if state.is_over(now) else "did not happen by chance"
-                told = (0, f"{state.name} matches, but {reason}")
-            else:
-                told = (len(found), f"{state.name}: {'; '.join(map(str, found))}")
-            if best is None or told[0] < best[0]:
-                best = told
-        return best[1] if best else "there is no rule"
+    def nearest(self, request: LimitedRequest) -> Nearest:
+        """The rule that ``request`` misses by least, and by what."""
+        if not self.rules:
+            return Nearest("there is no rule")
+        found = [
+            (state, [] if state.slow is not None else differences(state.rule.when, request))
+            for state in self.rules
+        ]
+        state, missed = min(found, key=_number_of_differences)
+        if state.slow is not None:
+            return Nearest(f"{state.name}: to search for {state.slow!r} took too long")
+        if missed:
+            return Nearest(f"{state.name}: ", missed)
+        is_over = state.is_over(time.monotonic())
+        reason = "is used up" if is_over else "did not happen by chance"
+        return Nearest(f"{state.name} matches, but {reason}")
 
     def begin(self, record: Record) -> None:
         """Take up ``record`` in the journal."""
@@ -279,6 +290,14 @@ class Session:
             for call in queue:
                 call()
 
+    def _set_rules(self, rules: list[RuleState]) -> None:
+        """Ask these rules. What can be said of them without a request is found out here."""
+        self.rules = rules
+        # Who scripts answers that no shimmy gives tests code for another server.
+        self._validate = not any(state.rule.is_beyond for state in rules)
+        self._opening = [state for state in rules if state.rule.when.opens]
+        self._lenient = [state for state in rules if not self.validates(state.rule)]
+
     def _happens(self, state: RuleState) -> bool:
         chance = state.rule.chance
         if chance >= 1:
@@ -289,6 +308,10 @@ class Session:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
+
+
+def _number_of_differences(found: tuple[RuleState, list[Difference]]) -> int:
+    return len(found[1])
 
 
 def _misses_path(when: When, request: LimitedRequest) -> bool:
