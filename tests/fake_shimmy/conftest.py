@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fake_shimmy.releases import NEWEST, RELEASES
-from tests.support.fake_process import TOY_MODEL, Running, Shimmy, drained
+from tests.support.fake_process import TOY_MODEL, Running, Shimmy, drained, measurement
 from tests.support.staged_server import staged_server
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (folder / "models" / "tiny.safetensors").write_bytes(TOY_MODEL)
     (folder / "models" / "Base-7B.gguf").write_bytes(b"GGUF")
     fake = Shimmy([sys.executable, "-m", "fake_shimmy"], folder, "cpu-only")
-    with fake.serve() as running, drained(running):
+    with fake.serve(**measurement()) as running, drained(running):
         yield running
 
 
@@ -63,7 +63,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server whose sessions are scripted by the tests."""
     folder = tmp_path_factory.mktemp("stage")
     fake = Shimmy([sys.executable, "-m", "fake_shimmy"], folder, "default")
-    with staged_server(fake) as found, drained(found.running):
+    with staged_server(fake, **measurement()) as found, drained(found.running):
         yield found
 
 

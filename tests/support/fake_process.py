@@ -105,6 +105,22 @@ def as_from_a_terminal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def measurement() -> dict[str, str]:
+    """The variables with which coverage measures a process; none unless it does. To start it takes
+    long, for a fake, so only servers of many tests get them.
+    """
+    return {name: text for name, text in os.environ.items() if name.startswith("COVERAGE_")}
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it; where it is measured, after it had time to write its coverage."""
+    if measurement():
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+    process.kill()
+
+
 class Shimmy:
     """An executable to run in ``cwd`` with an environment of its own."""
 
@@ -177,7 +193,7 @@ class Shimmy:
             wait_for_port(process, port)
             yield Running(process, port)
         finally:
-            process.kill()
+            end(process)
             process.communicate()
 
 
@@ -211,5 +227,5 @@ def drained(running: Running) -> Iterator[list[bytes]]:
     try:
         yield lines
     finally:
-        running.process.kill()
+        end(running.process)
         reader.join()
