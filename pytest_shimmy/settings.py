@@ -38,8 +38,10 @@ class Settings(NamedTuple):
     """Executable to run; None: the bundled fake, or `url`."""
     fake: bool = False
     """Use the bundled fake even where ini or environment say otherwise."""
-    fake_version: str | None = None
-    """Release that the fake imitates; None: the newest that it imitates."""
+    fake_version: tuple[str, ...] = ()
+    """Releases that the fake imitates; none: the newest that it imitates."""
+    fake_build: str | None = None
+    """Build of it; None: the default build, or the one that can use the backend asked for."""
     fake_script: str | None = None
     """Script file that the fake follows; None: it answers as the real one does."""
     strict_fidelity: bool = False

@@ -168,6 +168,18 @@ def _fake_version(value: str) -> str:
     return _choice(*RELEASES)(value)
 
 
+def _fake_build(value: str) -> str:
+    from fake_shimmy.releases import RELEASES
+
+    return _choice(*dict.fromkeys(name for each in RELEASES.values() for name in each.builds))(
+        value
+    )
+
+
+def _once_each(values: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
 def _fake_script(value: str) -> str:
     from fake_shimmy.script import files
 
@@ -240,9 +252,20 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "fake_version",
-        "shimmy release that the bundled fake imitates (default: the newest it knows)",
+        "shimmy release that the bundled fake imitates; repeated, the tests that use the server "
+        "run once per release (default: the newest it knows)",
         _fake_version,
-        metavar="RELEASE",
+        "many",
+        "RELEASE",
+        _words,
+        _once_each,
+    ),
+    Setting(
+        "fake_build",
+        "build of it that the bundled fake imitates, such as cpu-only (default: what cargo makes "
+        "without options)",
+        _fake_build,
+        metavar="BUILD",
     ),
     Setting(
         "fake_script",

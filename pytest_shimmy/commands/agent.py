@@ -24,7 +24,7 @@ from .arguments import (
     Commands,
     add_command,
     add_settings,
-    check_one_backend,
+    check_one_server,
     settings_of,
     usage_error,
 )
@@ -79,7 +79,7 @@ def add_to(commands: Commands) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print the answer; returns the exit code. Raises `ShimmyError`."""
     settings = settings_of(chosen)
-    check_one_backend(chosen, settings)
+    check_one_server(chosen, settings)
     messages = [{"role": "user", "content": _prompt(chosen)}]
     if chosen.system is not None:
         messages.insert(0, {"role": "system", "content": _unicode(chosen.system)})

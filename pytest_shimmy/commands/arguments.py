@@ -16,7 +16,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 DEBUG = "show the traceback and the details of an error"
 
 SERVER = (
-    *("path", "fake", "fake_version", "fake_script", "model", "tiny_model", "models_dir", "gpu"),
+    *("path", "fake", "fake_version", "fake_build", "fake_script"),
+    *("model", "tiny_model", "models_dir", "gpu"),
     *("port", "start_timeout", "max_restarts", "args", "env", "log_dir"),
 )
 """The settings that say what is started and how; the others are about tests, or attach."""
@@ -70,10 +71,15 @@ def settings_to_start(chosen: argparse.Namespace) -> settings.Settings:
     return found
 
 
-def check_one_backend(chosen: argparse.Namespace, found: settings.Settings) -> None:
-    """Several backends are for pytest, which repeats tests; one server has one. A usage error."""
+def check_one_server(chosen: argparse.Namespace, found: settings.Settings) -> None:
+    """Several backends or releases are for pytest, which repeats tests; one server has one. A usage
+    error."""
     if len(found.gpu) > 1:
         usage_error(chosen, f"{found.sources['gpu']}: one server has one backend, name one")
+    if len(found.fake_version) > 1:
+        usage_error(
+            chosen, f"{found.sources['fake_version']}: one server has one release, name one"
+        )
 
 
 def usage_error(chosen: argparse.Namespace, message: str) -> NoReturn:

@@ -32,7 +32,8 @@ TINY_EXAMPLES = """\
 MODEL_SUFFIXES = (".gguf", ".safetensors")
 
 WHICH = (
-    *("path", "fake", "fake_version", "fake_script", "model", "tiny_model", "models_dir", "gpu"),
+    *("path", "fake", "fake_version", "fake_build", "fake_script"),
+    *("model", "tiny_model", "models_dir", "gpu"),
     "env",
 )
 """The settings that decide which models there are."""
@@ -93,7 +94,7 @@ def add_to(commands: Commands) -> None:
         TINY_EXAMPLES,
     )
     tiny.add_argument("dir", metavar="DIR", type=Path, help="where to put it")
-    add_settings(tiny, ("path", "fake", "fake_version", "env"))
+    add_settings(tiny, ("path", "fake", "fake_version", "fake_build", "env"))
     tiny.set_defaults(run=run_tiny)
 
 
@@ -147,7 +148,7 @@ def run_ensure(chosen: argparse.Namespace) -> int:
             registry = ModelRegistry(
                 settings.path,
                 searched,
-                fake_version=settings.fake_version,
+                fake_version=next(iter(settings.fake_version), None),
                 env={**alone, **dict(settings.env)},
                 cwd=empty if is_fake else None,
             )

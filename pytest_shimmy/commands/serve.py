@@ -16,7 +16,7 @@ from .arguments import (
     Commands,
     add_command,
     add_settings,
-    check_one_backend,
+    check_one_server,
     settings_to_start,
 )
 from .terminal import note
@@ -50,7 +50,7 @@ def add_to(commands: Commands) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Serve until a signal ends the program. Raises `ShimmyError`."""
     settings = settings_to_start(chosen)
-    check_one_backend(chosen, settings)
+    check_one_server(chosen, settings)
     return _serve(settings, verbose=chosen.verbose)
 
 

@@ -23,7 +23,8 @@ class Pretence(NamedTuple):
 
 
 class _Row(NamedTuple):
-    release: str
+    release: str | None
+    """None: the newest that it imitates."""
     build: str
     """Of 1.x. A default build of 2.x picks the adapter that is there."""
     machine: str
@@ -33,27 +34,32 @@ BACKENDS: Mapping[str, _Row] = {
     # 2.x cannot be told to do without a GPU (seen on 2.5.0), 1.x can (seen on 1.8.1).
     "cpu": _Row("1.8.1", "default", "none"),
     "cuda": _Row("1.8.1", "cuda", "nvidia"),
-    "vulkan": _Row("2.5.0", "vulkan", "nvidia"),
+    "vulkan": _Row(None, "vulkan", "nvidia"),
     "opencl": _Row("1.8.1", "opencl", "nvidia"),
-    "metal": _Row("2.5.0", "default", "apple"),
-    "mlx": _Row("2.5.0", "default", "apple"),
+    "metal": _Row(None, "default", "apple"),
+    "mlx": _Row(None, "default", "apple"),
 }
 
 
-def pretence(gpu: str, release: str | None, environ: Mapping[str, str]) -> Pretence:
+def pretence(
+    gpu: str, release: str | None, environ: Mapping[str, str], build: str | None = None
+) -> Pretence:
     """What the fake is to be for the `gpu` setting.
 
-    A `release` that was set is kept, and refuses what it cannot do as the real one would. What
-    `environ` says of machine and build goes before: so a backend can be asked for that the
-    machine then does not have.
+    A `release` or `build` that was set is kept, and refuses what it cannot do as the real one
+    would. What `environ` says of machine and build goes before what nobody set: so a backend can be
+    asked for that the machine then does not have.
     """
+    told = {} if build is None else {BUILD: build}
     row = BACKENDS.get(gpu)
     if row is None:
-        return Pretence(release, {})
+        return Pretence(release, told)
     release = release or row.release
-    build = "default" if release.startswith("2.") else row.build
-    told = {GPU: row.machine, BUILD: build}
-    return Pretence(release, {name: text for name, text in told.items() if name not in environ})
+    fitting = row.build if release is not None and release.startswith("1.") else "default"
+    usual = {GPU: row.machine, BUILD: fitting}
+    return Pretence(
+        release, {name: text for name, text in usual.items() if name not in environ} | told
+    )
 
 
 def system_of(environ: Mapping[str, str]) -> str:

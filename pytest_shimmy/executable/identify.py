@@ -18,7 +18,7 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refused
 from ..process import command
 from .dialect import Build, read_build
-from .fake_profile import RELEASE, system_of
+from .fake_profile import BUILD, RELEASE, system_of
 
 _VERSION = re.compile(r"^shimmy (\d+\.\d+\.\d+\S*)$")
 """All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
@@ -27,6 +27,11 @@ ANSWER_LIMIT = 1 << 18
 """Bytes; ``gpu-info`` of a default build takes 1 KB (seen on 2.5.0)."""
 
 INSTALL_HINT = "Install it with: cargo install shimmy --locked --bin shimmy"
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Those of a version such as ``2.6.5``, to compare."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def _never() -> bool:
@@ -55,7 +60,7 @@ class Executable:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The version's numbers, to compare."""
-        return tuple(map(int, re.findall(r"\d+", self.version)[:3]))
+        return version_numbers(self.version)
 
     @property
     def system(self) -> str:
@@ -171,20 +176,31 @@ def identify(
 def bundled_fake(
     release: str | None = None, env: Mapping[str, str] = MappingProxyType({})
 ) -> Executable:
-    """The bundled fake, imitating `release` (default: the newest one it imitates), with what `env`
-    says of build and machine.
+    """The bundled fake, imitating `release` (default: the newest one it imitates that has the
+    build), with what `env` says of build and machine.
 
-    Raises `ShimmyError` (``BINARY_NOT_FOUND``) for a release that it does not imitate.
+    Raises `ShimmyError` (``BINARY_NOT_FOUND``) for a release or build that it does not imitate.
     """
     from fake_shimmy.releases import NEWEST, RELEASES
 
-    version = release or NEWEST
+    build = env.get(BUILD)
+    having = [name for name, each in RELEASES.items() if build is None or build in each.builds]
+    newest = max(having, key=version_numbers, default=NEWEST) if build else NEWEST
+    version = release or newest
     if version not in RELEASES:
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_FOUND,
             f"the bundled fake does not imitate shimmy {version}; it imitates: "
             f"{', '.join(RELEASES)}.",
             {"release": version, "imitated": list(RELEASES)},
+        )
+    if version not in having:
+        builds = list(RELEASES[version].builds)
+        raise ShimmyError(
+            ShimmyErrorCode.BINARY_NOT_FOUND,
+            f"shimmy {version} has no build {build!r} that the bundled fake imitates; it imitates: "
+            f"{', '.join(builds)}.",
+            {"release": version, "build": build, "imitated": builds},
         )
     command = python_command("fake_shimmy.__main__", "fake_shimmy")
     return Executable(command, version, True, {**env, RELEASE: version})

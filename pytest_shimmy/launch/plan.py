@@ -134,7 +134,7 @@ def registry(target: Target, home: Path, *, cwd: str | None = None) -> ModelRegi
     return ModelRegistry(
         settings.path,
         settings.models_dir,
-        fake_version=settings.fake_version,
+        fake_version=executable.version if executable.is_fake else None,
         env=env,
         cwd=cwd or Path.cwd(),
         executable=executable,

@@ -11,7 +11,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..executable.fake_profile import pretence
+from ..errors import ShimmyError
+from ..executable.dialect import gpu_arguments
+from ..executable.fake_profile import Pretence, pretence
 from ..executable.identify import Executable, bundled_fake, identify
 from ..settings import Settings
 
@@ -51,7 +53,7 @@ class Targets:
         """The target of `settings`. Raises `ShimmyError`, see `identify` and `bundled_fake`."""
         which, env = settings.path, dict(settings.env)
         if settings.path is None:
-            which, machine = pretence(settings.gpu[0], settings.fake_version, os.environ)
+            which, machine = _pretence(settings)
             env = {**machine, **env}
         key = which, _items(env)
         if key not in self._executables:
@@ -63,12 +65,40 @@ class Targets:
             executable.build()  # here, and not by each process that is handed it
         return Target(settings, executable)
 
+    def impossible(self, settings: Settings) -> str | None:
+        """Why no real executable is what `settings` ask of the fake: that release, build and
+        backend at once. None: there is one."""
+        try:
+            target = self.of(settings)
+            executable = target.executable
+            if target.gpu != "auto":
+                gpu_arguments(executable.version, executable.build(), target.gpu, executable.system)
+        except ShimmyError as error:
+            return error.message.splitlines()[0]
+        return None
+
     def to_json(self) -> list[dict[str, Any]]:
         """What is known, as JSON values."""
         return [
             {"which": which, "executable": executable.to_json()}
             for (which, _), executable in self._executables.items()
         ]
+
+
+def imitated(settings: Settings) -> list[str]:
+    """The releases that the fake imitates in a run with `settings`; starts no process."""
+    found = []
+    for release in settings.fake_version or (None,):
+        for gpu in settings.gpu:
+            one = settings._replace(gpu=(gpu,), fake_version=(release,) if release else ())
+            which, machine = _pretence(one)
+            found.append(which or bundled_fake(None, machine).version)
+    return list(dict.fromkeys(found))
+
+
+def _pretence(settings: Settings) -> Pretence:
+    release = next(iter(settings.fake_version), None)
+    return pretence(settings.gpu[0], release, os.environ, settings.fake_build)
 
 
 def _items(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..settings import Settings
-from .state import accel_of, failures_reported, harness_of, settings_of, skip_test, targets_of
+from .state import (
+    Failure,
+    accel_of,
+    failures_reported,
+    harness_of,
+    settings_of,
+    skip_test,
+    targets_of,
+)
 
 if TYPE_CHECKING:
     import openai
@@ -33,12 +41,34 @@ def _shimmy_gpu(shimmy_settings: Settings) -> str:
 
 
 @pytest.fixture(scope="session")
+def _shimmy_release(shimmy_settings: Settings) -> str | None:
+    """The release that the fake imitates; parametrised when the run is to use several."""
+    return next(iter(shimmy_settings.fake_version), None)
+
+
+@pytest.fixture(scope="session")
 def shimmy_server(
-    pytestconfig: pytest.Config, shimmy_settings: Settings, _shimmy_gpu: str
+    pytestconfig: pytest.Config,
+    shimmy_settings: Settings,
+    _shimmy_gpu: str,
+    _shimmy_release: str | None,
 ) -> ShimmyServer:
     """A running server, shared by the whole run: bundled fake, real executable, or attached."""
+    chosen = shimmy_settings.but(gpu=_shimmy_gpu, fake_version=_shimmy_release)
+    _skip_impossible(pytestconfig, chosen)
     with failures_reported():
-        return harness_of(pytestconfig).shared_server(shimmy_settings.but(gpu=_shimmy_gpu))
+        return harness_of(pytestconfig).shared_server(chosen)
+
+
+def _skip_impossible(config: pytest.Config, chosen: Settings) -> None:
+    """Skip the test, or fail it where that is required, when no real executable is what the fake is
+    to be."""
+    if chosen.mode != "fake" or (chosen.gpu[0] == "auto" and chosen.fake_build is None):
+        return
+    if reason := targets_of(config).impossible(chosen):
+        if "gpu" in chosen.require:
+            raise Failure(f"{reason} (required by --shimmy-require)", pytrace=False)
+        skip_test(reason)
 
 
 @pytest.fixture
@@ -61,6 +91,7 @@ def make_shimmy_server(
     pytestconfig: pytest.Config,
     shimmy_settings: Settings,
     _shimmy_gpu: str,
+    _shimmy_release: str | None,
 ) -> Iterator[Callable[..., ShimmyServer]]:
     """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
 
@@ -81,7 +112,9 @@ def make_shimmy_server(
         from .used_servers import judge_servers
 
         __tracebackhide__ = is_ours
-        chosen = shimmy_settings.but(**{"gpu": _shimmy_gpu, **settings})
+        chosen = shimmy_settings.but(
+            **{"gpu": _shimmy_gpu, "fake_version": _shimmy_release, **settings}
+        )
         document = None
         if script is not None or faults is not None:
             from ..fake_control.scripts import script_of

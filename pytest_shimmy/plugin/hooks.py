@@ -95,12 +95,11 @@ def _header(config: pytest.Config) -> list[str]:
     if chosen.mode == "fake":
         from fake_shimmy import NEWEST
 
-        versions = [chosen.fake_version or NEWEST]
-        if chosen.gpu != ("auto",):
-            from ..executable.fake_profile import pretence
+        versions = list(chosen.fake_version or (NEWEST,))
+        if chosen.gpu != ("auto",) or chosen.fake_build is not None:
+            from ..launch.target import imitated
 
-            each = [pretence(gpu, chosen.fake_version, os.environ) for gpu in chosen.gpu]
-            versions = list(dict.fromkeys(release or NEWEST for release, _ in each))
+            versions = imitated(chosen)
         return [texts.header(chosen, "/".join(versions))]
     if chosen.mode == "replayed":
         from . import cassettes
@@ -109,9 +108,9 @@ def _header(config: pytest.Config) -> list[str]:
     if chosen.mode == "attached":
         from ..supervisor.health import version_at
 
-        return [texts.header(chosen, version_at(chosen.url or ""))]
+        return [texts.header(chosen, version_at(chosen.url or "")), *texts.unused(chosen)]
     executable = targets_of(config).of(chosen).executable
-    lines = [texts.header(chosen, executable.version, executable.name)]
+    lines = [texts.header(chosen, executable.version, executable.name), *texts.unused(chosen)]
     asked = {*chosen.gpu} - {"auto", "cpu"}
     if asked or "gpu" in chosen.require:
         lines += texts.machine(accel_of(config), asked)
@@ -140,7 +139,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    backends = settings_of(metafunc.config).gpu
+    chosen = settings_of(metafunc.config)
+    releases = chosen.fake_version if chosen.mode == "fake" else ()
+    if len(releases) > 1 and "_shimmy_release" in metafunc.fixturenames:
+        metafunc.parametrize("_shimmy_release", releases, ids=releases, scope="session")
+    backends = chosen.gpu
     if len(backends) > 1 and "_shimmy_gpu" in metafunc.fixturenames:
         metafunc.parametrize("_shimmy_gpu", backends, ids=backends, scope="session")
 

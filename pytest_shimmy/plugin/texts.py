@@ -31,6 +31,16 @@ def header(settings: Settings, version: str | None, executable: str | None = Non
     return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}{recorded}"
 
 
+def unused(settings: Settings) -> list[str]:
+    """Header lines: what says which fake it should be, in a run without one."""
+    sources = [
+        settings.sources[name]
+        for name in ("fake_version", "fake_build")
+        if name in settings.sources
+    ]
+    return [f"shimmy: not used, as this run has no fake: {', '.join(sources)}"] if sources else []
+
+
 def log_section(text: str, left_out: int) -> str:
     """The part of a server's log that a failing test's report shows, its newest, and how many
     bytes of it came before."""

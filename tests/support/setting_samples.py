@@ -23,7 +23,11 @@ SCRIPTS = [Path(__file__).with_name("scripts") / f"{name}.json" for name in ("on
 SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "path": [("one", "one"), ("two", "two"), ("three", "three")],
     "fake": [("1", True), ("no", False), ("On", True)],
-    "fake_version": [(release, release) for release in (*RELEASES, *RELEASES, *RELEASES)[:3]],
+    "fake_version": [
+        *((release, (release,)) for release in (*RELEASES, *RELEASES)[:2]),
+        (",".join(RELEASES), tuple(RELEASES)),
+    ],
+    "fake_build": [("default", "default"), ("cpu-only", "cpu-only"), ("cuda", "cuda")],
     "fake_script": [(str(path), str(path)) for path in SCRIPTS],
     "strict_fidelity": [("1", True), ("no", False), ("On", True)],
     "seed": [("0", 0), ("7", 7), (" 12345 ", 12345)],
@@ -31,6 +35,7 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "model": [("a", "a"), ("org/b", "org/b"), ("c:7b", "c:7b")],
     "tiny_model": [("1", True), ("no", False), ("On", True)],
     "warm_up": [("1", True), ("no", False), ("On", True)],
+    "report": [(f"/tmp/{n}.html", f"/tmp/{n}.html") for n in range(3)],
     "models_dir": [("/", ("/",)), ("/tmp", ("/tmp",)), (os.devnull[:4], ("/dev",))],
     "gpu": [("cpu", ("cpu",)), ("cuda,cpu", ("cuda", "cpu")), ("mlx mlx", ("mlx",))],
     "require": [("gpu", {"gpu"}), ("real gpu", {"gpu", "real"}), ("", set())],

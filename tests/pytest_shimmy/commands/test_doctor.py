@@ -154,7 +154,7 @@ def test_flags_in_addopts_count_after_those_that_were_given(
     assert {name: tuple(entry.values()) for name, entry in found["settings"].items()} == {
         "model": ("addopts", "--shimmy-model in addopts"),
         "seed": (2, "--shimmy-seed in addopts"),
-        "fake_version": ("2.5.0", "environment variable PYTEST_SHIMMY_FAKE_VERSION"),
+        "fake_version": (["2.5.0"], "environment variable PYTEST_SHIMMY_FAKE_VERSION"),
         "max_restarts": (0, "--shimmy-max-restarts"),
     }
     assert found["models"]["default"] == {
