@@ -23,6 +23,7 @@ THEMES = {
     "joining": "6. Joining a running server, and memory",
     "throughput": "7. The fake under load",
     "cassettes": "8. Recording and replaying",
+    "per_test": "9. One more test that does nothing",
 }
 """Modules of this package with a ``measure(bench)``, and their titles."""
 
