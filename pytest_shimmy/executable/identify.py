@@ -185,8 +185,9 @@ def bundled_fake(
 
     build = env.get(BUILD)
     having = [name for name, each in RELEASES.items() if build is None or build in each.builds]
-    newest = max(having, key=version_numbers, default=NEWEST) if build else NEWEST
-    version = release or newest
+    version = release or NEWEST
+    if release is None and NEWEST not in having:
+        version = max(having, key=version_numbers, default=NEWEST)
     if version not in RELEASES:
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_FOUND,
