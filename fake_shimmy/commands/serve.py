@@ -103,7 +103,8 @@ def _layers(session: Session) -> list[Layer]:
         from fake_shimmy.stage.exchange_log import ExchangeLog
 
         log = ExchangeLog(exchanges)
-    return [Interceptor(Sessions(session.script, log), token, session.lifetime)]
+    key = session.environ.get("SHIMMY_API_KEY") if session.release.key_variables else None
+    return [Interceptor(Sessions(session.script, log, key), token, session.lifetime)]
 
 
 def _memory() -> int:

@@ -229,3 +229,48 @@ def test_a_suite_passes_on_the_real_one_with_a_key(
     )
     result.assert_outcomes(passed=3)
     assert KEY not in result.stdout.str()
+
+
+# The fake with a key
+
+ISOLATED = """
+import requests
+from openai import OpenAI
+
+def ask(client, model):
+    answer = client.chat.completions.create(
+        model=model, stream=False, messages=[{"role": "user", "content": "?"}])
+    return answer.choices[0].message.content
+
+def test_scripted(shimmy_server, shimmy_fake, shimmy_openai_client, shimmy_env, shimmy_model):
+    shimmy_fake.reply("mine")
+    with OpenAI() as application:
+        assert [ask(shimmy_openai_client, shimmy_model), ask(application, shimmy_model)] == (
+            ["mine"] * 2)
+    assert len(shimmy_fake.requests) == 2
+    for headers in ({}, {"authorization": "Bearer wrong"}):
+        assert requests.get(f"{shimmy_server.url}/v1/models", headers=headers).status_code == 401
+
+def test_unscripted(shimmy_openai_client, shimmy_env, shimmy_model):
+    assert ask(shimmy_openai_client, shimmy_model) != "mine"
+    with OpenAI() as application:
+        assert ask(application, shimmy_model) != "mine"
+"""
+
+ONLY_SESSION = """
+def test_the_bare_key_is_that_of_the_only_session(shimmy_server, shimmy_fake, shimmy_model):
+    shimmy_fake.reply("mine")
+    bare = OpenAI(base_url=shimmy_server.url + "/v1", api_key=shimmy_server.api_key)
+    with bare:
+        assert ask(bare, shimmy_model) == "mine"
+    shimmy_fake.assert_requested(path="/v1/chat/completions", count=1)
+"""
+
+
+@pytest.mark.parametrize(("workers", "suite"), [("0", ISOLATED + ONLY_SESSION), ("4", ISOLATED)])
+def test_with_a_key_tests_are_told_apart_on_the_shared_fake_and_strangers_are_refused(
+    pytester: pytest.Pytester, run: Run, workers: str, suite: str
+) -> None:
+    pytester.makepyfile(suite)
+    result = run("--shimmy-fake-version=2.6.5", f"--shimmy-api-key={KEY}", "-n", workers)
+    result.assert_outcomes(passed=suite.count("def test_"))

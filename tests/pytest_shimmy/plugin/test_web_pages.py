@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from fake_shimmy import NEWEST
 from pytest_shimmy.executable.dialect import READS_ACCESS, numbers
 from pytest_shimmy.executable.identify import identify
 from tests.support.consumer_suite import Run
@@ -76,7 +75,7 @@ def origin() -> Iterator[str]:
 def arguments(request: pytest.FixtureRequest, models_dir: Path) -> list[str]:
     """For a server of a release that looks at origins."""
     if request.param == "fake":
-        version, found = NEWEST, []
+        version, found = "2.6.5", ["--shimmy-fake-version=2.6.5"]
     else:
         path = request.getfixturevalue("real_shimmy")
         version = identify(str(path)).version
