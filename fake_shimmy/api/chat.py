@@ -97,10 +97,10 @@ class _Ask:
 
 
 def _prompt(release: Release, spec: ModelSpec, name: str, messages: list[tuple[str, str]]) -> str:
-    family = templates.family_for(spec.template, name, release.families)
     if release.prompts == "by route":
+        family = templates.family_for(spec.template, name, release.families)
         return templates.render_chat(family, messages)
-    return templates.render_conversation(family, None, messages)
+    return templates.render_for(spec, name, release.families, None, messages)
 
 
 def _outcome(

@@ -57,8 +57,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         model = context.engine.load(spec)
         rendered = prompt
         if release.prompts == "one way":
-            family = templates.family_for(spec.template, name, release.families)
-            rendered = templates.render_bare(family, prompt)
+            rendered = templates.render_bare(spec, name, release.families, prompt)
         text = model.generate(rendered, max_tokens, prompt)
     except LoadError as error:
         return openai_errors.load_failed(context, head, name, error, "completions")

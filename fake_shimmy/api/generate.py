@@ -80,13 +80,13 @@ class _Ask:
             self.prompt: str = request.get("prompt") or ""
             self.user_text = self.prompt
             if wraps and not request.get("raw_prompt"):
-                family = templates.family_for(spec.template, spec.name, release.families)
-                self.prompt = templates.render_bare(family, self.prompt)
+                families = release.families
+                self.prompt = templates.render_bare(spec, spec.name, families, self.prompt)
         else:
             # Of old, the requested name had no say here.
             rules = () if release.prompts == "by route" else release.families
-            family = templates.family_for(spec.template, spec.name, rules)
-            self.prompt = templates.render_conversation(family, request.get("system"), messages)
+            system = request.get("system")
+            self.prompt = templates.render_for(spec, spec.name, rules, system, messages)
             self.user_text = next((text for role, text in reversed(messages) if role == "user"), "")
 
 

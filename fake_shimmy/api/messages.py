@@ -43,9 +43,8 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     if release.prompts == "by route":
         prompt = _prompt(request.get("system"), messages)
     else:
-        family = templates.family_for(spec.template, name, release.families)
         talk = _conversation(request.get("system"), messages)
-        prompt = templates.render_conversation(family, None, talk)
+        prompt = templates.render_for(spec, name, release.families, None, talk)
     user_text = next((text for role, text in reversed(messages) if role == "user"), "")
     try:
         text = context.engine.load(spec).generate(prompt, request["max_tokens"], user_text)

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from fake_shimmy.models.registry import ModelSpec
+
     Messages: TypeAlias = list[tuple[str, str]]
     """Roles and contents."""
 
@@ -108,7 +110,41 @@ def render_conversation(family: Family, system: str | None, messages: Messages) 
     return opening + render(family, messages, None)
 
 
-def render_bare(family: Family, prompt: str) -> str:
+def render_for(
+    spec: ModelSpec,
+    name: str,
+    rules: tuple[tuple[str, str], ...],
+    system: str | None,
+    messages: Messages,
+) -> str:
+    """The prompt of a conversation from 2.6.1 on, with the model that was asked for by ``name``."""
+    own = _by_own_template(spec, name, system, messages)
+    if own is not None:
+        return own
+    return render_conversation(family_for(spec.template, name, rules), system, messages)
+
+
+def render_bare(spec: ModelSpec, name: str, rules: tuple[tuple[str, str], ...], prompt: str) -> str:
     """The prompt of a request that is no conversation, from 2.6.1 on: one message, unless the
     family has no structure to speak of (seen on 2.6.5 CPU-only)."""
-    return prompt if not prompt or family is OPENCHAT else render(family, [], prompt)
+    if not prompt:
+        return prompt
+    own = _by_own_template(spec, name, None, [("user", prompt)])
+    if own is not None:
+        return own
+    family = family_for(spec.template, name, rules)
+    return prompt if family is OPENCHAT else render(family, [], prompt)
+
+
+def _by_own_template(
+    spec: ModelSpec, name: str, system: str | None, messages: Messages
+) -> str | None:
+    """What the template in the model's file makes of it; None where there is none that works."""
+    if spec.chat_template is None:
+        return None
+    from fake_shimmy.models import chat_template
+
+    try:
+        return chat_template.render(spec.chat_template, name, system, messages)
+    except chat_template.TemplateError:
+        return None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fake_shimmy.releases import NEWEST, RELEASES
-from tests.support.fake_process import TOY_MODEL, Running, Shimmy, drained, measurement
+from fake_shimmy.releases import RELEASES
+from tests.support.fake_process import TOY_MODEL, USUAL, Running, Shimmy, drained, measurement
 from tests.support.staged_server import staged_server
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def make_shimmy(tmp_path: Path) -> Callable[..., Any]:
     """The fake as another build, or any other executable."""
 
     def make(
-        build: str = "default", command: list[str] | None = None, release: str = NEWEST
+        build: str = "default", command: list[str] | None = None, release: str = USUAL
     ) -> Shimmy:
         return Shimmy(command or [sys.executable, "-m", "fake_shimmy"], tmp_path, build, release)
 

@@ -155,3 +155,34 @@ def test_legacy_gives_gguf_to_the_same_engine_and_safetensors_to_nobody(fake):
     (fake.cwd / "models" / "toy.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}")
     assert fake.run("probe", "tiny", "--legacy")[0] == 0
     assert fake.run("probe", "toy", "--legacy")[0] == 101
+
+
+TEMPLATE = (
+    "{% for message in messages %}[{{ message.role }}|{{ message.content }}]{% endfor %}"
+    "{% if add_generation_prompt %}[GO]{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "tokens"),
+    [
+        # The beginning, a space, and the letters of "[user|count][GO]".
+        (TEMPLATE, "plain", 18),
+        # A line end and "/nothink" besides.
+        (TEMPLATE, "qwen", 27),
+        ("{{ raise_exception('no') }}", "plain", 1),
+        (None, "plain", 1 + 1 + len("<|im_start|>user\ncount<|im_end|>\n<|im_start|>assistant\n")),
+        (
+            "{{ }}",
+            "plain",
+            1 + 1 + len("<|im_start|>user\ncount<|im_end|>\n<|im_start|>assistant\n"),
+        ),
+    ],
+)
+def test_a_models_own_template_makes_the_prompt(fake, template, name, tokens):
+    # No word of an answer is a token of its own here, or the letters would not be counted.
+    model = tiny_gguf.contents({}, template=template)
+    (fake.cwd / "models" / f"{name}.gguf").write_bytes(model)
+    with fake.serve() as running:
+        answer = ask(running, "/api/generate", model=name, prompt="count", stream=False)
+    assert json.loads(answer.body)["usage"]["prompt_tokens"] == tokens
