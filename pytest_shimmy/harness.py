@@ -83,7 +83,7 @@ class Harness:
         key = self._key(settings)
         if key not in self._servers:
             if settings.mode == "attached" and settings.record is None:
-                server = attach(settings)
+                server = self._noted(attach(settings))
             else:
                 target = self._targets.of(settings)
                 self._hold_gpu(target)
@@ -108,7 +108,7 @@ class Harness:
     ) -> ShimmyServer:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
         if settings.mode == "attached" and settings.record is None:
-            return attach(settings)
+            return self._noted(attach(settings))
         self._own_servers += 1
         target = self._targets.of(settings)
         self._hold_gpu(target)
@@ -187,6 +187,15 @@ class Harness:
         self._servers.clear()
         self.current = None
 
+    def _noted(self, server: ShimmyServer) -> ShimmyServer:
+        """`server`, whose clients note what they ask where a report has no other source."""
+        if self._report is not None:
+            from .run_report.client_exchanges import ClientExchanges
+
+            worker = self._worker_id or "main"
+            server.exchanges = ClientExchanges(self._report, worker, server.url, self.api_key)
+        return server
+
     def _plan(
         self, target: Target, directory: Path, script: Mapping[str, Any] | None = None
     ) -> Plan:
@@ -238,7 +247,7 @@ class Harness:
             from .cassettes.server_facts import describe
 
             self.recording.know(lambda: describe(server), number)
-        return server
+        return server if settings.uses_fake else self._noted(server)
 
     def _waiting(self, settings: Settings) -> Callable[[float], None] | None:
         if self._show is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import openai
@@ -40,19 +41,31 @@ class ShimmyAsyncOpenAI(openai.AsyncOpenAI):
         return _say_stream(await super()._prepare_options(options))
 
 
-def openai_client(base_url: str, *, say_stream: bool = True, **kwargs: Any) -> openai.OpenAI:
+def openai_client(
+    base_url: str,
+    *,
+    say_stream: bool = True,
+    hooks: Mapping[str, list[Any]] | None = None,
+    **kwargs: Any,
+) -> openai.OpenAI:
     """A client whose requests go to `base_url`, without retries.
 
-    `say_stream` off sends requests as the caller wrote them. Further arguments are those of
-    `openai.OpenAI` and win over ours.
+    `say_stream` off sends requests as the caller wrote them; `hooks` are those of the HTTP
+    library, by event. Further arguments are those of `openai.OpenAI` and win over ours.
     """
     if "http_client" not in kwargs:
-        kwargs["http_client"] = openai.DefaultHttpxClient(trust_env=not is_loopback(base_url))
+        kwargs["http_client"] = openai.DefaultHttpxClient(
+            trust_env=not is_loopback(base_url), event_hooks=hooks
+        )
     return (ShimmyOpenAI if say_stream else openai.OpenAI)(**_defaults(base_url, kwargs))
 
 
 def async_openai_client(
-    base_url: str, *, say_stream: bool = True, **kwargs: Any
+    base_url: str,
+    *,
+    say_stream: bool = True,
+    hooks: Mapping[str, list[Any]] | None = None,
+    **kwargs: Any,
 ) -> openai.AsyncOpenAI:
     """The same as `openai_client`, for asyncio and trio.
 
@@ -60,7 +73,9 @@ def async_openai_client(
     that used it (`close_async_client`).
     """
     if "http_client" not in kwargs:
-        kwargs["http_client"] = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(base_url))
+        kwargs["http_client"] = openai.DefaultAsyncHttpxClient(
+            trust_env=not is_loopback(base_url), event_hooks=hooks
+        )
     kwargs["default_headers"] = {
         "connection": "close",
         **(kwargs.get("default_headers") or {}),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fake_control.fake import FakeShimmy
     from .launch.target import Target
     from .launch.warm_up import WarmUp
+    from .run_report.client_exchanges import ClientExchanges
 
 LOAD_TIMEOUT = 600.0
 """Seconds, for a first answer: a model is loaded for it, and models are large."""
@@ -68,6 +69,8 @@ class ShimmyServer:
         """What OpenAI clients call their base URL."""
         self.version = version
         """shimmy's, as it says in ``/health``."""
+        self.exchanges: ClientExchanges | None = None
+        """Notes what our clients ask, for a report of the run; None: nobody wants to know."""
         self.api_key = key or session_key or API_KEY
         """What our clients and `shimmy_env` use: the server's key, if it has one, else any. The
         fake tells test processes apart by it."""
@@ -193,12 +196,16 @@ class ShimmyServer:
     def openai_client(self, **kwargs: Any) -> openai.OpenAI:
         """A new client; see `openai_clients.openai_client`. The caller closes it."""
         kwargs = {"api_key": self.api_key, **kwargs}
+        if self.exchanges is not None:
+            kwargs["hooks"] = self.exchanges.hooks()
         client: openai.OpenAI = _clients().openai_client(self.base_url, **kwargs)
         return client
 
     def async_openai_client(self, **kwargs: Any) -> openai.AsyncOpenAI:
         """A new client; see `openai_clients.async_openai_client`. The caller closes it."""
         kwargs = {"api_key": self.api_key, **kwargs}
+        if self.exchanges is not None:
+            kwargs["hooks"] = self.exchanges.async_hooks()
         client: openai.AsyncOpenAI = _clients().async_openai_client(self.base_url, **kwargs)
         return client
 

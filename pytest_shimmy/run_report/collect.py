@@ -13,6 +13,7 @@ from typing import Any
 
 from ..masking import masked
 from . import answers, parts
+from .client_exchanges import NOT_SEEN
 from .figures import figures
 
 FORMAT = 1
@@ -71,15 +72,16 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
                 is_full = True
             case _ if line["path"] != "/health" or line["session"] in workers:
                 # The keeper's own question, whether the server is well, has no key.
-                exchanges.append((name.removeprefix("exchanges-"), line))
+                exchanges.append((line.get("server") or name.removeprefix("exchanges-"), line))
     tests += [_unfinished(line, began, float(run["ended"])) for line in unfinished.values()]
     tests.sort(key=lambda test: (test["start"], test["id"]))
     for test in tests:
         for url in test["servers"]:
             if not any(server["url"] == url for server in servers.values()):
                 servers[url] = _attached(test, url)
+    by_url = {server["url"]: name for name, server in servers.items()}
     requests = [
-        _request(server, line, began, texts, workers)
+        _request(by_url.get(server, server), line, began, texts, workers)
         for server, line in sorted(exchanges, key=lambda each: float(each[1]["time"]))
     ]
     _give_to_tests(requests, tests)
@@ -209,7 +211,7 @@ def _find_retries(requests: list[Document]) -> None:
         if what in failed:
             request["retry_of"] = failed.pop(what)
         status = request["status"]
-        if request["ended"] != "complete" or status is None or status >= 400:
+        if request["ended"] not in ("complete", NOT_SEEN) or status is None or status >= 400:
             failed[what] = number
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from .client_exchanges import NOT_SEEN
+
 BINS_PER_DECADE = 4
 """Of the distributions, whose axis is logarithmic."""
 
@@ -28,7 +30,7 @@ def figures(
         "modes": dict(Counter(test["mode"] for test in tests if test["mode"])),
         "requests": len(requests),
         "failed_requests": sum(
-            request["ended"] != "complete" or (request["status"] or 0) >= 400
+            request["ended"] not in ("complete", NOT_SEEN) or (request["status"] or 0) >= 400
             for request in requests
         ),
         "retries": sum(request["retry_of"] is not None for request in requests),

@@ -23,6 +23,7 @@ PROCESS = "process"
 TEST_BEGAN = "began"
 TEST = "test"
 SERVER = "server"
+EXCHANGE = "exchange"
 
 
 class Part:

@@ -138,6 +138,36 @@ def test_a_report_that_cannot_be_written_is_said_and_fails_nothing(tmp_path: Pat
     assert "the report of the run could not be written" in told
 
 
+@pytest.mark.parametrize("client", ["sync", "async"])
+def test_on_a_server_that_tells_nothing_our_clients_tell(
+    tmp_path: Path, fake_server: tuple[str, Any], client: str
+) -> None:
+    (tmp_path / "test_suite.py").write_text(
+        """
+        import asyncio
+
+        def test_sync(shimmy_openai_client):
+            assert shimmy_openai_client.models.list().data
+
+        def test_async(shimmy_server):
+            client = shimmy_server.async_openai_client()
+            assert asyncio.run(ask(client))
+
+        async def ask(client):
+            async with client:
+                return (await client.models.list()).data
+        """.replace("\n        ", "\n")
+    )
+    command = [sys.executable, "-m", "pytest", f"--shimmy-url={fake_server[0]}", "-k", f"test_{client}"]
+    subprocess.run([*command, "--shimmy-report=run.json"], cwd=tmp_path, check=True)
+    document = json.loads((tmp_path / "run.json").read_text())
+    (request,) = document["requests"]
+    assert (request["method"], request["path"], request["status"]) == ("GET", "/v1/models", 200)
+    assert '"object":"list"' in document["texts"][request["answer"][1]]
+    assert (request["test"], request["server"]) == (0, fake_server[0])
+    assert document["figures"]["modes"] == {"attached": 1}
+
+
 def report_command(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest_shimmy.cli", "report", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
