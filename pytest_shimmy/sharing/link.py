@@ -46,6 +46,9 @@ START_LOCKS = 64
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection to a keeper."""
 
+AGAIN = 0.5
+"""Seconds for an answer of a keeper that has failed to give one."""
+
 SIGN_OF_LIFE = 3.0
 """Seconds between two looks, while a server starts, at whether its keeper lives, and between two
 signs of life to a person who waits."""
@@ -117,6 +120,7 @@ class Link:
         self._rendezvous = rendezvous
         self._lock = threading.Lock()
         self._questions = 0
+        self._was_silent = False
         _links.add(self)
 
     def ready(self, waiting: Callable[[float], None] | None = None) -> Snapshot:
@@ -155,6 +159,7 @@ class Link:
                     raise read_error(answer["error"])
                 return Snapshot.from_json(answer.get("snapshot"))
             except TimeoutError as error:
+                self._was_silent = True
                 raise _keeper_silent(self.name, self._channel) from error
             except (OSError, ValueError) as error:
                 raise self._keeper_gone(str(error)) from error
@@ -174,7 +179,7 @@ class Link:
             # A test that was interrupted while it waited (Ctrl-C, a time-out by signal) has left
             # its answer behind.
             silent = time.monotonic() - heard
-            left = ShimmyProcessDefaults.answer_timeout - silent
+            left = self._patience() - silent
             if left <= 0:
                 raise TimeoutError
             channel.socket.settimeout(left if waiting is None else min(left, SIGN_OF_LIFE))
@@ -188,14 +193,21 @@ class Link:
                     pulse = self._send(channel, "status")
                 continue
             heard = time.monotonic()
+            self._was_silent = False
             if answer is None or "server_summary" in answer or answer.get("id") == question:
                 return answer
             if answer.get("id") == pulse:
                 pulse = None
 
+    def _patience(self) -> float:
+        """Seconds to wait for an answer: not again as long for a keeper that gave none."""
+        if self._was_silent:
+            return min(AGAIN, ShimmyProcessDefaults.answer_timeout)
+        return ShimmyProcessDefaults.answer_timeout
+
     def _send(self, channel: Channel, op: Op) -> int:
         self._questions += 1
-        channel.socket.settimeout(ShimmyProcessDefaults.answer_timeout)
+        channel.socket.settimeout(self._patience())
         channel.send({"op": op, "id": self._questions})
         return self._questions
 

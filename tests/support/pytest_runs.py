@@ -85,7 +85,7 @@ class Session:
     on top of ours. Of the installed pytest plugins it loads ours and `plugins`, modules; None: all
     of them, which takes seconds. `script` is what its fake reads, see `tell`. With `terminal`, it
     has a terminal of its own, which `hang_up` closes. `runtime` is another session's, to run after
-    it or beside it.
+    it or beside it. `within` is a command that executes the one behind it, somewhere special.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Session:
         runtime: Path | None = None,
         script: Mapping[str, Any] | None = None,
         terminal: bool = False,
+        within: Sequence[str] = (),
     ) -> None:
         directory.mkdir()
         self.directory = directory
@@ -119,7 +120,7 @@ class Session:
         self._terminal = pty.openpty() if terminal else None
         with open(directory / "output", "wb") as output:
             self.pytest = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", "notes", "-v", *arguments],
+                [*within, sys.executable, "-m", "pytest", "-p", "notes", "-v", *arguments],
                 cwd=directory,
                 env=variables | (env or {}),
                 stdin=self._terminal[1] if self._terminal else subprocess.DEVNULL,
@@ -217,6 +218,9 @@ class Session:
 
     def keepers(self) -> list[psutil.Process]:
         return self.ours("pytest_shimmy.sharing.keeper")
+
+    def janitors(self) -> list[psutil.Process]:
+        return self.ours(JANITOR)
 
     def servers(self) -> list[psutil.Process]:
         return self.ours("fake_shimmy.__main__")

@@ -1,0 +1,132 @@
+"""Runs that are short of something, that are stopped, or that strangers speak to.
+
+Each ends by itself and leaves nothing, whatever its tests come to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.kills import USE, WAIT, Start
+from tests.support.pytest_runs import kill, wait_for
+
+LONG = 180.0
+
+linux = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("prlimit") is None,
+    reason="needs Linux and its prlimit and unshare",
+)
+root_on_linux = pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0 or shutil.which("setpriv") is None,
+    reason="becomes a user without processes: needs root and setpriv on Linux",
+)
+
+AS_NOBODY = (
+    "setpriv",
+    "--reuid=54321",
+    "--clear-groups",
+    *("--inh-caps=+dac_override,+dac_read_search", "--ambient-caps=+dac_override,+dac_read_search"),
+)
+"""A user of whom no process is there, and who may still read our files."""
+
+
+@linux
+@pytest.mark.parametrize("descriptors", [17, 21])
+def test_a_run_with_few_descriptors_ends_and_leaves_nothing(start: Start, descriptors: int) -> None:
+    session = start(USE, plugins=(), within=("prlimit", f"--nofile={descriptors}"))
+    session.wait(LONG)
+    session.assert_nothing_left()
+    assert "defect of pytest-shimmy" not in session.output
+    assert session.outcomes().get("passed") == 2 or "ulimit -n" in session.output
+
+
+@root_on_linux
+@pytest.mark.parametrize("processes", [4, 6, 9])
+def test_a_run_with_few_processes_and_threads_ends_and_leaves_nothing(
+    start: Start, processes: int
+) -> None:
+    session = start(USE, plugins=(), within=(*AS_NOBODY, "prlimit", f"--nproc={processes}"))
+    session.wait(LONG)
+    session.assert_nothing_left()
+    assert "defect of pytest-shimmy" not in session.output
+    assert session.outcomes().get("passed") == 2 or "ulimit -u" in session.output
+
+
+@linux
+def test_a_run_whose_keeper_is_stopped_ends_and_leaves_nothing(start: Start) -> None:
+    session = start(WAIT, plugins=())
+    session.wait_for_notes(1)
+    kill(session.keepers(), signal.SIGSTOP)
+    session.go_on()
+    session.wait(LONG)
+    session.assert_nothing_left()
+    assert "is stopped; kill -CONT" in session.output
+
+
+def test_a_keeper_whose_janitor_was_killed_has_another(start: Start) -> None:
+    session = start(WAIT, "-n2")
+    session.wait_for_notes(2)
+    (janitor,) = session.janitors()
+    kill([janitor])
+    wait_for(
+        lambda: [each for each in session.janitors() if each.pid != janitor.pid],
+        lambda: session.output,
+    )
+    kill([*session.keepers(), *session.workers()])
+    session.pytest.kill()
+    session.assert_nothing_left()
+
+
+@linux
+def test_the_end_of_a_pid_namespace_leaves_files_for_the_next_run_to_sweep(start: Start) -> None:
+    unshare = ("unshare", "--pid", "--fork", "--kill-child")
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"the system does not give us a PID namespace: {error}")
+    session = start(WAIT, plugins=(), within=unshare)
+    session.wait_for_notes(1)
+    session.pytest.kill()  # and with it the first process of the namespace, and so all of them
+    wait_for(lambda: not session.processes(), session.processes)
+    assert not session.held_locks()
+    later = start(USE, plugins=(), runtime=session.runtime)
+    later.assert_outcomes(passed=2)
+    later.assert_nothing_left()
+
+
+@linux
+def test_strangers_on_every_socket_change_nothing(start: Start) -> None:
+    before = our_sockets()
+    session = start(WAIT, "-n2")
+    session.wait_for_notes(2)
+    said = b'{"server_summary": {"x": 1}}\n{"farewell": {"x": "\\u001b[2J"}}\n'
+    with contextlib.ExitStack() as open_:
+        names = our_sockets() - before
+        assert names
+        for name in names:
+            for _ in range(100):
+                stranger = open_.enter_context(socket.socket(socket.AF_UNIX))
+                stranger.settimeout(1)
+                with contextlib.suppress(OSError):  # it is shown out already, or its run is over
+                    stranger.connect(name)
+                    stranger.sendall(said)
+        session.go_on()
+        session.assert_outcomes(passed=4)
+        session.assert_nothing_left()
+    assert "\x1b[2J" not in session.output
+    assert "Traceback" not in session.output
+
+
+def our_sockets() -> set[bytes]:
+    """The names of all sockets of anchors and keepers on this machine, as `connect` takes them."""
+    lines = Path("/proc/net/unix").read_bytes().splitlines()
+    return {line.split()[7].replace(b"@", b"\0", 1) for line in lines if b"@pytest-shimmy-" in line}
