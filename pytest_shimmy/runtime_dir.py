@@ -92,7 +92,8 @@ def _why_not(path: Path) -> str | None:
         return f"it belongs to user {info.st_uid}"
     if info.st_mode & 0o022:
         return f"other users may write in it ({stat.filemode(info.st_mode)}): chmod 700"
-    if not os.access(path, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=effective):
         return f"it cannot be written ({stat.filemode(info.st_mode)})"
     return None
 

@@ -52,9 +52,13 @@ def test_a_run_with_few_descriptors_ends_and_leaves_nothing(start: Start, descri
 @root_on_linux
 @pytest.mark.parametrize("processes", [4, 6, 9])
 def test_a_run_with_few_processes_and_threads_ends_and_leaves_nothing(
-    start: Start, processes: int
+    start: Start, tmp_path: Path, processes: int
 ) -> None:
-    session = start(USE, plugins=(), within=(*AS_NOBODY, "prlimit", f"--nproc={processes}"))
+    runtime = tmp_path / "theirs"
+    runtime.mkdir(mode=0o700)
+    os.chown(runtime, 54321, 54321)
+    within = (*AS_NOBODY, "prlimit", f"--nproc={processes}")
+    session = start(USE, plugins=(), within=within, runtime=runtime)
     session.wait(LONG)
     session.assert_nothing_left()
     assert "defect of pytest-shimmy" not in session.output
@@ -88,7 +92,7 @@ def test_a_keeper_whose_janitor_was_killed_has_another(start: Start) -> None:
 
 @linux
 def test_the_end_of_a_pid_namespace_leaves_files_for_the_next_run_to_sweep(start: Start) -> None:
-    unshare = ("unshare", "--pid", "--fork", "--kill-child")
+    unshare = ("unshare", "--pid", "--mount-proc", "--fork", "--kill-child")
     try:
         subprocess.run([*unshare, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
