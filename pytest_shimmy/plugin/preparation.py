@@ -15,11 +15,13 @@ from . import fixtures
 from .state import anchor_of
 
 SERVER = (
-    *("harness", "launch.gpu", "fake_control.fake", "fake_control.scripts", "network.remote"),
+    *("harness", "launch.gpu", "network.remote"),
     *("plugin.used_servers", "plugin.markers", "plugin.texts"),
 )
 """What a test with a server may load, of what is loaded only when it is needed."""
 FURTHER = {
+    "shimmy_fake": ("fake_control.fake",),
+    "make_shimmy_server": ("fake_control.fake", "fake_control.scripts"),
     "shimmy_openai_client": ("openai_clients",),
     "shimmy_async_openai_client": ("openai_clients",),
     "shimmy_registry": ("models.registry",),

@@ -158,7 +158,14 @@ def test_on_a_server_that_tells_nothing_our_clients_tell(
                 return (await client.models.list()).data
         """.replace("\n        ", "\n")
     )
-    command = [sys.executable, "-m", "pytest", f"--shimmy-url={fake_server[0]}", "-k", f"test_{client}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        f"--shimmy-url={fake_server[0]}",
+        "-k",
+        f"test_{client}",
+    ]
     subprocess.run([*command, "--shimmy-report=run.json"], cwd=tmp_path, check=True)
     document = json.loads((tmp_path / "run.json").read_text())
     (request,) = document["requests"]
