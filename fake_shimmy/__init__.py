@@ -4,6 +4,6 @@ It runs no model and needs no GPU. See ``fake_shimmy.__main__`` for the entry po
 ``fake_shimmy.releases`` for what it imitates.
 """
 
-NEWEST = "2.5.0"
+NEWEST = "2.6.5"
 """The newest release that is imitated, and the default. Here, because every run of pytest names it,
 and few need the tables of `releases`."""
