@@ -11,14 +11,14 @@ def capital_of(country: str, model: str) -> str:
         answer = client.chat.completions.create(
             model=model,
             messages=[{"role": "user", "content": f"Capital of {country}?"}],
-            # Left out, shimmy streams, and the SDK returns the stream as a str.
+            # Left out, shimmy 2.5.0 streams, and the SDK returns the stream as a str.
             stream=False,
         )
     return answer.choices[0].message.content or ""
 
 
 def careless_capital_of(country: str, model: str) -> str:
-    """The same without ``stream``: right for OpenAI's own server, wrong for shimmy."""
+    """The same without ``stream``: right for OpenAI's server and shimmy 2.6.5, not for 2.5.0."""
     with openai.OpenAI() as client:
         answer = client.chat.completions.create(
             model=model,

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fake_shimmy.models import tiny_gguf
 from pytest_shimmy import ModelRegistry
 from tests.programs.fileserver import FileServer
 
@@ -99,7 +100,7 @@ def models(tmp_path: Path) -> Path:
     """A directory with a model, ``tiny``, with which the fake answers."""
     directory = tmp_path / "models"
     directory.mkdir()
-    (directory / "tiny.gguf").write_bytes(b"GGUF")
+    (directory / "tiny.gguf").write_bytes(tiny_gguf.contents())
     return directory
 
 

@@ -12,6 +12,9 @@ import pytest
 from tests.clients import environments, records
 from tests.support.fake_process import TOY_MODEL, Shimmy, drained
 
+RECORDED = "2.5.0"
+"""The release that the records are of, in its CPU-only build."""
+
 See = Callable[[str, str], records.Records]
 
 
@@ -32,10 +35,11 @@ def see(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
     def url(server: str) -> str:
         if server not in urls:
-            shimmy = Shimmy(command(server), folder, "cpu-only")
-            version = shimmy.run("--version")[1]
-            if version != "shimmy 2.5.0\n":
-                pytest.skip(f"the records are those of 2.5.0, this is {version!r}")
+            # Sets FAKE_SHIMMY_RELEASE and FAKE_SHIMMY_BUILD: the fake is always what was recorded.
+            shimmy = Shimmy(command(server), folder, "cpu-only", RECORDED)
+            version = shimmy.run("--version")[1].strip()
+            if version != f"shimmy {RECORDED}":
+                pytest.skip(f"the records are those of shimmy {RECORDED}, this is {version!r}")
             running = servers.enter_context(shimmy.serve("--legacy"))
             servers.enter_context(drained(running))
             urls[server] = f"http://127.0.0.1:{running.port}"

@@ -22,10 +22,12 @@ ASK: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content":
 
 @pytest.fixture(scope="module")
 def base_url(models_dir: Path) -> Iterator[str]:
-    """The bundled fake, in the build whose engine answers for any model."""
+    """The bundled fake, in the build whose engine answers for any model, of the release that
+    streams where nothing was said."""
     with ShimmyProcessManager() as manager:
         env = {"FAKE_SHIMMY_BUILD": "cpu-only"}
-        manager.start(ShimmyProcessOptions(models_dir=models_dir, env=env))
+        options = ShimmyProcessOptions(models_dir=models_dir, env=env, fake_version="2.5.0")
+        manager.start(options)
         manager.ensure_ready()
         yield f"http://127.0.0.1:{manager.port}/v1"
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from fake_shimmy import NEWEST
 from pytest_shimmy.executable.identify import bundled_fake, identify
 from pytest_shimmy.models.search_path import searched
 from pytest_shimmy.supervisor import ports
@@ -81,7 +82,7 @@ def test_it_says_what_a_session_would_run(doctor: Run, runtime_dir: Path) -> Non
     for line in (
         "settings  all default",
         "          pytest's configuration: no file",
-        "server    the bundled fake of shimmy 2.5.0",
+        f"server    the bundled fake of shimmy {NEWEST}",
         "          --shimmy-gpu: auto, vulkan",
         "models    1 found, default: placeholder, because the fake has it where no models are set",
         "ports     any of 22435-26434",
@@ -262,7 +263,7 @@ def test_an_attached_server_is_looked_at(
     find: Findings, doctor: Run, fake_server: tuple[str, object]
 ) -> None:
     url, _ = fake_server
-    assert f"server    attached to {url}, shimmy 2.5.0" in doctor(f"--shimmy-url={url}").stdout
+    assert f"server    attached to {url}, shimmy {NEWEST}" in doctor(f"--shimmy-url={url}").stdout
     found = find(f"--shimmy-url={url}", "--shimmy-model=nobody")
     assert [model["id"] for model in found["models"]["found"]] == ["attached"]
     assert "[MODEL_NOT_FOUND] the server has no model 'nobody'" in found["warnings"][0]

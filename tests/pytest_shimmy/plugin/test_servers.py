@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy import NEWEST
+from pytest_shimmy.executable.identify import identify
 from tests.support.consumer_suite import CHAT, Run
 
 # The main job
@@ -34,9 +36,10 @@ def test_the_same_file_runs_against_the_real_executable(
     pytester.makepyfile(CHAT)
     result = run(*real_arguments)
     result.assert_outcomes(passed=1)
+    version = identify(real_shimmy).version
     result.stdout.fnmatch_lines(
         [
-            f"shimmy: {real_shimmy} (2.5.0, real), gpu auto, one server per run",
+            f"shimmy: {real_shimmy} ({version}, real), gpu auto, one server per run",
             "shimmy: 1 test on a real executable",
         ]
     )
@@ -70,7 +73,6 @@ def test_attaches_to_a_running_server_and_does_not_stop_it(
     pytester.makepyfile(
         CHAT
         + """
-@pytest.mark.slow
 def test_attached(shimmy_server):
     assert shimmy_server.mode == "attached"
     assert (shimmy_server.pid, shimmy_server.log_path, shimmy_server.logs) == (None, None, "")
@@ -79,7 +81,7 @@ def test_attached(shimmy_server):
     for address in (url, f"{url}/v1", f"{url}/"):
         result = run(f"--shimmy-url={address}")
         result.assert_outcomes(passed=2)
-        result.stdout.fnmatch_lines(f"shimmy: attached to {url} (2.5.0), never stopped by us")
+        result.stdout.fnmatch_lines(f"shimmy: attached to {url} ({NEWEST}), never stopped by us")
     assert process.poll() is None
 
 
