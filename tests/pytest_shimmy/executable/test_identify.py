@@ -116,7 +116,9 @@ def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
 )
 def test_a_path_that_cannot_be_one(path: str, why: str) -> None:
     error = refusal(path, ShimmyErrorCode.BINARY_NOT_FOUND)
-    assert f"at {path}: " in error.message
+    # Control characters are shown escaped in a message.
+    shown = path.replace("\0", r"\x00")
+    assert f"at {shown}: " in error.message
     assert why in error.message
     assert error.details["path"] == path
 
