@@ -104,7 +104,9 @@ def test_a_failing_test_shows_the_log_written_during_it_and_not_before(
     models = pytester.mkdir("models")
     for name in ("broken-1", "broken-2"):
         (models / f"{name}.gguf").write_bytes(b"nothing")
-    result = run("--shimmy-models-dir=models", "-p", "no:randomly")
+    # A later release panics when such a file is loaded, and does not answer.
+    release = "--shimmy-fake-version=2.5.0"
+    result = run("--shimmy-models-dir=models", release, "-p", "no:randomly")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         ["*--- shimmy server log (http://127.0.0.1:*", "*Failed to load model 'broken-2'*"]

@@ -109,7 +109,8 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
             assert not heavy & set(sys.modules)
         """
     )
-    result = run("-p", "no:xdist")
+    # The plugin of requests-mock loads requests.
+    result = run("-p", "no:xdist", "-p", "no:requests_mock")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines("shimmy: no test used a server")
     assert not runtime_dir.exists()
