@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy import NEWEST
 from pytest_shimmy.executable.identify import bundled_fake
 from tests.support.consumer_suite import Run
 
@@ -103,7 +104,7 @@ def test_the_header_names_the_releases_that_are_pretended(
 ) -> None:
     pytester.makepyfile("")
     run("--shimmy-gpu=cuda", "--shimmy-gpu=vulkan").stdout.fnmatch_lines(
-        "shimmy: bundled fake of shimmy 1.8.1/2.5.0, gpu cuda/vulkan, one server per run"
+        f"shimmy: bundled fake of shimmy 1.8.1/{NEWEST}, gpu cuda/vulkan, one server per run"
     )
 
 
