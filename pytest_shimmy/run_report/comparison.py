@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
 from .collect import FORMAT, Document
+from .page import data_of
 
 _VARYING = re.compile(
     r'"(?:id|created|system_fingerprint)":\s*(?:"[^"]*"|\d+)|chatcmpl-\w+|\b1[6-9]\d{8}\b'
@@ -33,10 +34,9 @@ def load(path: Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise _unreadable(path, str(error)) from error
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     try:
-        document = json.loads(found[1] if found else text)
-    except ValueError as error:
+        document = data_of(text) or json.loads(text)
+    except (ValueError, LookupError, TypeError) as error:
         raise _unreadable(path, f"it holds no report ({error})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise _unreadable(path, f"it is no report of format {FORMAT}")
