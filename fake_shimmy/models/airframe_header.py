@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 
 from fake_shimmy import rust
 from fake_shimmy.rust.backtrace import Panic
@@ -244,7 +245,7 @@ class _Reader:
             place = "library/alloc/src/raw_vec/mod.rs:28:5"
             frames = ("alloc::raw_vec::capacity_overflow",)
             raise Panic("capacity overflow", place, frames)
-        if size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        if size > _memory():
             raise AbortError(f"memory allocation of {size} bytes failed")
         raw = self._take(size, f"{line + 13}:28", "read_string")
         try:
@@ -271,3 +272,10 @@ def _error_length(error: UnicodeDecodeError) -> str:
     """``error_len`` of a ``Utf8Error``: nothing where the text only ends too early."""
     length = rust.utf8_error_length(error)
     return "None" if length is None else f"Some({length})"
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory; where it cannot be asked for, as much as there may be."""
+    if sys.platform == "win32":
+        return _LARGEST
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

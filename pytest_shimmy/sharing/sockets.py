@@ -40,7 +40,7 @@ class Peer(NamedTuple):
 
 def listen() -> Socket:
     """A listener at an address of its own. Raises `OSError`."""
-    if not ABSTRACT:
+    if sys.platform != "linux" or not ABSTRACT:
         return listen_on_loopback(QUEUE)[0]
     listener = Socket(socket.AF_UNIX)
     try:
@@ -80,6 +80,12 @@ def to_address(value: Any) -> Address:
     raise ValueError(f"not an address: {value!r}")
 
 
+def _family(address: Address) -> socket.AddressFamily:
+    if sys.platform != "win32" and isinstance(address, str):
+        return socket.AF_UNIX
+    return socket.AF_INET
+
+
 def connect(address: Address, timeout: float) -> Socket:
     """A connection to a process of this user; nothing has been sent.
 
@@ -87,8 +93,7 @@ def connect(address: Address, timeout: float) -> Socket:
     """
     deadline = time.monotonic() + timeout
     while True:
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        peer = Socket(family)
+        peer = Socket(_family(address))
         try:
             peer.settimeout(timeout)
             peer.connect(f"\0{address}" if isinstance(address, str) else address)
