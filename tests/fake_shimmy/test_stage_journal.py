@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from fake_shimmy.stage.interceptor import LARGEST_MESSAGE
 from tests.support.fake_process import Answer, read_all
 from tests.support.staged_server import (
     CHAT,
@@ -268,7 +269,8 @@ def test_a_control_request_that_is_too_large_is_nobodys(session, is_large):
     if is_large:
         first = completion(session, TOO_LARGE)
     control = b"POST /fake-shimmy/control HTTP/1.1\r\nx-fake-shimmy-control: sesame\r\n"
-    raw = session.stage.running.send(first + control + b"connection: close\r\n" + TOO_LARGE)
+    size = b"content-length: %d\r\n\r\n" % (LARGEST_MESSAGE + 1)
+    raw = session.stage.running.send(first + control + b"connection: close\r\n" + size + b"x")
     (record,) = session.records
     assert record["bytes"] == raw.rindex(b"HTTP/1.1 413 ")
 

@@ -52,12 +52,21 @@ def _surroundings(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Processes of other tests, such as the keeper of a shared server, may stay."""
+    OTHERS[:] = psutil.Process().children(recursive=True)
+
+
+OTHERS: list[psutil.Process] = []
+
+
 def left(runtime_dir: Path) -> list[object]:
     """What must not be there any more."""
     servers = runtime_dir / "servers"
     launcher.reap()  # this process does not end, and is their parent
     return [
-        *psutil.Process().children(recursive=True),
+        *(each for each in psutil.Process().children(recursive=True) if each not in OTHERS),
         *(thread for thread in threading.enumerate() if thread.name.startswith("shimmy-")),
         *(servers.iterdir() if servers.exists() else ()),
     ]

@@ -53,6 +53,7 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
         ("A=\nB=x=y", (("A", ""), ("B", "x=y"))),
         ("", ()),
     ],
+    "api_key": [("k" * 16, "k" * 16), ("another-key-of-mine", "another-key-of-mine"), ("x", "x")],
     "record": [("/a", "/a"), ("/b", "/b"), ("/c", "/c")],
     "record_mode": [("all", "all"), ("missing", "missing"), ("failed", "failed")],
     "replay": [("/", "/"), ("/tmp", "/tmp"), (os.devnull[:4], "/dev")],

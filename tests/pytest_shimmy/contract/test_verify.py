@@ -191,7 +191,7 @@ def test_a_newer_release_is_compared_with_the_newest_before_it(shims: Shims) -> 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--release", "9.9.9"), "there is no recording of 9.9.9, any build; there is: 2.5.0-"),
+        (("--release", "9.9.9"), "there is no recording of 9.9.9, any build; there is: 2."),
         (("--shimmy-path", "/nowhere/shimmy"), "[BINARY_NOT_FOUND]"),
         (("--recording", "/nowhere.json"), "is not a recording that can be read here"),
         (("--shimmy-path", __file__), "[BINARY_NOT_EXECUTABLE]"),
