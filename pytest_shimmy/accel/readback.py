@@ -68,7 +68,7 @@ def read_back(
     """
     said = None if log is None else _last_life(log)
     release = _major_and_minor(version)
-    readings = list(_at_start(release, build or NOT_KNOWN, said, metrics or {}))
+    readings = list(_at_start(release, build, said, metrics or {}))
     complaint = ""
     if said is not None:
         loaded, complaint = _at_load(release, said, answered)

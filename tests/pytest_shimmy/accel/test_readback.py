@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy.accel.readback import ServerGpu, read_back
-from pytest_shimmy.executable.dialect import Build, read_build
+from pytest_shimmy.executable.dialect import UNKNOWN_BUILD, Build, read_build
 
 AIRFRAME = read_build("⚡ Airframe Engine: ✅ Enabled (WebGPU via wgpu)\n")
 CPU_ONLY = read_build("⚡ Airframe Engine: Disabled (this build uses the huggingface engine)\n")
@@ -174,7 +174,7 @@ def test_the_backend_in_use_is_what_the_engine_said(case: Case) -> None:
     gpu = read_back(
         "cuda",
         case.version,
-        build=case.build,
+        build=case.build or UNKNOWN_BUILD,
         log=case.log,
         metrics=case.metrics,
         answered=case.log is not None,
@@ -201,7 +201,7 @@ def test_the_backend_in_use_is_what_the_engine_said(case: Case) -> None:
 def test_before_an_answer_a_build_with_a_gpu_tells_nothing(
     version: str, build: Build | None, log: str
 ) -> None:
-    gpu = read_back("cuda", version, build=build, log=log)
+    gpu = read_back("cuda", version, build=build or UNKNOWN_BUILD, log=log)
     assert (gpu.in_use, gpu.verified, gpu.pending) == (None, False, True)
     assert "first answer" in gpu.evidence
 
@@ -312,6 +312,7 @@ VALUES = st.recursive(
 def test_anything_can_be_read_and_a_gpu_needs_an_answer(
     version: str, build: Build | None, log: str | None, metrics: dict[str, Any], answered: bool
 ) -> None:
+    build = build or UNKNOWN_BUILD
     gpu = read_back("cuda", version, build=build, log=log, metrics=metrics, answered=answered)
     assert isinstance(gpu, ServerGpu)
     assert gpu.verified is (gpu.in_use is not None)
