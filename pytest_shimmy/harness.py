@@ -77,9 +77,12 @@ class Harness:
         self.server_summaries: list[ServerSummary] = []
         """One for each server that ended because of this process."""
 
-    @real_files()
     def shared_server(self, settings: Settings) -> ShimmyServer:
         """The run's server for `settings`, started by whoever asks first. Raises `ShimmyError`."""
+        with real_files():
+            return self._shared_server(settings)
+
+    def _shared_server(self, settings: Settings) -> ShimmyServer:
         key = self._key(settings)
         if key not in self._servers:
             if settings.mode == "attached" and settings.record is None:
@@ -102,11 +105,16 @@ class Harness:
         self.current = self._servers[key]
         return self.current
 
-    @real_files()
     def private_server(
         self, settings: Settings, script: Mapping[str, Any] | None = None
     ) -> ShimmyServer:
         """A server of the running test's own, to be given to `stop`. Raises `ShimmyError`."""
+        with real_files():
+            return self._private_server(settings, script)
+
+    def _private_server(
+        self, settings: Settings, script: Mapping[str, Any] | None = None
+    ) -> ShimmyServer:
         if settings.mode == "attached" and settings.record is None:
             return self._noted(attach(settings))
         self._own_servers += 1

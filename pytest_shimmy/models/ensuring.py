@@ -21,6 +21,8 @@ _NOT_THE_FILE = (
     "No GPU adapter found",
     "storage buffer binding limit",
     "GGUF models require the Airframe GPU engine",
+    # Said of a file by its name alone (seen on 2.6.5 CPU-only).
+    "File is not in SafeTensors format",
 )
 
 
