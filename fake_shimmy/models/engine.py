@@ -132,8 +132,10 @@ class AdapterEngine(Engine):
         if self._airframe is not None and _is_gguf(extension, rust.lossy(spec.path)):
             return self._airframe.load(spec)
         if self._safetensors_only:
-            text = f"File is not in SafeTensors format: {rust.lossy(spec.path)}"
-            raise LoadError(text, (backtrace.FORMATTED, backtrace.SAFETENSORS, backtrace.ADAPTER))
+            shown = rust.lossy(spec.path)
+            safetensors.log_load(shown, self.tracer)
+            text = f"File is not in SafeTensors format: {shown}"
+            raise LoadError(text, (backtrace.MESSAGE, backtrace.SAFETENSORS, backtrace.ADAPTER))
         if extension == "gguf":
             return self.load_gguf(spec)
         return self.load_other(spec)

@@ -54,13 +54,18 @@ class ModelFile:
         self.mapped = mapped
 
 
+def log_load(path: str, tracer: Tracer) -> None:
+    """What is logged before a file is looked at."""
+    tracer.event(tracing.INFO, TARGET, f"Loading SafeTensors model: {path}")
+
+
 def load(path: str, tracer: Tracer) -> ModelFile:
     """Read the header of the file at ``path`` and the JSON files beside it.
 
     Raises :class:`LoadError` and :class:`Panic`; whoever asks adds the frames up to itself.
     """
     shown = rust.lossy(path)
-    tracer.event(tracing.INFO, TARGET, f"Loading SafeTensors model: {shown}")
+    log_load(shown, tracer)
     tracer.event(tracing.INFO, TARGET, "Loading model file directly (cache disabled)")
     tracer.event(tracing.INFO, TARGET, f"Reading SafeTensors file: {shown}")
     try:

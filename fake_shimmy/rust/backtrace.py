@@ -40,8 +40,6 @@ LLAMA_ANSWER = (
     "<shimmy::engine::llama::LlamaLoaded as shimmy::engine::LoadedModel>::generate::{{closure}}"
 )
 AIRFRAME_RUNTIME = "airframe::runtime::gpu::GpuRuntime::load::{{closure}}"
-FORMATTED = "anyhow::__private::format_err"
-"""Innermost frame of an error whose text was put together."""
 
 LOOKUP = (
     "shimmy::model_registry::read_chat_template",

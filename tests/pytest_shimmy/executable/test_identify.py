@@ -20,7 +20,6 @@ from pytest_shimmy.executable.identify import (
     locate,
     python_command,
 )
-from pytest_shimmy.masking import printable
 from pytest_shimmy.process.process import ExitStatus
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and modes")

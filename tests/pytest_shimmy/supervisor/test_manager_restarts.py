@@ -130,7 +130,7 @@ def test_restarts_are_used_up_at_once_and_for_good(
     assert error.code is ShimmyErrorCode.RESTARTS_EXHAUSTED
     assert error.message.count("killed by SIGKILL") == 3
     assert "restarts allowed: 2" in error.message
-    assert "  hello" in error.message
+    assert "  | hello" in error.message
     assert "--shimmy-max-restarts" in error.message
     assert error.details["exits"] == ["killed by SIGKILL"] * 3
     assert error.details["max_restarts"] == 2

@@ -33,8 +33,8 @@ def test_an_exit_before_it_is_healthy_is_told_at_once(
     assert time.monotonic() - before < LONG / 2
     assert error.code is ShimmyErrorCode.START_FAILED
     assert f"exit code {code}" in error.message
-    assert "  hi\n" in error.message
-    assert "  oh no" in error.message
+    assert "  | hi\n" in error.message
+    assert "  | oh no" in error.message
     assert f"serve --bind 127.0.0.1:{manager.port}" in error.message
     details = error.details
     assert (details["exit_code"], details["signal"]) == (code, None)
@@ -56,8 +56,8 @@ def test_a_signal_before_it_is_healthy_is_told_by_name(
 
 def test_a_long_output_is_shown_by_its_end(manager: ShimmyProcessManager, pretend: Pretend) -> None:
     error = failure(manager, pretend(["flood", 1, 5000], ["exit", 1]))
-    shown = [line for line in error.message.splitlines() if line.strip().isdigit()]
-    assert [int(line) for line in shown] == list(
+    lines = [line.removeprefix("  | ") for line in error.message.splitlines()]
+    assert [int(line) for line in lines if line.isdigit()] == list(
         range(5000 - ShimmyProcessDefaults.log_tail_lines, 5000)
     )
     assert f"The last {ShimmyProcessDefaults.log_tail_lines} lines it wrote" in error.message
@@ -89,7 +89,7 @@ def test_a_server_that_never_listens_is_stopped_at_the_time_out(
     assert error.code is ShimmyErrorCode.START_TIMEOUT
     assert "not healthy 0.5 s after its start" in error.message
     assert f"nothing listens on 127.0.0.1:{manager.port}" in error.message
-    assert "  thinking" in error.message
+    assert "  | thinking" in error.message
     assert "--shimmy-start-timeout" in error.message
 
 
