@@ -50,8 +50,17 @@ def nothing(directory: Path) -> Plan:
     return Plan(ShimmyProcessOptions(cwd=directory, log_path=directory / "server.log"))
 
 
+OTHERS: list[psutil.Process] = []
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Processes of other tests, such as the keeper of a shared server, may stay."""
+    OTHERS[:] = psutil.Process().children()
+
+
 def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+    return [each for each in psutil.Process().children() if each not in OTHERS]
 
 
 SAYS_NOTHING = "import time; time.sleep(600)"
