@@ -84,6 +84,8 @@ def _events(lines: Iterable[bytes]) -> Iterator[str]:
 def _text(data: str) -> str:
     try:
         chunk = json.loads(data)
+        if isinstance(error := chunk.get("error"), dict):  # seen on 2.6.5
+            raise _failed(f"the server failed while it answered: {error.get('message')}")
         choices = chunk["choices"]
         return "".join(choice["delta"].get("content") or "" for choice in choices)
     except (ValueError, TypeError, LookupError, AttributeError) as error:

@@ -76,7 +76,7 @@ def test_the_answer_comes_while_it_is_made_and_ctrl_c_ends_all(tmp_path: Path) -
         (faulty({"do": "garble", "how": "truncated_json"}), "ANSWER_FAILED", "understood"),
         (faulty({"do": "garble", "how": "content_type"}), "ANSWER_FAILED", "text/html"),
         (faulty({"do": "hang", "at": {"tokens": 1}}), "STREAM_STALLED", "--timeout=SECONDS"),
-        ({"fail": "generation_failed"}, "ANSWER_FAILED", "the answer is empty"),
+        ({"fail": "generation_failed"}, "ANSWER_FAILED", "answered: Generation failed"),
         ({"fail": {"status": 503, "body": "busy"}}, "ANSWER_FAILED", "503 Service Unavailable"),
     ],
     ids=["died", "reset", "cut", "no mark", "json", "html", "stalled", "empty", "refused"],

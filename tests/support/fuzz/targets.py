@@ -23,6 +23,7 @@ from zlib import crc32
 
 from fake_shimmy import rust
 from fake_shimmy.api import chat_request, completions, generate, messages, routes
+from fake_shimmy.api.access import Access
 from fake_shimmy.api.application import Application
 from fake_shimmy.api.context import Context
 from fake_shimmy.api.pending import PendingRequest
@@ -192,7 +193,7 @@ def _application() -> Application:
 def _application_of(models: Registry) -> Application:
     tracer, build = _silence(), RELEASE.builds["cpu-only"]
     names, clock = models.names(), lambda: 10**18
-    server = Server(RELEASE, build, names, clock, bytes, list, 2, 1024, tracer, {})
+    server = Server(RELEASE, build, names, clock, bytes, list, 2, 1024, tracer, {}, Access())
     return Application(Context(server, models, AdapterEngine(tracer)))
 
 
