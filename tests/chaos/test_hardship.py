@@ -12,10 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from pytest_shimmy.sharing.janitor import LIFE
 from tests.support.kills import USE, WAIT, Start
 from tests.support.pytest_runs import kill, wait_for
 
@@ -80,6 +82,8 @@ def test_a_keeper_whose_janitor_was_killed_has_another(start: Start) -> None:
     session = start(WAIT, "-n2")
     session.wait_for_notes(2)
     (janitor,) = session.janitors()
+    # A younger one is not replaced: what killed it at once would kill the next.
+    wait_for(lambda: time.time() - janitor.create_time() > 2 * LIFE, lambda: janitor)
     kill([janitor])
     wait_for(
         lambda: [each for each in session.janitors() if each.pid != janitor.pid],
