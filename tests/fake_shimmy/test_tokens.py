@@ -18,6 +18,7 @@ from tests.support.websocket_client import frame, said
 PROGRAM = """
 import os, socket, sys, time
 sys.path.insert(0, sys.argv[1])
+from fake_shimmy.api.access import Access
 from fake_shimmy.api.application import Application
 from fake_shimmy.api.context import Context
 from fake_shimmy.api.server import Server
@@ -53,7 +54,7 @@ tracer = Tracer(Filter(), False, time.time_ns, lambda text: print(text, flush=Tr
 release = RELEASES[sys.argv[3]]
 build = release.builds["default"]
 clock = time.time_ns
-server = Server(release, build, ["m"], clock, os.urandom, list, 1, 1, tracer, {})
+server = Server(release, build, ["m"], clock, os.urandom, list, 1, 1, tracer, {}, Access())
 context = Context(server, Registry(), Spelling())
 accept.serve(Application(context), address.listen())
 """

@@ -110,7 +110,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_verify_finds_nothing_where_nothing_differs(shims: Shims) -> None:
     done = run("verify", "--shimmy-path", shims.make(), "-k", "listing toys")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "against the recording of shimmy 2.5.0-cpu-only" in done.stdout
+    assert "against the recording of shimmy 2.6.5-cpu-only" in done.stdout
     assert done.stdout.splitlines()[-1].endswith(": 4 same, 0 differ, 0 not applicable")
 
 
