@@ -11,7 +11,7 @@ import os
 from copy import copy
 
 from fake_shimmy import rust
-from fake_shimmy.models import discovery, templates
+from fake_shimmy.models import discovery
 from fake_shimmy.models.scan import DiscoveredModel
 
 TYPE_CHECKING = False
@@ -119,8 +119,14 @@ class Registry:
         return empty
 
     def _spec_of(self, model: DiscoveredModel) -> ModelSpec:
-        template = templates.template_of_discovered(model.name, self._release.llama3_words)
+        template = template_of_discovered(model.name, self._release.llama3_words)
         return ModelSpec(model.name, model.path, template, model.lora_path, self.context_length)
+
+
+def template_of_discovered(name: str, llama3_words: tuple[str, ...]) -> str:
+    """The template name that discovery gives a model by its name."""
+    lower = name.lower()
+    return "llama3" if any(word in lower for word in llama3_words) else "chatml"
 
 
 def register_file(registry: Registry, path: str) -> str:

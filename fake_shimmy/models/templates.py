@@ -73,12 +73,6 @@ def family_for(
     return next((FAMILIES[family] for word, family in rules if word in name), OPENCHAT)
 
 
-def template_of_discovered(name: str, llama3_words: tuple[str, ...]) -> str:
-    """The template name that discovery gives a model by its name."""
-    lower = name.lower()
-    return "llama3" if any(word in lower for word in llama3_words) else "chatml"
-
-
 def render(family: Family, history: Messages, user_input: str | None) -> str:
     """``history``, then the input and the assistant's header."""
     message, roles = family.message, family.roles

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy import NEWEST
 from tests.support.consumer_suite import CHAT, Run
 
 pytestmark = pytest.mark.slow
@@ -69,7 +70,7 @@ def test_verbose_runs_end_with_a_line_for_each_server(
         line
         for line in run("-v", *workers).outlines
         if re.fullmatch(
-            r"shimmy: port \d+: the bundled fake \(2\.5\.0\), .*never restarted, lived .* s", line
+            rf"shimmy: port \d+: the bundled fake \({NEWEST}\), .*never restarted, lived .* s", line
         )
     ]
     assert len(lines) == 2
