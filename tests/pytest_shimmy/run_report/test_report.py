@@ -99,7 +99,7 @@ def test_a_cut_stream_shows_its_events_and_its_fault(data: dict[str, Any]) -> No
     assert (request["ended"], request["faults"]) == ("cut", ["reset after 1 token"])
     moments = [at for at, _ in request["events"]]
     assert moments == sorted(moments)
-    assert [data["texts"][number].startswith("data: {") for _, number in request["events"]]
+    assert all(data["texts"][number].startswith("data: {") for _, number in request["events"])
     assert request["tokens"] == 1
 
 
