@@ -84,7 +84,7 @@ def main() -> int:
         help="passed on (demo, test, build); a release (adopt); a name (shimmy); serve (docs)",
     )
     chosen = parser.parse_args()
-    # Whoever runs this may have any.
+    # The Python that runs this may be any.
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
     if chosen.task == "shimmy":

@@ -156,7 +156,7 @@ def found_by_llama_cpp(
 
 
 def missing_library(machine: Machine | None, backends: tuple[str, ...]) -> str:
-    """What the system has against starting a build with these ``backends``; nothing if it starts.
+    """What the system has against starting a build with these ``backends``; empty if it starts.
 
     A CUDA build is linked with the driver's library, and does not look for it later.
     """

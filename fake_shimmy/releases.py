@@ -186,7 +186,7 @@ class Release:
         self.base_model = base_model
         """The name that ``SHIMMY_BASE_GGUF`` registers, whatever the file."""
         self.base_path = base_path
-        """What is registered without that variable; nothing where nothing is."""
+        """What is registered without that variable; empty for none."""
         self.context_length = context_length
         """In tokens, unless ``SHIMMY_MAX_CTX`` is read and tells another."""
         self.reads_context_length = reads_context_length

@@ -52,7 +52,7 @@ exit codes:
     2  the command line was not understood
   129  the terminal was closed (SIGHUP)
   130  ended by Ctrl-C (SIGINT)
-  141  nobody read the output any more, as in "| head -1"
+  141  the output was closed early, as in "| head -1"
   143  ended by SIGTERM
 """
 

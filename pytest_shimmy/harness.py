@@ -78,7 +78,7 @@ class Harness:
         """One for each server that ended because of this process."""
 
     def shared_server(self, settings: Settings) -> ShimmyServer:
-        """The run's server for `settings`, started by whoever asks first. Raises `ShimmyError`."""
+        """The run's server for `settings`, started by who asks first. Raises `ShimmyError`."""
         with real_files():
             return self._shared_server(settings)
 
@@ -94,7 +94,7 @@ class Harness:
                 if settings.scope == "worker":  # it ends with this process, not with the run
                     run = run._replace(anchor=None)
                 link = join(run, key, lambda directory: self._plan(target, directory))
-                # Whoever has the anchor waits for its end, or it is on another machine.
+                # The process with the anchor waits for its end, or it is on another machine.
                 self._links[link] = END_TIMEOUT if settings.scope == "worker" else 0.0
                 server = self._server(target, link)
                 if settings.warms_up:

@@ -18,7 +18,7 @@ MARK = "| "
 """What stands before each line that a program wrote."""
 
 MASKED = "***"
-"""What is shown instead of a value that nobody needs to tell from others."""
+"""What is shown instead of a value that need not be told from others."""
 
 _SECRET_NAMES = re.compile(
     r"(KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|SHIMMY_CONTROL)$", re.IGNORECASE

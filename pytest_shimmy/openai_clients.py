@@ -87,7 +87,7 @@ def async_openai_client(
 def close_async_client(client: openai.AsyncOpenAI) -> None:
     """Close a client of `async_openai_client` from synchronous code, after its event loop."""
     if asyncio._get_running_loop() is not None:
-        # Whoever runs pytest does so inside a loop (a notebook): a thread has none.
+        # pytest may run inside a loop (a notebook): a thread has none.
         closing = threading.Thread(target=_close_async_client, args=(client,))
         closing.start()
         closing.join()
@@ -96,11 +96,11 @@ def close_async_client(client: openai.AsyncOpenAI) -> None:
 
 
 def _close_async_client(client: openai.AsyncOpenAI) -> None:
-    # Not asyncio.run: it would take the current event loop away from whoever set it.
+    # Not asyncio.run: it would take the current event loop away from the code that set it.
     loop = asyncio.new_event_loop()
     try:
         # An answer that a test has left half read still has its connection, and belongs to a loop
-        # that is gone: there is nobody left to close it in order.
+        # that is gone, and with it the code that would close it in order.
         with contextlib.suppress(RuntimeError):
             loop.run_until_complete(client.close())
     finally:
@@ -120,7 +120,7 @@ def _say_stream(options: FinalRequestOptions) -> FinalRequestOptions:
 
 
 def _defaults(base_url: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    # What the environment says belongs to OpenAI's own service, and is nobody else's business.
+    # What the environment says belongs to OpenAI's own service, and goes nowhere else.
     unsent = {
         header: openai.Omit()
         for argument, header in FOR_OPENAI.items()

@@ -1,6 +1,6 @@
 """`ShimmyServer`: what a test holds, whichever server is behind it.
 
-The process behind it belongs to a keeper, or to somebody else (`attach`); this object only asks.
+The process behind it belongs to a keeper, or is not ours (`attach`); this object only asks.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ShimmyServer:
         self.version = version
         """shimmy's, as it says in ``/health``."""
         self.exchanges: ClientExchanges | None = None
-        """Notes what our clients ask, for a report of the run; None: nobody wants to know."""
+        """Notes what our clients ask, for a report of the run; None without one."""
         self.api_key = key or session_key or API_KEY
         """What our clients and `shimmy_env` use: the server's key, if it has one, else any. The
         fake tells test processes apart by it."""
@@ -313,13 +313,13 @@ def _headers(settings: Settings) -> dict[str, str]:
 
 
 def attach(settings: Settings) -> ShimmyServer:
-    """A server that somebody else runs. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
+    """A server that we did not start. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
     assert settings.url is not None
     return ShimmyServer(settings, settings.url, attached_version(settings), None)
 
 
 def attached_version(settings: Settings) -> str:
-    """What a server that somebody else runs says of its release. It must be a shimmy, unless it is
+    """What a server that we did not start says of its release. It must be a shimmy, unless it is
     recorded: then any server will do. Raises `ShimmyError` (``HEALTHCHECK_FAILED``)."""
     assert settings.url is not None
     answer = Questions(settings.url, _headers(settings)).ask("/health")

@@ -176,7 +176,7 @@ class Limited(Generic[T]):
         self._closed.set()
         with contextlib.suppress(queue.Empty):  # a reader that waits for room goes on, and ends
             self._items.get_nowait()
-        if not self._exhausted:  # else its connection may serve somebody else by now
+        if not self._exhausted:  # else its connection may serve another request by now
             _hang_up(self._stream)
         close = getattr(self._stream, "close", None)
         if close is not None:

@@ -52,7 +52,7 @@ class Media(str):
 
 class Shape:
     """What a body may hold. ``text_of`` makes a text of a message's content that is none, or
-    nothing where it cannot; ``numbers`` are the fields that are floats."""
+    None where it cannot; ``numbers`` are the fields that are floats."""
 
     __slots__ = ("has_stream_options", "numbers", "struct", "text_of")
 
@@ -178,7 +178,7 @@ def _fits_stop(stop: object) -> bool:
 
 
 def _text_of_parts(content: Json) -> str | None:
-    """The joined texts of content parts; nothing where they are not of that shape."""
+    """The joined texts of content parts; None where they are not of that shape."""
     if not isinstance(content, list):
         return None
     texts = []

@@ -97,7 +97,7 @@ def _conversation(system: str | None, messages: list[tuple[str, str]]) -> list[t
 
 
 def _text_of_blocks(content: Json) -> str | None:
-    """The joined texts of content blocks, with a word for each that is no text; nothing where
+    """The joined texts of content blocks, with a word for each that is no text; None where
     they are not of that shape."""
     if not isinstance(content, list):
         return None

@@ -92,7 +92,7 @@ def _is_there(name: str) -> bool:
 
 
 def _run(name: str, arguments: tuple[str, ...], any_status: bool = False) -> Probe:
-    """What the tool prints; nothing where it fails or is not there."""
+    """What the tool prints; empty where it fails or is not there."""
     if not _is_there(name):
         return None
     import subprocess

@@ -65,7 +65,7 @@ def _exact(text: str) -> str:
 
 
 def _origin(text: str) -> str | None:
-    """The origin of the URL ``text``: nothing if it is no URL, empty if that is not HTTP(S)."""
+    """The origin of the URL ``text``: None if it is no URL, empty if that is not HTTP(S)."""
     import re
 
     url = re.sub(r"[\t\n\r]", "", text.strip("".join(map(chr, range(33)))))
@@ -92,7 +92,7 @@ def _origin(text: str) -> str | None:
 
 
 def _host(text: str) -> str | None:
-    """A host as a URL shows it; nothing if it is none."""
+    """A host as a URL shows it; None if it is none."""
     if text.startswith("["):
         groups = bind.ipv6_groups(text[1:-1]) if text.endswith("]") else None
         return None if groups is None else f"[{bind.show_groups(groups)}]"

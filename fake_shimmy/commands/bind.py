@@ -123,7 +123,7 @@ def _groups(packed: bytes) -> list[int]:
 
 
 def ipv6_groups(text: str) -> list[int] | None:
-    """The eight numbers of an IPv6 address; nothing if it is none."""
+    """The eight numbers of an IPv6 address; None if it is none."""
     try:
         return _groups(socket.inet_pton(socket.AF_INET6, text))
     except (OSError, ValueError):

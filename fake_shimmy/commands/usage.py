@@ -122,7 +122,7 @@ def listing(what: str, names: Iterable[str]) -> str:
 
 
 def unexpected(argument: str) -> str:
-    """The complaint about an argument that nobody takes."""
+    """The complaint about an argument that is unknown here."""
     return f"unexpected argument '{ansi.invalid(argument)}' found"
 
 
@@ -138,7 +138,7 @@ def escape_tip(argument: str) -> str:
 
 
 def name_tip(what: str, names: list[str]) -> str:
-    """The tip that names what was perhaps meant; nothing where there is nothing similar."""
+    """The tip that names a similar argument; empty when there is none."""
     if not names:
         return ""
     listed = ", ".join(f"'{ansi.valid(name)}'" for name in names)
@@ -150,7 +150,7 @@ def name_tip(what: str, names: list[str]) -> str:
 
 
 def read_number(raw: str, kind: str) -> tuple[str, int]:
-    """What Rust says against ``raw`` as a number (nothing if it is one), and the number."""
+    """What Rust says against ``raw`` as a number (empty if it is one), and the number."""
     ranged = kind == grammar.U32
     # A ranged number is read as an i64 first and compared afterwards.
     low, high = (-(2**63), 2**63 - 1) if ranged else (0, 2**64 - 1)

@@ -59,7 +59,7 @@ class Files:
         self._known: dict[str, tuple[tuple[int, int], Header]] = {}
 
     def scan(self, path: str) -> Header | None:
-        """The header of the file at ``path``, printed; nothing if it cannot be opened."""
+        """The header of the file at ``path``, printed; None if it cannot be opened."""
         stamp = _stamp(path)
         before, header = self._known.get(path, (None, None))
         if header is None or stamp != before or stamp is None:

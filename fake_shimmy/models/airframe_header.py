@@ -98,7 +98,7 @@ class Header:
 
 
 def read(path: str, engine: Airframe) -> Header | None:
-    """The header of the file at ``path`` as ``engine`` reads it; nothing if it cannot be opened."""
+    """The header of the file at ``path`` as ``engine`` reads it; None if it cannot be opened."""
     header = Header()
     if rust.is_dir(path):
         # A folder can be opened; it is the first read that fails.
@@ -269,7 +269,7 @@ class _Reader:
 
 
 def _error_length(error: UnicodeDecodeError) -> str:
-    """``error_len`` of a ``Utf8Error``: nothing where the text only ends too early."""
+    """``error_len`` of a ``Utf8Error``: None where the text only ends too early."""
     length = rust.utf8_error_length(error)
     return "None" if length is None else f"Some({length})"
 

@@ -1,7 +1,7 @@
 """Which models there are, and what a request's model name means.
 
 Strategy: two maps as in the real one, registered and discovered, that may overlap. Everything
-that the real one iterates from a hash map comes out shuffled here too, so that nobody relies on
+that the real one iterates from a hash map comes out shuffled here too, so that no test relies on
 an order that does not exist.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ModelSpec:
-    """A model as an engine gets it. ``template`` is a template name, or nothing if unknown."""
+    """A model as an engine gets it. ``template`` is a template name, or None if unknown."""
 
     __slots__ = ("chat_template", "context_length", "lora_path", "name", "path", "template")
 
@@ -45,7 +45,7 @@ class ModelSpec:
         self.context_length = context_length
         """In tokens."""
         self.chat_template = chat_template
-        """The template in the model's file; nothing if it has none, or nobody looks."""
+        """The template in the model's file; None if it has none, or the engine does not read it."""
 
     def debug(self, with_chat_template: bool) -> str:
         """``{:?}`` of the specification, as the log shows it."""

@@ -62,7 +62,7 @@ def log_load(path: str, tracer: Tracer) -> None:
 def load(path: str, tracer: Tracer) -> ModelFile:
     """Read the header of the file at ``path`` and the JSON files beside it.
 
-    Raises :class:`LoadError` and :class:`Panic`; whoever asks adds the frames up to itself.
+    Raises :class:`LoadError` and :class:`Panic`; the caller adds the frames up to itself.
     """
     shown = rust.lossy(path)
     log_load(shown, tracer)
@@ -182,7 +182,7 @@ def _is_sizes(value: object) -> bool:
 
 
 def _read_json(path: str) -> tuple[object] | None:
-    """The document in a one-tuple, or nothing where there is no such file."""
+    """The document in a one-tuple, or None where there is no such file."""
     if not rust.exists(path):
         return None
     try:
@@ -214,7 +214,7 @@ def _vocab_size_of(tensors: dict[str, list[int]]) -> int:
     elif embedding is not None:
         size = _extent(embedding, 0, "376:13")
     if embedding is not None:
-        # Nobody sees the hidden size, but it is looked up.
+        # The hidden size is not used, but a missing one is an error.
         _extent(embedding, 1, "383:13")
     return size
 

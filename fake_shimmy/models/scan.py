@@ -181,7 +181,7 @@ class Scanner:
         return model
 
     def analyze(self, name: str, path: str) -> DiscoveredModel | None:
-        """The model for one file, or nothing where the file cannot be looked at."""
+        """The model for one file, or None where the file cannot be looked at."""
         size = _size(path)
         if size is None:
             return None
@@ -211,7 +211,7 @@ class Scanner:
 
 
 def entries(folder: str) -> list[tuple[str, str, bool]] | None:
-    """(name, path, is a folder) in directory order; nothing where it cannot be read."""
+    """(name, path, is a folder) in directory order; None where it cannot be read."""
     try:
         with os.scandir(rust.os_path(folder)) as listing:
             found = []

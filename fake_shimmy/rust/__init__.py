@@ -129,7 +129,7 @@ def file_name(path: str) -> str | None:
 
 
 def parent(path: str) -> str | None:
-    """``Path::parent``: ``""`` for a bare name, nothing for the root and the empty path."""
+    """``Path::parent``: ``""`` for a bare name, None for the root and the empty path."""
     trimmed = path
     while True:
         shorter = trimmed.rstrip("/")
@@ -175,7 +175,7 @@ def os_error(error: OSError) -> str:
 
 
 def utf8_error_length(error: UnicodeDecodeError) -> int | None:
-    """``Utf8Error::error_len``: how many bytes are wrong, or nothing where more were to come."""
+    """``Utf8Error::error_len``: how many bytes are wrong, or None where more were to come."""
     if error.reason == "unexpected end of data":
         return None
     return error.end - error.start

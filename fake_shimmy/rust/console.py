@@ -1,7 +1,7 @@
 """Writing to stdout and stderr as a Rust program does.
 
 Strategy: each line is one blocking ``write`` of UTF-8, whatever the locale and whatever stdout
-is, so a reader sees it at once and a pipe that nobody reads stops the process as it stops the real
+is, so a reader sees it at once and a full pipe stops the process as it stops the real
 one.
 """
 
@@ -28,12 +28,12 @@ def out(text: str) -> None:
 
 
 def err(text: str) -> None:
-    """Print a line to stderr; nobody hears of a failure."""
+    """Print a line to stderr; a failure is ignored."""
     show(2, text + "\n")
 
 
 def show(descriptor: int, text: str) -> None:
-    """Write ``text`` as it is; nobody hears of a failure."""
+    """Write ``text`` as it is; a failure is ignored."""
     with suppress(OSError):
         _write(descriptor, text)
 

@@ -112,9 +112,7 @@ class When(Node):
             "the newest result of a tool; a string: a part of it; equals: the text, or the JSON "
             "value that it is",
         ),
-        "last": Field(
-            _TEXT_MATCHER, None, "the last message, whoever speaks; a string: a part of it"
-        ),
+        "last": Field(_TEXT_MATCHER, None, "the last message, of any role; a string: a part of it"),
         "model": Field(_NAME_MATCHER, None, "the model's name; a string: the whole name"),
         "endpoint": Field(OneOf((*ENDPOINTS, *OTHER_ENDPOINTS)), None, "the endpoint, by name"),
         "path": Field(_NAME_MATCHER, None, "the path; a string: the whole path"),

@@ -25,7 +25,7 @@ class ScriptFileError(ScriptError):
         super().__init__(path, reason)
         self.file = file
         self.line = line
-        """From 1; nothing where the file as a whole is meant."""
+        """From 1; None for the file as a whole."""
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}, line {self.line}"

@@ -81,7 +81,7 @@ class Request:
 
     @property
     def last(self) -> Any:
-        """The text of the last message, whoever speaks, else the prompt."""
+        """The text of the last message, of any role, else the prompt."""
         messages = self._messages()
         if not messages:
             return self._member("prompt")
@@ -158,7 +158,7 @@ class Difference:
 
 
 def differences(when: When, request: Request) -> list[Difference]:
-    """In what ``request`` is not what ``when`` wants; nothing where it matches."""
+    """How ``request`` differs from what ``when`` wants; empty when it matches."""
     found: list[Difference] = []
     if when.endpoint is not None:
         from fake_shimmy.script.conditions import path_of

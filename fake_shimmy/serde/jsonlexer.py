@@ -56,7 +56,7 @@ class Lexer:
         return self.fix(JsonError(text, False, self.shown_path()), peeked)
 
     def misfit(self, text: str) -> JsonError:
-        """An error about the shape, whose place whoever ends the enclosing value will fill in."""
+        """An error about the shape, whose place is filled in at the end of the enclosing value."""
         return JsonError(text, True, self.shown_path())
 
     def fix(self, error: JsonError, peeked: bool = False) -> JsonError:

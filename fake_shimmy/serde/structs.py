@@ -157,7 +157,7 @@ def boolean(reader: Reader) -> bool:
 
 
 def f32(reader: Reader) -> float:
-    """An ``f32``; what it cannot hold becomes infinite there, and nobody looks."""
+    """An ``f32``; what it cannot hold becomes infinite there, and is not checked."""
     if reader.expect_value() not in b"-0123456789":
         raise reader.wrong_type("f32")
     return float(reader.number())
@@ -245,7 +245,7 @@ def text_or(name: str, text_of: Callable[[Json], str | None]) -> Field:
 
 
 def buffered(value: Json, names: tuple[str, ...]) -> dict[str, Json] | None:
-    """The fields ``names`` of a value that serde read before it knew the type; nothing where the
+    """The fields ``names`` of a value that serde read before it knew the type; None where the
     value is no such struct."""
     if isinstance(value, ObjectPairs):
         pairs = [(name, member) for name, member in value.pairs if name in names]

@@ -46,7 +46,7 @@ class Acceptor:
         self._watch()
 
     def on_event(self, mask: int) -> None:  # noqa: ARG002
-        """Somebody connects."""
+        """A client connects."""
         if self._address is not None:
             # Refused since the selector was asked.
             return
@@ -98,7 +98,7 @@ class Acceptor:
         try:
             listener = listen(self._family, address)
         except OSError:
-            # Somebody else has the port by now.
+            # Another process has the port by now.
             self._retry_at(time.monotonic() + ACCEPT_RETRY)
             return
         self._address, self._listener = None, listener

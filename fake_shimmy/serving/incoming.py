@@ -60,7 +60,7 @@ class Incoming:
 
     @property
     def is_listening(self) -> bool:
-        """Whether somebody gets what comes in after an upgrade."""
+        """Whether what comes in after an upgrade has a listener."""
         return self._upgrade is not None
 
     @property

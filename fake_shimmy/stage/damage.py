@@ -57,7 +57,7 @@ class Piece:
 
 
 def place(at: Position, piece: Piece) -> int | None:
-    """How many bytes of ``piece`` come before the position; nothing where it is elsewhere."""
+    """How many bytes of ``piece`` come before the position; None where it is elsewhere."""
     if at.bytes is not None:
         here = at.bytes - piece.offset
         return here if 0 <= here < len(piece.data) else None
@@ -102,7 +102,7 @@ def _within(inside: str, piece: Piece) -> int | None:
 
 
 def place_of_end(fault: Fault, piece: Piece) -> int | None:
-    """Where in ``piece`` the answer ends in order because of the fault; nothing where it goes on.
+    """Where in ``piece`` the answer ends in order because of the fault; None where it goes on.
     A truncated event is such an end."""
     if fault.do == "end":
         return place(fault.at, piece)
@@ -142,7 +142,7 @@ def _first_bytes(chunks: bytes, at: int) -> bytes:
 
 
 def garbled(fault: Fault, piece: Piece) -> bytes | None:
-    """``piece`` with the fault's damage; nothing where it does not belong there."""
+    """``piece`` with the fault's damage; None where it does not belong there."""
     how = fault.how
     if how == "content_type":
         return _other_type(piece)

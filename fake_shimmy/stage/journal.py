@@ -1,6 +1,6 @@
 """What was asked and what became of it, in bounded memory.
 
-Strategy: a record is filled while its answer is played, and told in JSON when somebody asks. Who
+Strategy: a record is filled while its answer is played, and given as JSON when asked for. Who
 waits for a record is called whenever one begins or ends.
 """
 
@@ -91,10 +91,10 @@ class Record:
         self._left_at = 0.0
         """When the newest bytes were given away."""
         self.ended: str | None = None
-        """``complete``, ``client_left``, ``cut``; nothing while the answer is on its way."""
+        """``complete``, ``client_left``, ``cut``; None while the answer is on its way."""
         self.faults: list[str] = []
         self.sent: list[tuple[float, bytes]] | None = None
-        """What was sent and when, after the request; None where nobody wants to know."""
+        """What was sent and when, after the request; None when no report is written."""
         self.unfired: list[str] = []
         """What was scripted and did not happen, in words."""
         self.beyond = False

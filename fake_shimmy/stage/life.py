@@ -143,7 +143,7 @@ class Lifetime:
 
 
 def _flood(rate: int) -> None:
-    """Write ``rate`` bytes a second to stdout until nobody can read them."""
+    """Write ``rate`` bytes a second to stdout until the pipe is closed."""
     begun = time.monotonic()
     written = 0
     with suppress(OSError):

@@ -53,7 +53,7 @@ class RuleState:
 
     @property
     def left(self) -> int | None:
-        """How many more requests it answers; nothing where there is no limit."""
+        """How many more requests it answers; None where there is no limit."""
         return None if self.rule.times is None else self.rule.times - self.used
 
     def is_over(self, now: float) -> bool:

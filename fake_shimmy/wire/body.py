@@ -63,7 +63,7 @@ class Body:
         return bool(complete)
 
     def _fill(self) -> bool | None:
-        """Move body bytes out of the buffer; nothing where the framing is wrong."""
+        """Move body bytes out of the buffer; None where the framing is wrong."""
         if self._state == _BROKEN:
             return None
         if self._state != _PLAIN:

@@ -188,7 +188,7 @@ def _parse_headers(head: Head, lines: list[bytes]) -> None:
 
 
 def split_header(line: bytes) -> tuple[bytes, bytes] | None:
-    """Name (in lower case) and value; nothing where the line is no header."""
+    """Name (in lower case) and value; None where the line is no header."""
     name, colon, value = line.partition(b":")
     value = value.strip(b" \t")
     is_header = colon and name and not name.translate(None, _TOKEN)

@@ -78,7 +78,7 @@ class Sent:
 
 
 class Wait:
-    """Go on when somebody calls what ``subscribe`` was given, or after ``seconds``, whichever is
+    """Go on when the callback given to ``subscribe`` is called, or after ``seconds``, whichever is
     first. Either may come late and for nothing: look again what was waited for."""
 
     __slots__ = ("seconds", "subscribe")

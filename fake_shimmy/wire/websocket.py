@@ -29,7 +29,7 @@ _CONTROL = (8, 9, 10)
 
 
 def refusal(head: Head) -> tuple[bytes, bytes] | None:
-    """The status and text that refuse the handshake; nothing where it is right."""
+    """The status and text that refuse the handshake; None where it is right."""
     if head.method != b"GET":
         return b"405 Method Not Allowed", b"Request method must be `GET`"
     bad = b"400 Bad Request"

@@ -110,7 +110,7 @@ class Answer(NamedTuple):
     trouble: str = ""
     """Why there is no answer, or only a part of one."""
     absent: bool = False
-    """There is nobody to ask."""
+    """There is no tool to ask."""
     seconds: float = 0.0
 
 

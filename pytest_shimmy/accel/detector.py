@@ -153,7 +153,7 @@ _Read: TypeAlias = tuple[Source, Answer, Reading]
 
 
 def _weigh(backend: Backend, readings: list[_Read]) -> Finding:
-    """The first definite reading decides; else the first that is in doubt; else nobody knows."""
+    """The first definite reading decides; else the first that is in doubt; else it is unknown."""
     rank = {FOUND: 0, NOT_FOUND: 0, COULD_NOT_TELL: 1, None: 2}
     # Sorting keeps the table's order among equals.
     ranked = sorted(readings, key=lambda each: rank[each[2].state])

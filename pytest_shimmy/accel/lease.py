@@ -1,8 +1,8 @@
 """A GPU has one owner: the servers of workers that do not share one take turns.
 
 Two servers that load a model into one GPU run out of its memory, and say so in a generation long
-after. So whoever starts a server of its own for the GPU holds a locked file meanwhile, which the
-kernel frees with its holder. The file is never deleted (see `ports`).
+after. So the process that starts a server of its own for the GPU holds a locked file meanwhile,
+which the kernel frees with its holder. The file is never deleted (see `ports`).
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class GpuLease:
 
     def _who(self) -> str:
         try:
-            return self._holder.read_text("utf-8") or "somebody"
+            return self._holder.read_text("utf-8") or "another process"
         except OSError:
-            return "somebody"
+            return "another process"
 
     def _timed_out(self) -> ShimmyError:
         seconds = ShimmyProcessDefaults.gpu_timeout

@@ -22,7 +22,7 @@ class ServerGpu(NamedTuple):
     """Which GPU backend was asked for, and what is known about the one in use."""
 
     requested: str
-    """The `gpu` setting. A server that somebody else runs was asked for nothing."""
+    """The `gpu` setting. Empty for an attached server."""
     in_use: str | None
     """``cpu``, ``cuda``, ``vulkan``, ``metal``, ``opencl``, ``gl``, ``dx12``…; None: the server has
     not said, or contradicts itself."""

@@ -43,13 +43,13 @@ def unmet_before(
 ) -> str | None:
     """Why no server of this run can be what the test needs; None: one may be.
 
-    `wanted` is what the marker names, nothing for any GPU. `mode` is the server's: ``real``,
+    `wanted` is what the marker names, empty for any GPU. `mode` is the server's: ``real``,
     ``fake`` or ``attached``. `requested` is the `gpu` setting that
     the test would run with. `detected` is what this machine has: None, not looked yet, which costs
     nothing; looking is of use only where `worth_detecting`. `pretended` is what the fake's machine
     has (None: not known).
     """
-    if mode == "attached":  # it runs on who knows which machine, and was asked by somebody else
+    if mode == "attached":  # it may run on another machine, and its settings are not ours
         return None
     if requested != "auto" and not _fits(requested, wanted):
         return (
@@ -69,7 +69,7 @@ def unmet_before(
     findings = [
         finding for name, finding in detected.backends.items() if not wanted or name in wanted
     ]
-    # What nobody looks for (cpu, gl, dx12) may be there.
+    # What is not detected (cpu, gl, dx12) may be there.
     if not findings or any(each.state != NOT_FOUND for each in findings):
         return None
     if not set(wanted) <= set(detected.backends):

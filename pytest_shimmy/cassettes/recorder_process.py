@@ -81,7 +81,7 @@ class RecorderProcess:
 
     def _tell(self, message: object) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it died: whoever asks it finds out
+        with contextlib.suppress(OSError):  # it died: the next question finds out
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 

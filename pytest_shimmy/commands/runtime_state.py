@@ -53,7 +53,7 @@ def left_behind() -> list[Path]:
 
 
 def kept_logs() -> KeptLogs:
-    """The logs that are kept where nobody chose another place for them."""
+    """The logs in the default place for them."""
     directory = subdir("logs")
     sizes = []
     for path in directory.iterdir():

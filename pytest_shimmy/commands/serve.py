@@ -99,7 +99,7 @@ def _model(settings: Settings, manager: ShimmyProcessManager) -> str:
 
 
 def _tell_restart(event: Restarting) -> None:
-    # Nobody but a crash restarts this server.
+    # Only a crash restarts this server.
     assert event.crash is not None
     note(
         "restarting:",

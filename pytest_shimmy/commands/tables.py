@@ -19,7 +19,7 @@ def shown(text: str) -> str:
 
 
 def table(models: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Models, as `findings.summary` has them, with headings; nothing where there are none."""
+    """Models, as `findings.summary` has them, with headings; no lines without models."""
     rows = [
         (
             "*" if model["is_default"] else "",

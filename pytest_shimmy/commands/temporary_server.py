@@ -19,7 +19,7 @@ from ..supervisor.manager import ShimmyProcessManager
 from .terminal import is_terminal
 
 PATIENCE = 1.0
-"""Seconds after which somebody who waits is told what for."""
+"""Seconds after which a person who waits is told what for."""
 LINE_INTERVAL = 10.0
 """Seconds between two lines about the same, where no line can be rewritten."""
 

@@ -26,7 +26,7 @@ class Command(NamedTuple):
     env: Mapping[str, str] = {}
     order: Order = "fixed"
     closed_stdout: bool = False
-    """Nobody reads what it prints: the pipe is closed before it starts."""
+    """The pipe of its output is closed before it starts."""
     leaves: str = ""
     """A folder that it makes; what is in it afterwards counts."""
 

@@ -97,7 +97,7 @@ def _pairs(
             yield who, "the bundled fake", one
         return
     who = instead.of if instead else subject.executable(path)
-    # Whoever names one recording wants that one.
+    # A recording that was named is the one that is wanted.
     alike = found if len(found) == 1 else [one for one in found if one.engine == who.engine]
     if not alike:
         raise _no_recording(f"a build with {who.engine} (that is what {path} is)", found)

@@ -64,7 +64,7 @@ def ship(made: Recording, folder: Path = SHIPPED) -> Path:
     known[made.name] = made
     target = folder / f"{made.name}.json"
     if is_new and bases:
-        # Whoever has this one as base cannot be its base, and of a new one nobody has.
+        # A recording that is based on this one cannot be its base; none is based on a new one.
         others = (one for name, one in known.items() if name != made.name)
         save(made, target, min(others, key=lambda one: len(_written(made, one))))
     else:

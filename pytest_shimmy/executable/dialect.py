@@ -27,7 +27,7 @@ API_KEY = "shimmy"
 """Any will do: shimmy has no authentication (seen on 2.5.0). OpenAI's clients insist on one."""
 
 HARNESS_KEY = f"{API_KEY}-harness"
-"""Our own questions to the fake have it, which nobody scripts or counts."""
+"""Our own questions to the fake have it; they are neither scripted nor counted."""
 
 BUILD_WITHOUT_GPU = "Airframe Engine: Disabled"
 """In the output of ``gpu-info`` of a CPU-only build (seen on 2.5.0)."""

@@ -47,7 +47,7 @@ def pretence(
     """What the fake is to be for the `gpu` setting.
 
     A `release` or `build` that was set is kept, and refuses what it cannot do as the real one
-    would. What `environ` says of machine and build goes before what nobody set: so a backend can be
+    would. What `environ` says of machine and build goes before defaults: so a backend can be
     asked for that the machine then does not have.
     """
     told = {} if build is None else {BUILD: build}

@@ -50,7 +50,7 @@ class Executable:
     """The environment in which it is that, on top of this process's own: it says which release,
     build and machine the fake imitates."""
     _builds: list[Build] = field(default_factory=list, repr=False, compare=False)
-    """Its build, once somebody has asked."""
+    """Its build, once it was asked for."""
 
     @property
     def name(self) -> str:

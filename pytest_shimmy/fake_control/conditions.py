@@ -36,7 +36,7 @@ class RuleConditions(TypedDict, total=False):
     tool: TextCondition
     """The newest result of a tool; ``{"equals": …}`` may be the JSON value that it is."""
     last: TextCondition
-    """The last message, whoever speaks."""
+    """The last message, of any role."""
     model: TextCondition
     endpoint: str
     """``chat``, ``completions``, ``messages``, ``generate``, ``websocket``; and, which no shimmy

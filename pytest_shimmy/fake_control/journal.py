@@ -206,7 +206,7 @@ class Journal:
         self.is_random: bool = answer["is_random"]
         """The seed has mattered."""
         self.strays = strays
-        """Requests that belong to nobody's session."""
+        """Requests that belong to no session."""
 
     def matching(self, when: When) -> list[RecordedRequest]:
         """The records that are as wanted, oldest first."""
@@ -251,7 +251,7 @@ class Journal:
         return lines
 
     def stray_lines(self, base_url: str, key: str) -> list[str]:
-        """How to route the requests that nobody owns; nothing where there are none."""
+        """How to route the requests without an owner; empty when there are none."""
         if not self.strays:
             return []
         newest = self.strays[-1]
@@ -322,7 +322,7 @@ def _wanted_text(difference: Difference, when: When) -> str | None:
 
 
 def _masked(key: str) -> str:
-    # A key that came here by mistake may be somebody's secret.
+    # A key that came here by mistake may be a secret.
     if not key:
         return "no key"
     return f"the key {mask(key) if len(key) >= SHORTEST else repr(key)}"

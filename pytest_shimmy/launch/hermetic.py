@@ -8,7 +8,7 @@ from pathlib import Path
 from ..settings import Settings
 
 PLACEHOLDER_ID = "placeholder"
-"""Id of the model that the fake gets when nobody said which models it should have."""
+"""Id of the model that the fake gets when no models were set."""
 TINY_ID = "tiny"
 """Id of the model that is made on request."""
 
@@ -38,7 +38,7 @@ def hermetic(home: Path) -> dict[str, str | None]:
 
 def has_made_up_model(settings: Settings) -> bool:
     """Whether the server gets a model that is made for it (`tiny_model`): on request, and the fake
-    where nobody said which models it should have."""
+    when no models were set."""
     if settings.mode == "attached" or settings.model_file is not None:
         return False
     return settings.tiny_model or (settings.uses_fake and not settings.models_dir)

@@ -1,4 +1,4 @@
-"""Which model is meant when nobody says: one rule, for servers and for the registry.
+"""Which model is meant when none is named: one rule, for servers and for the registry.
 
 Strategy: shimmy itself has no default, every request names a model. It knows one model by a name
 of its own, though, the one in ``SHIMMY_BASE_GGUF``; that is the nearest thing to a choice by the

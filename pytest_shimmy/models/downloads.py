@@ -170,7 +170,7 @@ def _tidy(target_dir: Path) -> None:
     cache = Path(target_dir, ".cache")
     if not any(cache.rglob("*.incomplete")):
         shutil.rmtree(cache / "huggingface", ignore_errors=True)
-        with suppress(OSError):  # it is somebody else's too
+        with suppress(OSError):  # another process may use it too
             cache.rmdir()
 
 

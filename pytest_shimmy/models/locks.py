@@ -16,7 +16,7 @@ from ..errors import ShimmyError, ShimmyErrorCode
 from ..runtime_dir import subdir
 
 LOCK_TIMEOUT = 3600.0
-"""Seconds: whoever holds the lock is downloading, and models are large."""
+"""Seconds: the holder of the lock is downloading, and models are large."""
 
 
 @contextlib.contextmanager

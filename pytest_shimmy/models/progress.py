@@ -50,7 +50,7 @@ class Display(Protocol):
 
 
 class Silence:
-    """Nobody wants to know."""
+    """Shows no progress."""
 
     def update(self, progress: Progress) -> None:
         pass

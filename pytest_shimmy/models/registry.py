@@ -135,7 +135,7 @@ class ModelRegistry:
         With a `manager` (`ShimmyProcessManager`) whose server runs, or could not start for want of
         models, that server is ready and offers the model in the end; it is restarted for that if
         need be, since shimmy looks for models only when it starts (seen on 1.8.1 and 2.5.0).
-        A server that nobody has started, or that was stopped, is left alone.
+        A server that was not started, or was stopped, is left alone.
 
         Raises `ShimmyError`: ``DOWNLOAD_FAILED`` with the cause, ``LOCK_TIMEOUT``,
         ``UNSUPPORTED_ACCEL`` when this build or machine cannot load any such model; of a `manager`,
@@ -154,7 +154,7 @@ class ModelRegistry:
         return self._ask(timeout, "probe", *self._search(), "--", model_id)
 
     def download_directory(self, expected: Path | None) -> Path:
-        """Where a model goes that nobody named a place for, given the file that is missing."""
+        """Where a model without a named path goes, given the file that is missing."""
         if expected is not None:
             return expected.parent
         if self.models_dir:
@@ -183,7 +183,7 @@ class ModelRegistry:
         return by_name
 
     def _is_phantom(self, entry: listing.Entry) -> bool:
-        """Whether nobody registered this registered model."""
+        """Whether shimmy registered this model by itself."""
         if not entry.path:
             return True
         if entry.name != PHANTOM_MODEL or named_model(self.executable.version) != PHANTOM_MODEL:

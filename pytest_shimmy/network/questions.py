@@ -120,11 +120,11 @@ def denied(url: str, answer: Answer, *, has_key: bool) -> ShimmyError:
     """The server does not answer us because of who we are."""
     asked = "the key that it was asked with is not its own" if has_key else "it wants an API key"
     if answer.status == 403:
-        asked = "it refuses whoever asks"
+        asked = "it refuses every caller"
     return ShimmyError(
         ShimmyErrorCode.ACCESS_DENIED,
         f"{url} answered {answer.status_line!r}: {asked}.\n"
-        "Say the server's key with --shimmy-api-key, PYTEST_SHIMMY_API_KEY or the ini option "
+        "Give the server's key with --shimmy-api-key, PYTEST_SHIMMY_API_KEY or the ini option "
         "shimmy_api_key; for a server that is attached to, SHIMMY_API_KEY counts, too.",
         {"url": url, "status": answer.status},
     )

@@ -1,4 +1,4 @@
-"""The way to a server that somebody else runs: TLS, a proxy, a name and password in its URL.
+"""The way to an attached server: TLS, a proxy, a name and password in its URL.
 
 Loaded only for such a server. What the environment says is honoured as `requests` honours it
 (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``,

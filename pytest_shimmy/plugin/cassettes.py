@@ -139,7 +139,7 @@ def header(config: pytest.Config) -> str:
 
 
 def tell_usage(config: pytest.Config) -> None:
-    """Write down which cassettes were used, where somebody wants to know."""
+    """Write down which cassettes were used, if a file for it was named."""
     if path := os.environ.get(USAGE):
         used = sorted({name for each in counts_of(config) for name in each["used"]})
         Path(path).write_text(json.dumps(used), encoding="utf-8")

@@ -82,7 +82,7 @@ def _look_at_executable(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    if hasattr(config, "workerinput"):  # a worker's header is shown to nobody
+    if hasattr(config, "workerinput"):  # a worker's header is not shown
         return []
     unknown = settings.unknown_variables(os.environ)
     return [*_header(config), *(f"shimmy: {text}" for text in unknown)]

@@ -96,7 +96,7 @@ def anchor_of(config: pytest.Config) -> Anchor:
 
 
 def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
-    """A function that says on the terminal what is waited for; None where nobody would see it."""
+    """A function that says on the terminal what is waited for; None where it would not be seen."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
     if terminal is None or not terminal.isatty:

@@ -1,7 +1,7 @@
 """Run a command to its end, or to ours: its output, how it ended, why it was stopped if it was.
 
 Knows nothing of shimmy. Strategy: the command has a process group of its own, which is killed when
-its time or its room for output is used up, when nobody wants the answer any more, and after its
+its time or its room for output is used up, when the caller gave up, and after its
 own end (for children that it left behind). Its output is kept up to a limit, and a child that
 goes on holding the pipes is not waited for.
 """
@@ -95,7 +95,7 @@ def run(
     try:
         while not over.wait(min(CANCEL_INTERVAL, _left(process, timeout))):
             if cancelled():
-                cut = "was stopped, because nobody wants its answer any more"
+                cut = "was stopped, because its caller gave up"
             elif not _left(process, timeout):
                 cut = f"had not ended after {timeout:g} s and was stopped"
             else:

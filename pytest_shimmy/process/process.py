@@ -92,7 +92,7 @@ class Process:
         start_thread(threading.Thread(target=self._live, name="shimmy-process", daemon=True))
         try:
             in_time = self._spawned.wait(SPAWN_TIMEOUT)
-        except BaseException:  # Ctrl-C: nobody is ever going to hold this object
+        except BaseException:  # Ctrl-C: no caller is ever going to hold this object
             if self._wait_or_give_up() and self._spawn_error is None:
                 self.stop(0)
             raise
@@ -118,7 +118,7 @@ class Process:
         return self._popen.pid
 
     def is_over(self) -> bool:
-        """Whether it has exited or is just exiting, even if nobody here has noticed yet."""
+        """Whether it has exited or is just exiting, even if this object has not noticed yet."""
         return self.exit is not None or _is_exiting(self.pid)
 
     def owns(self, pid: int) -> bool:
@@ -164,7 +164,7 @@ class Process:
         with self._reaping:
             if not self._given_up:
                 self._spawned.set()
-        if self._given_up:  # nobody holds this object
+        if self._given_up:  # no caller holds this object
             self._signal_group("SIGKILL")
         if sys.platform == "win32":
             with contextlib.suppress(OSError):  # without it, the server's children may stay
@@ -248,7 +248,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
     def arm() -> None:
         prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call: nobody is left to send the signal
+        if os.getppid() != parent:  # it died before the call, so the signal will not come
             os._exit(1)
 
     return arm

@@ -1,6 +1,6 @@
 """A keeper's connections: who may speak, who holds the server, who waits for its end.
 
-One thread waits for all of them. Whoever connects has a few seconds to prove that it belongs to
+One thread waits for all of them. A peer that connects has a few seconds to prove that it belongs to
 us; strangers are few at a time, say little, and are closed to make room. So none of them, however
 many, keeps a test process from being heard.
 """
@@ -17,11 +17,11 @@ from . import sockets
 from .protocol import MAX_HELLO, MAX_LINE, Channel, is_hello
 
 HELLO_TIMEOUT = 5.0
-"""Seconds in which whoever connects must have proved that it belongs to us."""
+"""Seconds in which a peer must have proved that it belongs to us."""
 MAX_STRANGERS = 64
 """How many may be just about to prove it; the oldest makes room."""
 SEND_TIMEOUT = 5.0
-"""Seconds for an answer to be taken; whoever reads none is given up."""
+"""Seconds for an answer to be taken; a peer that reads none is given up."""
 ACCEPT_PAUSE = 0.1
 """Seconds to wait where the system refuses a descriptor for a connection."""
 

@@ -57,7 +57,7 @@ def remove(directory: Path) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Remove what killed keepers left in `directory`; whoever holds a lock is alive."""
+    """Remove what killed keepers left in `directory`; the holder of a lock is alive."""
     for lock_file in directory.glob("*.lock"):
         lock = FileLock(str(lock_file), thread_local=False)
         with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):

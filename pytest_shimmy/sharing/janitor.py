@@ -4,7 +4,7 @@ A keeper that is killed (SIGKILL) can remove nothing, and everybody else of its 
 killed with it. So each keeper has a shell waiting beside it, which does nothing but read from a
 pipe that only the keeper writes to. The pipe ends with the keeper, however that ends; then the
 shell kills what is left of the server's process group and removes the keeper's files. Their names
-belong to that one keeper, so whoever comes later cannot be hit.
+belong to that one keeper, so a later process cannot be hit.
 
 It is a shell because that costs a millisecond and a megabyte, where another interpreter would take
 thirty times as much of both. Where there is none (Windows), the next keeper sweeps. One that is
@@ -85,8 +85,10 @@ class Janitor:
             return self._shell is not None
 
     def dismiss(self) -> None:
-        """End the shell, and wait for it: nobody else may (PID 1 of a container often does not),
-        and it would stay as a zombie. It removes what could not be removed here."""
+        """End the shell, which removes what could not be removed here, and wait for it.
+
+        No other process may (PID 1 of a container often does not), and it would stay as a zombie.
+        """
         with self._lock:
             self.watch(None)
             if not any(path.exists() for path in self._paths):
@@ -112,7 +114,7 @@ class Janitor:
     def _tell(self, line: bytes) -> None:
         shell = self._shell
         if shell is not None and shell.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # somebody killed it
+            with contextlib.suppress(OSError, ValueError):  # it was killed
                 shell.stdin.write(line + b"\n")
 
     def _reap(self) -> None:
@@ -124,6 +126,6 @@ class Janitor:
                 pipe.close()
         try:
             shell.wait(END_TIMEOUT)
-        except subprocess.TimeoutExpired:  # somebody has stopped it
+        except subprocess.TimeoutExpired:  # it was stopped (SIGSTOP)
             shell.kill()
             shell.wait()

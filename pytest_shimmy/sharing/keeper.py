@@ -67,7 +67,7 @@ class KeeperSpec(NamedTuple):
     """Files to make, in the directory; see `packed`."""
     token: str
     launcher_alone: bool
-    """The launcher alone holds the server, whoever else joins."""
+    """The launcher alone holds the server, even when others join."""
     anchor: tuple[sockets.Address, str] | None
     """Address and token. If there is one, it alone holds the server."""
     options: dict[str, Any]
@@ -78,7 +78,7 @@ class KeeperSpec(NamedTuple):
     recorder: dict[str, Any] | None = None
     """What stands in front of the server, if anything: the server's key (``server_key``), whether
     it knows the keys of test processes itself (``knows_keys``), as the fake does, and the address
-    of a server that somebody else runs (``upstream``), which is not started then."""
+    of an attached server (``upstream``), which is not started then."""
 
 
 class Keeper:
@@ -127,7 +127,7 @@ class Keeper:
                     self._recorder.stop()
                 kept_log = self._put_away()
         finally:
-            # It is still locked, so that nobody takes it for one that a killed keeper has left.
+            # It is still locked, so that it is not taken for one that a killed keeper has left.
             with contextlib.suppress(OSError):
                 Path(alive.lock_file).unlink(missing_ok=True)
             alive.release()

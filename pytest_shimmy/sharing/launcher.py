@@ -1,7 +1,7 @@
 """Start a keeper: spawn it, tell it what to do, hear that it listens or why it does not.
 
-The keeper is born with one end of a pair of connected sockets. Nobody else can speak there, and
-whichever of the two ends, the other sees it at once.
+The keeper is born with one end of a pair of connected sockets. No other process can speak there,
+and when one of the two ends, the other sees it at once.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _said(process: subprocess.Popen[bytes]) -> str:
 
 
 def _close_stderr(process: subprocess.Popen[bytes]) -> None:
-    # Whatever it says from now on is for nobody; a pipe that is not read would stop it.
+    # What it says from now on is not used, but a pipe that is not read would stop it.
     if process.stderr is not None:
         process.stderr.close()
 
@@ -226,7 +226,7 @@ def reap(ending: Collection[int] = ()) -> None:
 
 @atexit.register
 def _disown() -> None:
-    # A keeper that outlives this process is no leak, and nobody is to warn of one.
+    # A keeper that outlives this process is no leak: no warning of one.
     for process in _children:
         if process.poll() is None:
             process.returncode = 0

@@ -3,7 +3,7 @@
 Every server has a keeper (see `keeper`) and a directory, whose name begins with the run and the
 server's options. The first process that needs the server takes a start lock, finds no keeper by
 that name and launches one; everybody else, before or after, finds ``keeper.json`` and connects.
-Nobody tells anybody that it is done: the connection ends with its holder.
+No message says that a holder is done: the connection ends with it.
 
 No wait is without a bound: a keeper answers at once, or it is stopped, and then it is given up.
 """

@@ -26,7 +26,7 @@ MAX_LINE = 1 << 20
 MAX_SPEC = 1 << 28
 """Of a keeper's spec, which has the files in it that it is to make."""
 MAX_HELLO = 1 << 10
-"""Of what somebody says who has not proved yet that he belongs to us."""
+"""Of what a peer says that has not proved yet that it belongs to us."""
 
 Op = Literal["ready", "status", "keep_log"]
 OPS: tuple[Op, ...] = get_args(Op)
@@ -73,7 +73,7 @@ def read_error(data: Any) -> ShimmyError:
 
 
 def hello(token: str) -> dict[str, Any]:
-    """The first message of whoever connects."""
+    """The first message of a peer that connects."""
     return {"token": token}
 
 

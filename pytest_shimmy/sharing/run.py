@@ -64,7 +64,7 @@ class Run(NamedTuple):
             sockets.connect(self.anchor.address, 1.0).close()
         except (ConnectionRefusedError, PermissionError):
             return True
-        except OSError:  # it may be there: whoever is to hold by it finds out
+        except OSError:  # it may be there: the keeper that connects to it finds out
             return False
         return False
 

@@ -1,4 +1,4 @@
-"""Calls listeners, one at a time and in order, on a thread that holds nobody up.
+"""Calls listeners, one at a time and in order, on a thread of their own.
 
 Not on the thread where something happens: a listener may stop the server, or ask for its log, and
 must not find the locks of the one who reports. The thread exists only while there is something

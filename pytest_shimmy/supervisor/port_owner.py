@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from ..errors import lacks_resources
 
 INVISIBLE = 0
-"""`listener`: somebody listens, but it is a process that this user may not see."""
+"""`listener`: a process listens that this user may not see."""
 NOBODY = -1
-"""`listener`: nobody listens."""
+"""`listener`: no process listens."""
 
 
 def listener(port: int, likely: int) -> int | None:
-    """Process id of whoever listens on TCP `port`, looking at process `likely` first.
+    """Process id of the listener on TCP `port`, looking at process `likely` first.
 
     `NOBODY`, `INVISIBLE`, or None when the system does not say (no ``/proc/net`` in some
     sandboxes). Raises `OSError` where it cannot be asked for want of a descriptor.

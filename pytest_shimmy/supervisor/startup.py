@@ -123,7 +123,7 @@ class Startup:
                 try:
                     stranger = _stranger(process, port)
                 except OSError as error:  # no descriptor is left to look with
-                    stranger = f"somebody ({error})"
+                    stranger = f"another program ({error})"
                 if stranger is None and process.exit is None:
                     return answer.version or self._executable.version
                 answer = health.Probe(False, True, f"it was {stranger} that answered as shimmy")

@@ -116,7 +116,7 @@ def test_an_answer_that_nobody_wants_any_more_is_not_waited_for() -> None:
     before = time.monotonic()
     done = sh("echo here; trap '' TERM; sleep 600", cancelled=unwanted.is_set)
     assert time.monotonic() - before < LONG / 2
-    assert done.cut == "was stopped, because nobody wants its answer any more"
+    assert done.cut == "was stopped, because its caller gave up"
 
 
 @pytest.mark.parametrize(
