@@ -9,11 +9,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from fake_shimmy.models import tiny_gguf
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says how loaded the machine is. The rest stays as hypothesis chooses:
+# the same examples at each run of a CI job.
+hypothesis.settings.register_profile(
+    "project",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +35,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "PYTEST_SHIMMY_RUNTIME_DIR"
         ):
             monkeypatch.delenv(name)
+    # In what it takes for a CI job, pytest shortens no line of the summary.
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("RUST_LOG", "RUST_BACKTRACE", "OLLAMA_MODELS", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
 

@@ -91,9 +91,6 @@ def test_a_command_prints_what_the_page_shows(
         "PYTEST_ADDOPTS", "-p xdist.plugin -p pytest_shimmy.plugin -p no:cacheprovider"
     )
     monkeypatch.setenv("COLUMNS", "100")
-    # Where pytest takes these for a CI job, it shortens no line of the summary.
-    for name in ("CI", "BUILD_NUMBER"):
-        monkeypatch.delenv(name, raising=False)
     for command, shown in typed(block.text):
         done = subprocess.run(
             command.replace("http://127.0.0.1:11435", address),

@@ -50,7 +50,6 @@ EDIT = st.tuples(
 @settings(
     derandomize=True,
     database=None,
-    deadline=None,
     max_examples=120,
     suppress_health_check=list(HealthCheck),
 )

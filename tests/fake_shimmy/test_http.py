@@ -309,7 +309,7 @@ def alive(served) -> bool:
         max_size=6,
     )
 )
-@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 def test_no_bytes_end_the_server(served, pieces):
     with served.connect() as sock:
         for piece in pieces:
@@ -337,7 +337,7 @@ def test_no_bytes_end_the_server(served, pieces):
         max_leaves=12,
     )
 )
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_any_json_gets_an_answer(served, value):
     import json
 

@@ -165,7 +165,6 @@ MESSAGES = st.builds(
 
 
 @settings(
-    deadline=None,
     max_examples=300,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -185,7 +184,6 @@ def test_no_message_ends_the_server_or_reaches_another_session(session, message,
 
 
 @settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

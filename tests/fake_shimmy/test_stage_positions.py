@@ -162,7 +162,6 @@ POSITIONS = st.one_of(
     st.builds(lambda count: {"bytes": count}, st.integers(0, 1500)),
 )
 PROPERTY = settings(
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

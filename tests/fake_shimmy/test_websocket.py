@@ -246,9 +246,7 @@ def test_long_frames(make_shimmy):
             assert b"'%b' " % (b"x" * size) in said(running, frame(message))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=40), max_size=4), st.booleans())
 def test_no_bytes_end_the_server(served, pieces, framed):
     with upgraded(served) as sock:

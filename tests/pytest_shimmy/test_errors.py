@@ -7,7 +7,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
@@ -29,21 +29,18 @@ def whole(error: ShimmyError) -> tuple[object, ...]:
     return type(error), error.code, error.message, error.details, str(error)
 
 
-@settings(deadline=None)
 @given(ERRORS)
 def test_pickles_whole(error: ShimmyError) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert whole(pickle.loads(pickle.dumps(error, protocol))) == whole(error)
 
 
-@settings(deadline=None)
 @given(ERRORS)
 def test_copies_whole(error: ShimmyError) -> None:
     assert whole(copy.copy(error)) == whole(error)
     assert whole(copy.deepcopy(error)) == whole(error)
 
 
-@settings(deadline=None)
 @given(ERRORS)
 def test_survives_json(error: ShimmyError) -> None:
     assert whole(ShimmyError.from_json(json.loads(json.dumps(error.to_json())))) == whole(error)

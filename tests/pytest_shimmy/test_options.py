@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy import ShimmyProcessDefaults, ShimmyProcessOptions
@@ -34,7 +34,6 @@ OPTIONS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(OPTIONS)
 def test_survive_json(options: ShimmyProcessOptions) -> None:
     assert ShimmyProcessOptions(**json.loads(json.dumps(options.to_json()))) == options

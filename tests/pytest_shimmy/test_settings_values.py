@@ -85,7 +85,7 @@ LIKELY = st.sampled_from(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=400)
+@hypothesis_settings(max_examples=400)
 @given(
     st.sampled_from(TABLE),
     ANY_TEXT | LIKELY | st.lists(LIKELY, min_size=2, max_size=3).map(" ".join),
@@ -98,13 +98,11 @@ def test_any_text_is_a_value_or_a_bad_setting(row: Setting, text: str, source: s
         hash(getattr(chosen, row.name))
 
 
-@hypothesis_settings(deadline=None)
 @given(st.integers(1, 65535))
 def test_any_port_is_a_port(port: int) -> None:
     assert read(variables={"port": str(port)}).port == port
 
 
-@hypothesis_settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"))))
 def test_words_quoted_as_for_a_shell_arrive_whole(words: list[str]) -> None:
     import shlex

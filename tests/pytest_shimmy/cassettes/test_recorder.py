@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_shimmy.script.timed_answer import Chunk, TimedAnswer
@@ -457,7 +457,6 @@ def test_a_certificate_that_nobody_trusts_is_refused(
     st.lists(st.integers(1, 40), min_size=1),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_however_bytes_come_in_the_same_is_read(
     pieces: list[bytes], framing: str, cuts: list[int], lower: bool
 ) -> None:

@@ -59,7 +59,7 @@ def cut(body: bytes, chance: random.Random) -> list[bytes]:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_hundred_secrets_at_random_places_are_in_no_file(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_hundred_secrets_at_random_places_are_in_no_file(
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_secret_that_a_model_tells_in_pieces_is_found_in_all_events(seed: int) -> None:
     chance = random.Random(seed)
     secret = "".join(chance.choices(ALPHABET, k=24)).strip() + "abcdef"

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
@@ -193,7 +193,6 @@ def test_the_real_executable_says_whether_it_has_a_gpu_engine(real_shimmy: Path)
     assert said.engine in ("airframe", "adapter")
 
 
-@settings(deadline=None)
 @given(st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)), st.text("a-.b"))
 def test_every_version_has_a_row(numbers: tuple[int, int, int], suffix: str) -> None:
     row = dialect_of(".".join(map(str, numbers)) + suffix)

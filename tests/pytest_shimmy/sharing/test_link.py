@@ -315,7 +315,7 @@ def test_strangers_on_the_control_port_learn_nothing_and_harm_nothing(
     assert rendezvous is not None
     address = rendezvous.address
 
-    @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
     @given(st.binary() | st.just(b'{"token": "guess"}\n{"op": "status"}\n'))
     def knock(said: bytes) -> None:
         with sockets.connect(address, SOON) as stranger:

@@ -44,9 +44,7 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
 
 
 # One connection serves all examples: each leaves it as it was found, with nothing in it.
-over_one_connection = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+over_one_connection = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @over_one_connection
@@ -117,7 +115,6 @@ def test_anything_but_an_object_is_refused(
         channel.receive()
 
 
-@settings(deadline=None)
 @given(SNAPSHOTS)
 def test_snapshots_survive_json(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot

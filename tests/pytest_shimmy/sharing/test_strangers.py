@@ -160,7 +160,7 @@ def test_who_proves_to_be_ours_is_answered(server: Server) -> None:
 
 
 def test_strangers_learn_nothing_and_hold_nothing(server: Server) -> None:
-    @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
     @given(st.binary() | st.sampled_from(FAREWELLS))
     def knock(said: bytes) -> None:
         with sockets.connect(server.connections.address, SOON) as stranger:

@@ -148,9 +148,7 @@ def test_anybody_else_is_not_healthy_and_is_quoted(peer: Peer, answer: bytes, se
 )
 @example(response(b'{"service":"shimmy","version":"' + b"9" * 5000 + b'"}'))
 @example(response(b'{"service":"shimmy","n":' + b"9" * 5000 + b"}"))
-@settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_answer_whatever_raises(one_answer: Callable[[bytes], int], answer: bytes) -> None:
     probe = health.probe(HOST, one_answer(answer), 10)
     assert isinstance(probe.healthy, bool)

@@ -245,7 +245,6 @@ def test_any_order_of_calls_and_deaths(wait_for_threads: Callable[[], None]) -> 
         settings=settings(
             max_examples=20,
             stateful_step_count=20,
-            deadline=None,
             # Threads do not repeat themselves: a smaller example proves nothing.
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
