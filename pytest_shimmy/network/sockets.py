@@ -8,7 +8,6 @@ appear in a recording. The class beneath, of which `socket.socket` is a subclass
 from __future__ import annotations
 
 import _socket
-from types import TracebackType
 from typing import Any, Self
 
 LOOPBACK = "127.0.0.1"
@@ -27,12 +26,7 @@ class Socket(_socket.socket):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -195,3 +197,22 @@ def app(fake: FakeShimmy) -> Asker:
 @pytest.fixture
 def real_arguments(real_shimmy: Path, models_dir: Path) -> list[str]:
     return [f"--shimmy-path={real_shimmy}", f"--shimmy-models-dir={models_dir}"]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-keyout", str(path), "-out", str(path.with_name("cert.pem"))),
+            *("-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    path.write_text(path.read_text() + path.with_name("cert.pem").read_text())
+    return path

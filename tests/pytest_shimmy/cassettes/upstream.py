@@ -8,7 +8,6 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from pytest_shimmy.cassettes.readers import End, NotUnderstoodError, RequestReader
@@ -51,12 +50,7 @@ class Upstream:
         self._start(self._accept)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

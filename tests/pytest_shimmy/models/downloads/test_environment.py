@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,25 +42,6 @@ def test_credentials_come_from_netrc(
     fetch()
     credentials = b64encode(b"me:secret").decode()
     assert files.requests[0].headers["authorization"] == f"Basic {credentials}"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody trusts, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl here")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-keyout", str(path), "-out", str(path.with_name("cert.pem"))),
-            *("-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    path.write_text(path.read_text() + path.with_name("cert.pem").read_text())
-    return path
 
 
 @pytest.fixture
