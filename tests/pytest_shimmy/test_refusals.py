@@ -6,6 +6,7 @@ gets on without asking so often: so every step has its turn, whichever steps the
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 import threading
@@ -54,13 +55,21 @@ def _surroundings(
 
 @pytest.fixture(autouse=True)
 def _others() -> None:
-    """Processes of other tests, such as the keeper of a shared server, may stay."""
-    OTHERS[:] = psutil.Process().children(recursive=True)
+    """What other tests hold, such as a server that a module shares, may stay."""
+    OTHERS[:] = held()
 
 
-OTHERS: list[psutil.Process] = []
+OTHERS: list[object] = []
 KEPT_OPEN = 4
 """Descriptors that modules may open once and keep."""
+
+
+def held() -> list[object]:
+    """The child processes of this one, and the threads that are ours."""
+    return [
+        *psutil.Process().children(recursive=True),
+        *(thread for thread in threading.enumerate() if thread.name.startswith("shimmy-")),
+    ]
 
 
 def left(runtime_dir: Path) -> list[object]:
@@ -68,8 +77,7 @@ def left(runtime_dir: Path) -> list[object]:
     servers = runtime_dir / "servers"
     launcher.reap()  # this process does not end, and is their parent
     return [
-        *(each for each in psutil.Process().children(recursive=True) if each not in OTHERS),
-        *(thread for thread in threading.enumerate() if thread.name.startswith("shimmy-")),
+        *(each for each in held() if each not in OTHERS),
         *(servers.iterdir() if servers.exists() else ()),
     ]
 
@@ -94,6 +102,7 @@ def sweep(
         assert time.monotonic() - begun < 2 * START_TIMEOUT + 5, step
         assert_nothing_left(runtime_dir, step)
         if not refusal.in_popen:
+            gc.collect()  # an error keeps what its frames held in a circle
             descriptors.append(psutil.Process().num_fds())
         if error is not None:
             errors += 1
