@@ -12,7 +12,8 @@ import time
 
 from fake_shimmy import rust
 from fake_shimmy.api.access import Access
-from fake_shimmy.commands import bind, listing
+from fake_shimmy.commands import bind, listing, supervised
+from fake_shimmy.models import files
 from fake_shimmy.releases import LLAMA
 from fake_shimmy.rust import backtrace, console, tracing
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, registry: Registry) -> None:
     """Print the banner, bind, and answer requests for ever."""
+    _end_with_others(session)
     _register_model_path(session, registry)
     where = session.invocation.text("bind") or ""
     try:
@@ -72,7 +74,17 @@ def run(session: Session, registry: Registry) -> None:
         access,
     )
     context = Context(server, registry, session.engine())
+    supervised.tell_ready(session.environ, listener)
     accept.serve(Application(context, _layers(session)), listener)
+
+
+def _end_with_others(session: Session) -> None:
+    try:
+        supervised.watch(session.environ)
+    except supervised.InvalidError as allowed:
+        value = rust.debug(session.environ[supervised.ENDS_WITH])
+        console.err(f"fake-shimmy: {supervised.ENDS_WITH} is {value}; allowed values: {allowed}")
+        sys.exit(2)
 
 
 def _access(session: Session, address: Address) -> Access:
@@ -120,7 +132,9 @@ def _register_model_path(session: Session, registry: Registry) -> None:
     path = session.invocation.text("model-path")
     if path is None:
         return
-    if not rust.exists(path):
+    if files.discovered is not None:
+        files.make_up_file(path)
+    if not files.exists(path):
         console.err(f"❌ Model file not found: {path}")
         sys.exit(1)
     console.out(f"🎯 Direct model loaded: {register_file(registry, path)} -> {path}")

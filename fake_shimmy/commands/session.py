@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from fake_shimmy import machines, rust
+from fake_shimmy.models import files
 from fake_shimmy.releases import ADAPTER, AIRFRAME, LLAMA
 from fake_shimmy.rust import backtrace, console
 
@@ -53,6 +54,14 @@ class Session:
         self.backend = "cpu"
         """What llama.cpp is asked to use."""
         self._known_files: Files | None = None
+        names = environ.get(files.VARIABLE)
+        if names is not None:
+            takes_safetensors = build.engine == ADAPTER or (
+                self.engine_name == ADAPTER and not release.safetensors_only
+            )
+            files.make_up(
+                filter(None, names.split(",")), ".safetensors" if takes_safetensors else ".gguf"
+            )
         model_dirs, context = invocation.text("model-dirs"), invocation.number("ctx")
         if model_dirs is not None:
             environ["SHIMMY_MODEL_PATHS"] = model_dirs

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from fake_shimmy import rust
-from fake_shimmy.models import airframe_header, vocabulary
+from fake_shimmy.models import airframe_header, files, vocabulary
 from fake_shimmy.models.airframe_header import AbortError
 from fake_shimmy.models.engine import Engine, GenerationError, LoadError, Outcome, PretendedModel
 from fake_shimmy.rust import backtrace
@@ -60,7 +60,7 @@ class Files:
 
     def scan(self, path: str) -> Header | None:
         """The header of the file at ``path``, printed; None if it cannot be opened."""
-        stamp = _stamp(path)
+        stamp = files.stamp(path)
         before, header = self._known.get(path, (None, None))
         if header is None or stamp != before or stamp is None:
             header = airframe_header.read(path, self.engine)
@@ -184,7 +184,7 @@ class AirframeEngine(Engine):
             raise LoadError("IO error: No such file or directory (os error 2)")
         shape = _Shape(header, self._engine, self._note)
         shape.context = self._context(shape.context)
-        size = os.stat(rust.os_path(path)).st_size  # noqa: PTH116 - bytes, and no pathlib
+        size = files.size(path)
         self._upload(path, size, header, shape)
         self._load_head(path, size, header, shape, tokens.size)
         cache = shape.context * shape.kv_heads * shape.head_size * 4
@@ -372,11 +372,3 @@ class AirframeModel(PretendedModel):
 
 _FIRST_TOKEN = 3
 """What the first token of an answer takes of the budget."""
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(rust.os_path(path))  # noqa: PTH116 - bytes, and no pathlib
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -13,6 +13,7 @@ import struct
 import sys
 
 from fake_shimmy import rust
+from fake_shimmy.models import files
 from fake_shimmy.rust.backtrace import Panic
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ def read(path: str, engine: Airframe) -> Header | None:
         header.panic = panic(engine, "metadata.rs", "48:39", _unwrapped(error), _UNWRAP)
         return header
     try:
-        file = open(rust.os_path(path), "rb")  # noqa: SIM115 - what fails is known only afterwards
+        file = files.opened(path)
     except OSError:
         return None
     with file:

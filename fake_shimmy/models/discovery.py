@@ -7,8 +7,8 @@ which each path stands once. Seen on 2.5.0 CPU-only and 1.8.1.
 from __future__ import annotations
 
 from fake_shimmy import rust
-from fake_shimmy.models import ollama
-from fake_shimmy.models.scan import DiscoveredModel, Scanner
+from fake_shimmy.models import files, ollama
+from fake_shimmy.models.scan import DiscoveredModel, Scanner, parse_file_name
 from fake_shimmy.rust import variable
 from fake_shimmy.rust.backtrace import OWN, Panic
 
@@ -73,6 +73,8 @@ def discover(
     Of equal paths the scan's result wins over the Ollama pass. Very many models are a panic, and
     so is a GGUF file of another type than the release gives it.
     """
+    if files.discovered is not None:
+        return _made_up(files.discovered, release)
     scanner = Scanner(release)
     found: list[DiscoveredModel] = []
     for path in search_paths(environ, release):
@@ -100,6 +102,16 @@ def discover(
                 text = "GGUF files must use Llama backend [backend_selection]"
                 raise _violation(release, text)
     return distinct
+
+
+def _made_up(paths: Mapping[str, str], release: Release) -> list[DiscoveredModel]:
+    found = []
+    for name, path in sorted(paths.items()):
+        kind, parameters, quantization = parse_file_name(name)
+        if release.gguf_type is not None and path.endswith(".gguf"):
+            kind = release.gguf_type
+        found.append(DiscoveredModel(name, path, files.size(path), kind, parameters, quantization))
+    return found
 
 
 def _violation(release: Release, text: str) -> Panic:

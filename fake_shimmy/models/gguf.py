@@ -9,6 +9,7 @@ architecture and all of its data is taken. Seen on 1.8.1.
 from __future__ import annotations
 
 from fake_shimmy import rust
+from fake_shimmy.models import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def adapter_complaints(path: str) -> list[str]:
 
 def _read(path: str) -> _File:
     try:
-        with open(rust.os_path(path), "rb") as file:
+        with files.opened(path) as file:
             return _Reader(file).read()
     except OSError:
         text = f"gguf_init_from_file: failed to open GGUF file '{rust.lossy(path)}'"

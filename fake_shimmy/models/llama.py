@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from fake_shimmy import rust
-from fake_shimmy.models import backends, gguf
+from fake_shimmy.models import backends, files, gguf
 from fake_shimmy.models.engine import AdapterEngine, GenerationError, LoadError, PretendedModel
 from fake_shimmy.rust import backtrace
 from fake_shimmy.rust.tracing import DEBUG, INFO
@@ -70,7 +70,7 @@ class LlamaEngine(AdapterEngine):
         self._log(INFO, self._experts, bool(self._experts))
         self._note_device()
         self._is_first = False
-        stamp = _stamp(spec.path)
+        stamp = files.stamp(spec.path)
         before, contents = self._taken.get(spec.path, (None, gguf.Contents()))
         if stamp is None or stamp != before:
             contents = gguf.read(spec.path)
@@ -182,14 +182,6 @@ class _LlamaModel(PretendedModel):
             text = f"nul byte found in provided data at position: {position}"
             raise GenerationError(text, cause=text, frames=(backtrace.LLAMA_ANSWER,))
         return super().generate(prompt, max_tokens, user_text)
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(rust.os_path(path))  # noqa: PTH116 - bytes, and no pathlib
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def _threads(cores: int) -> int:

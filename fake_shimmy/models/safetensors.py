@@ -7,9 +7,8 @@ because they reach the log and ``probe`` (seen on 2.5.0 CPU-only).
 
 from __future__ import annotations
 
-import os
-
 from fake_shimmy import rust
+from fake_shimmy.models import files
 from fake_shimmy.rust import backtrace, tracing
 from fake_shimmy.rust.backtrace import Panic
 from fake_shimmy.serde import jsonbody
@@ -69,13 +68,13 @@ def load(path: str, tracer: Tracer) -> ModelFile:
     tracer.event(tracing.INFO, TARGET, "Loading model file directly (cache disabled)")
     tracer.event(tracing.INFO, TARGET, f"Reading SafeTensors file: {shown}")
     try:
-        size = os.stat(rust.os_path(path)).st_size  # noqa: PTH116 - bytes, and no pathlib
+        size = files.size(path)
         mapped = size > MAPPED_ABOVE
         how = (
             "Using memory-mapped loading for large model" if mapped else "Loading model into memory"
         )
         tracer.event(tracing.INFO, TARGET, f"{how} ({size / 1024 / 1024:.1f} MB)")
-        with open(rust.os_path(path), "rb") as file:
+        with files.opened(path) as file:
             tensors = _read_tensors(file.read(8), file.read, size)
     except OSError as error:
         raise _converted(rust.os_error(error)) from None

@@ -12,6 +12,7 @@ import os
 import struct
 
 from fake_shimmy import rust
+from fake_shimmy.models import files
 from fake_shimmy.models.airframe_header import ARRAY, BOOL, FLOAT32, INT32, SIZES, STRING, UINT32
 
 TYPE_CHECKING = False
@@ -195,7 +196,7 @@ def read(path: str, takes_any_array: bool) -> Vocabulary:
     if rust.is_dir(path):
         raise VocabularyError(f"IO error: {os.strerror(21)} (os error 21)")
     try:
-        with open(rust.os_path(path), "rb") as file:
+        with files.opened(path) as file:
             return Vocabulary(_Reader(file, takes_any_array).read())
     except OSError as error:
         raise VocabularyError(f"IO error: {rust.os_error(error)}") from None

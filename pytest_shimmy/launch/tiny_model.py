@@ -17,9 +17,6 @@ from ..executable.fake_profile import BUILD
 from ..executable.identify import ANSWER_LIMIT, Executable
 from ..process import command
 
-SAFETENSORS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
-"""The smallest file that the engine for SafeTensors serves (seen on 1.8.1, 2.5.0 and 2.6.5)."""
-
 LOAD_TIMEOUT = 60.0
 """Seconds for loading it; it takes one where a renderer compiles its programs (seen on 2.6.5)."""
 
@@ -72,6 +69,8 @@ def tiny_model(executable: Executable) -> TinyModel:
 
 
 def _safetensors() -> TinyModel:
+    from fake_shimmy.models.files import SAFETENSORS
+
     return TinyModel(".safetensors", SAFETENSORS)
 
 
