@@ -1,7 +1,7 @@
 """The control route: what a test says to the fake, in JSON.
 
-Strategy: a table of operations. Each reads all of its members before it changes anything, so what
-is refused has changed nothing.
+Strategy: a table of operations. A message is read whole, by the table of its members, before
+anything is done, so what is refused has changed nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import time
 
-from fake_shimmy.script import rules
+from fake_shimmy.script import rules, shapes
 from fake_shimmy.script.matching import differences
 from fake_shimmy.script.shapes import ScriptError
+from fake_shimmy.stage import messages
 from fake_shimmy.wire.steps import Pause, Refuse, Wait
 
 TYPE_CHECKING = False
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
 
-    Message: TypeAlias = dict[str, Any]
-
-LONGEST_WAIT = 3600.0
-"""Seconds."""
+    Answer: TypeAlias = dict[str, Any]
+    Operation: TypeAlias = Callable[[Sessions, Any], Iterator[Step | Answer]]
 
 
 class RefusedError(Exception):
@@ -48,172 +47,148 @@ class NoSessionError(RefusedError):
 def respond(sessions: Sessions, context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer the control request with ``body``."""
     try:
-        message = json.loads(body)
-        if not isinstance(message, dict):
+        document = json.loads(body)
+        if not isinstance(document, dict):
             raise RefusedError("a control request is an object")
-        operation = _OPERATIONS.get(str(message.get("op")))
-        if operation is None:
-            raise RefusedError(f"op is one of: {', '.join(_OPERATIONS)}")
-        return _answered(context, head, operation(sessions, message))
+        kind, answer = OPERATIONS.get(str(document.pop("op", None)), (None, None))
+        if kind is None or answer is None:
+            raise RefusedError(f"op is one of: {', '.join(OPERATIONS)}")
+        return _answered(context, head, answer(sessions, shapes.of(kind).read(document, ())))
     except (ScriptError, RefusedError, ValueError, RecursionError) as error:
         code = error.code if isinstance(error, RefusedError) else RefusedError.code
         refusal = _json({"error": str(error), "code": code})
         return (context.json(head, refusal, b"400 Bad Request"),)
 
 
-def _answered(context: Context, head: Head, steps: Iterator[Step | Message]) -> Iterator[Step]:
+def _answered(context: Context, head: Head, steps: Iterator[Step | Answer]) -> Iterator[Step]:
     for step in steps:
         yield context.json(head, _json(step)) if isinstance(step, dict) else step
 
 
-def _json(message: Message) -> bytes:
-    return json.dumps(message).encode()
+def _json(answer: Answer) -> bytes:
+    return json.dumps(answer).encode()
 
 
-def _open(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    key, script = _key(message), rules.read(message.get("script", {}))
-    session = sessions.open(key, script)
+def _open(sessions: Sessions, message: messages.Open) -> Iterator[Step | Answer]:
+    session = sessions.open(message.session, message.script or rules.Script())
     return _after_the_others(
         lambda: {"ok": True, "seed": session.seed, "stray_count": sessions.stray_count}
     )
 
 
-def _add(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    session, rule = _session(sessions, message), rules.read_rule(message.get("rule"))
-    return iter(({"ok": True, "id": session.add(rule)},))
-
-
-def _remove(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    session, ident = _session(sessions, message), message.get("id")
-    if type(ident) is not int or not session.remove(ident):
-        raise RefusedError(f"there is no rule {ident!r} to remove")
+def _close(sessions: Sessions, message: messages.Close) -> Iterator[Step | Answer]:
+    sessions.close(message.session)
     return iter(({"ok": True},))
 
 
-def _configure(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    session, document = _session(sessions, message), message.get("script")
-    script = rules.read(document)
-    assert isinstance(document, dict)
-    session.configure(script, set(document))
+def _add(sessions: Sessions, message: messages.Add) -> Iterator[Step | Answer]:
+    return iter(({"ok": True, "id": _session(sessions, message).add(message.rule)},))
+
+
+def _remove(sessions: Sessions, message: messages.Remove) -> Iterator[Step | Answer]:
+    if not _session(sessions, message).remove(message.id):
+        raise RefusedError(f"there is no rule {message.id} to remove")
     return iter(({"ok": True},))
 
 
-def _journal(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    session, after = _session(sessions, message), _number(message, "after", 0)
-    return _after_the_others(lambda: _state(sessions, session, after))
+def _configure(sessions: Sessions, message: messages.Configure) -> Iterator[Step | Answer]:
+    _session(sessions, message).configure(*message.script)
+    return iter(({"ok": True},))
 
 
-def _after_the_others(tell: Callable[[], Message]) -> Iterator[Step | Message]:
+def _journal(sessions: Sessions, message: messages.Journal) -> Iterator[Step | Answer]:
+    session = _session(sessions, message)
+    return _after_the_others(lambda: _state(sessions, session, message.after))
+
+
+def _after_the_others(tell: Callable[[], Answer]) -> Iterator[Step | Answer]:
     # Sockets that are ready together are served in any order: the others first, so that a request
     # that has come by now is counted, and a client that has left is seen to have left.
     yield Pause(0)
     yield tell()
 
 
-def _wait(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    session, after = _session(sessions, message), _number(message, "after", 0)
-    when = rules.read_when(message.get("when", {}))
-    count, seconds = _number(message, "count", 1), _number(message, "seconds", 5.0)
-    is_finished = message.get("finished", True) is not False
-    return _waited(sessions, session, when, after, count, min(seconds, LONGEST_WAIT), is_finished)
+def _wait(sessions: Sessions, message: messages.Wait) -> Iterator[Step | Answer]:
+    return _waited(sessions, _session(sessions, message), message, message.when or rules.When())
 
 
 def _waited(
-    sessions: Sessions,
-    session: Session,
-    when: When,
-    after: float,
-    count: float,
-    seconds: float,
-    is_finished: bool,
-) -> Iterator[Step | Message]:
-    deadline = time.monotonic() + seconds
+    sessions: Sessions, session: Session, message: messages.Wait, when: When
+) -> Iterator[Step | Answer]:
+    deadline = time.monotonic() + min(message.seconds, messages.LONGEST_WAIT)
     yield Pause(0)
     while True:
         found = sum(
-            not (is_finished and record.ended is None) and not differences(when, record.request)
-            for record in session.journal.after(after)
+            not (message.finished and record.ended is None)
+            and not differences(when, record.request)
+            for record in session.journal.after(message.after)
         )
         left = deadline - time.monotonic()
-        if found >= count or left <= 0:
-            yield {**_state(sessions, session, after), "timed_out": found < count}
+        if found >= message.count or left <= 0:
+            is_late = found < message.count
+            yield {**_state(sessions, session, message.after), "timed_out": is_late}
             return
         yield Wait(session.journal.subscribe, left)
 
 
-def _close(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    sessions.close(_key(message))
-    return iter(({"ok": True},))
+def _refuse(_: Sessions, message: messages.Refuse) -> Iterator[Step | Answer]:
+    return iter((Refuse(min(message.seconds, messages.LONGEST_WAIT)), {"ok": True}))
 
 
-def _refuse(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
-    seconds = min(_number(message, "seconds", LONGEST_WAIT), LONGEST_WAIT)
-    return iter((Refuse(seconds), {"ok": True}))
-
-
-def _accept(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+def _accept(_sessions: Sessions, _message: messages.Accept) -> Iterator[Step | Answer]:
     return iter((Refuse(0), {"ok": True}))
 
 
-def _totals(sessions: Sessions, message: Message) -> Iterator[Step | Message]:  # noqa: ARG001
+def _totals(sessions: Sessions, _: messages.Totals) -> Iterator[Step | Answer]:
     return _after_the_others(lambda: {"requests": sessions.request_count})
 
 
-def _replay(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    """Answer the session's requests from recordings from now on."""
+def _replay(sessions: Sessions, message: messages.Replay) -> Iterator[Step | Answer]:
     from fake_shimmy.stage.replay import Replay
 
-    session = _session(sessions, message)
-    rules = message.get("rules", {})
-    if not isinstance(rules, dict) or not rules.keys() <= _RULES:
-        raise RefusedError(f"rules are an object with: {', '.join(sorted(_RULES))}")
-    session.replay = Replay(rules, _number(message, "speed", 0.0))
+    session, same = _session(sessions, message), message.rules or messages.SameRules()
+    session.replay = Replay({name: getattr(same, name) for name in same.FIELDS}, message.speed)
     return iter(({"ok": True},))
 
 
-def _cassette(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
-    """Load a cassette, where there are exchanges, and use it."""
-    replay, name = _replay_of(sessions, message), message.get("name")
-    if not isinstance(name, str):
-        raise RefusedError("name is a string")
-    exchanges = message.get("exchanges")
-    if isinstance(exchanges, list):
-        replay.load(name, exchanges)
-    replay.use(name)
+def _cassette(sessions: Sessions, message: messages.Cassette) -> Iterator[Step | Answer]:
+    replay = _replay_of(sessions, message)
+    if message.exchanges is not None:
+        replay.load(message.name, message.exchanges)
+    replay.use(message.name)
     return iter(({"ok": True},))
 
 
-def _replayed(sessions: Sessions, message: Message) -> Iterator[Step | Message]:
+def _replayed(sessions: Sessions, message: messages.Replayed) -> Iterator[Step | Answer]:
     return _after_the_others(_replay_of(sessions, message).report)
 
 
-def _replay_of(sessions: Sessions, message: Message) -> Replay:
+def _replay_of(sessions: Sessions, message: messages.OfSession) -> Replay:
     replay = _session(sessions, message).replay
     if replay is None:
         raise RefusedError("this session replays nothing")
     return replay
 
 
-_RULES = {"ignore", "varying", "secret", "secrets"}
-
-_OPERATIONS: dict[str, Callable[[Sessions, Message], Iterator[Step | Message]]] = {
-    "open": _open,
-    "add": _add,
-    "remove": _remove,
-    "configure": _configure,
-    "journal": _journal,
-    "wait": _wait,
-    "close": _close,
-    "refuse": _refuse,
-    "accept": _accept,
-    "totals": _totals,
-    "replay": _replay,
-    "cassette": _cassette,
-    "replayed": _replayed,
+OPERATIONS: dict[str, tuple[type[messages.Message], Operation]] = {
+    "open": (messages.Open, _open),
+    "add": (messages.Add, _add),
+    "remove": (messages.Remove, _remove),
+    "configure": (messages.Configure, _configure),
+    "journal": (messages.Journal, _journal),
+    "wait": (messages.Wait, _wait),
+    "close": (messages.Close, _close),
+    "refuse": (messages.Refuse, _refuse),
+    "accept": (messages.Accept, _accept),
+    "totals": (messages.Totals, _totals),
+    "replay": (messages.Replay, _replay),
+    "cassette": (messages.Cassette, _cassette),
+    "replayed": (messages.Replayed, _replayed),
 }
+"""What each message is, and what is done, by its ``op``."""
 
 
-def _state(sessions: Sessions, session: Session, after: float) -> Message:
+def _state(sessions: Sessions, session: Session, after: float) -> Answer:
     return {
         "records": [record.document() for record in session.journal.after(after)],
         "dropped": session.journal.dropped,
@@ -225,23 +200,8 @@ def _state(sessions: Sessions, session: Session, after: float) -> Message:
     }
 
 
-def _key(message: Message) -> str:
-    key = message.get("session")
-    if not isinstance(key, str) or "/" in key or not key.isascii():
-        raise RefusedError("session is a string without a slash")
-    return key
-
-
-def _session(sessions: Sessions, message: Message) -> Session:
-    key = _key(message)
-    session = sessions.by_key.get(key)
+def _session(sessions: Sessions, message: messages.OfSession) -> Session:
+    session = sessions.by_key.get(message.session)
     if session is None:
         raise NoSessionError("there is no such session: open it first")
     return session
-
-
-def _number(message: Message, name: str, default: float) -> float:
-    value = message.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
-        raise RefusedError(f"{name} is a number of at least 0")
-    return value

@@ -109,21 +109,34 @@ def test_only_loopback_is_local(host, is_local):
             b"{}",
             "op is one of: open, add, remove, configure, journal, wait, close, refuse, accept, ",
         ),
-        (b'{"op":"open"}', "session is a string without a slash"),
-        (b'{"op":"open","session":"a/b"}', "session is a string without a slash"),
-        (b'{"op":"open","session":"K","script":{"rules":[{"x":1}]}}', "rules[0].x: there is no"),
-        (b'{"op":"add","session":"K","rule":{"chance":2}}', "chance: 2 is not a number from 0"),
-        (b'{"op":"add","session":"K"}', "None is not an object"),
+        (b'{"op":"open"}', "session is missing"),
+        (
+            b'{"op":"open","session":"K","scirpt":{}}',
+            "scirpt: there is no such member; there are: ",
+        ),
+        (b'{"op":"open","session":"a/b"}', "session: 'a/b' is not a string without a slash"),
+        (
+            b'{"op":"open","session":"K","script":{"rules":[{"x":1}]}}',
+            "script.rules[0].x: there is no",
+        ),
+        (
+            b'{"op":"add","session":"K","rule":{"chance":2}}',
+            "rule.chance: 2 is not a number from 0",
+        ),
+        (b'{"op":"add","session":"K"}', "rule is missing"),
         (b'{"op":"add","session":"nobody","rule":{}}', "there is no such session: open it first"),
         (b'{"op":"remove","session":"K","id":9}', "there is no rule 9 to remove"),
-        (b'{"op":"remove","session":"K","id":true}', "there is no rule True to remove"),
-        (b'{"op":"remove","session":"K","id":1.0}', "there is no rule 1.0 to remove"),
-        (b'{"op":"configure","session":"K"}', "None is not an object"),
-        (b'{"op":"configure","session":"K","script":{"strict":true,"latency":1}}', "latency: 1 is"),
-        (b'{"op":"journal","session":"K","after":-1}', "after is a number of at least 0"),
-        (b'{"op":"wait","session":"K","count":NaN}', "count is a number of at least 0"),
+        (b'{"op":"remove","session":"K","id":true}', "id: True is not a whole number"),
+        (b'{"op":"remove","session":"K","id":1.0}', "id: 1.0 is not a whole number"),
+        (b'{"op":"configure","session":"K"}', "script is missing"),
+        (
+            b'{"op":"configure","session":"K","script":{"strict":true,"latency":1}}',
+            "script.latency: 1 is",
+        ),
+        (b'{"op":"journal","session":"K","after":-1}', "after: -1 is not a number from 0"),
+        (b'{"op":"wait","session":"K","count":NaN}', "count: nan is not a number from 0"),
         (b'{"op":"wait","session":"K","when":{"user":{"matches":"("}}}', "when.user"),
-        (b'{"op":"refuse","seconds":"x"}', "seconds is a number of at least 0"),
+        (b'{"op":"refuse","seconds":"x"}', "seconds: 'x' is not a number from 0"),
         (b"[" * 100_000, ""),
     ],
 )
@@ -220,7 +233,7 @@ def test_open_connections_go_on_while_others_are_refused(shimmy):
         with stage.running.connect() as sock:
             sock.sendall(CHAT.raw(last=False))
             take_until(sock, b"0\r\n\r\n")
-            session.control("refuse")
+            stage.control(op="refuse")
             sock.sendall(CHAT.raw())
             take_until(sock, b"0\r\n\r\n")
         assert refused(stage.running.port)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy.models.files import SAFETENSORS
 from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.executable.identify import bundled_fake, identify
-from pytest_shimmy.launch.tiny_model import SAFETENSORS, tiny_model
+from pytest_shimmy.launch.tiny_model import tiny_model
 from tests.support.consumer_suite import CHAT, Run
 
 
