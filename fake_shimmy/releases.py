@@ -121,6 +121,7 @@ class Release:
         "families",
         "gguf_type",
         "has_limits",
+        "head_ends",
         "invariant_at",
         "key_variables",
         "layers",
@@ -173,6 +174,7 @@ class Release:
         chat_streams: bool = True,
         refuses_media: bool = False,
         tells_outcomes: bool = False,
+        head_ends: tuple[bytes, ...] = (b"\r\n\r\n", b"\n\n"),
     ) -> None:
         self.version = version
         self.builds = {build.name: build for build in builds}
@@ -239,6 +241,8 @@ class Release:
         knows them."""
         self.prompts = prompts
         """How a prompt is made: ``"by route"``, or in ``"one way"`` for all routes."""
+        self.head_ends = head_ends
+        """What its hyper takes for the end of a request's head that comes in parts."""
 
     def but(self, version: str, **changed: object) -> Release:
         """The row of another release, in which only ``changed`` is different."""
@@ -328,6 +332,7 @@ _V2_6_5 = Release(
     chat_streams=False,
     refuses_media=True,
     tells_outcomes=True,
+    head_ends=(b"\r\n\r\n", b"\n\n", b"\n\r\n"),
 )
 
 _OLDER_FAMILIES = (("qwen", "chatml"), ("chatglm", "chatml"), ("llama", "llama3"))

@@ -38,8 +38,9 @@ class Incoming:
         "is_upgraded",
     )
 
-    def __init__(self) -> None:
-        self._reader = http1.RequestReader()
+    def __init__(self, head_ends: tuple[bytes, ...]) -> None:
+        """``head_ends`` end a head that comes in parts."""
+        self._reader = http1.RequestReader(head_ends)
         self.buffer = self._reader.buffer
         """What has come in and was not read yet."""
         self.has_ended = False

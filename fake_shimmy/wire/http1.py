@@ -2,7 +2,7 @@
 
 Strategy: sans-IO. Bytes go into a :class:`RequestReader`, request heads and bodies come out;
 anything hyper refuses raises :class:`RefusedError`. A parser of our own, because where hyper gives
-up, and when, is part of the imitation (seen on 2.5.0 CPU-only).
+up, and when, is part of the imitation (seen on 2.5.0 and 2.6.5 CPU-only).
 """
 
 from __future__ import annotations
@@ -22,16 +22,22 @@ it reads, so one in few pieces may pass it."""
 PREFACE = 24
 """Bytes of the preface by which HTTP/2 begins."""
 
+HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
+"""What ends a head. The hyper of 2.5.0 (1.11.0) does not see the last one where it has looked at a
+part of the head already."""
+
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class RequestReader:
     """Cuts a connection's bytes into requests."""
 
-    __slots__ = ("_body", "_is_first", "_looked_at", "_skipped", "buffer")
+    __slots__ = ("_awaited_ends", "_body", "_is_first", "_looked_at", "_skipped", "buffer")
 
-    def __init__(self) -> None:
+    def __init__(self, awaited_ends: tuple[bytes, ...] = HEAD_ENDS) -> None:
+        """``awaited_ends`` are those of :data:`HEAD_ENDS` that end a head which came in parts."""
         self.buffer = bytearray()
+        self._awaited_ends = awaited_ends
         self._is_first = True
         self._looked_at = 0
         """Bytes of an incomplete head in which no mistake was found."""
@@ -56,7 +62,7 @@ class RequestReader:
         window = PREFACE - self._skipped
         if self._is_first and not self._looked_at and min(len(buffer), length) > window:
             self._look_at(max(1, window))
-        if self._looked_at and not self._has_usual_end():
+        if self._looked_at and not self._has_awaited_end():
             self._look_at(0)
             return None
         if end < 0:
@@ -97,7 +103,7 @@ class RequestReader:
         buffer = self.buffer
         usual = buffer.find(b"\r\n\r\n")
         # A bare LF ends a line as well, so the head may end earlier than it usually would.
-        limit = usual + 1 if usual >= 0 else len(buffer)
+        limit = usual + 2 if usual >= 0 else len(buffer)
         lone, mixed = buffer.find(b"\n\n", 0, limit), buffer.find(b"\n\r\n", 0, limit)
         if lone >= 0 and not 0 <= mixed < lone:
             return lone, lone + 2
@@ -105,17 +111,16 @@ class RequestReader:
             return mixed, mixed + 3
         return (usual + 1, usual + 4) if usual >= 0 else (-1, 1 << 30)
 
-    def _has_usual_end(self) -> bool:
+    def _has_awaited_end(self) -> bool:
         seen = max(0, self._looked_at - 3)
-        find = self.buffer.find
-        return find(b"\r\n\r\n", seen) >= 0 or find(b"\n\n", seen) >= 0
+        return any(self.buffer.find(end, seen) >= 0 for end in self._awaited_ends)
 
     def _look_at(self, size: int) -> None:
         """Refuse what can be no head by its first ``size`` bytes, or is too long for one.
 
         Hyper looks closely once: at what is there when a request begins, and at the beginning of a
         connection only at the bytes that may be the preface of HTTP/2. After that it waits for one
-        of the usual ends of a head.
+        of the ends of a head that it knows.
         """
         if size > 0:
             heads.check_beginning(bytes(self.buffer[:size]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.fake_process import Answer, neutral, read_all
+from tests.support.fake_process import TOY_MODEL, Answer, drained, neutral, read_all
 from tests.support.staged_server import take_all
 
 CORS = (
@@ -388,3 +388,19 @@ def test_http_2_with_prior_knowledge_ends_as_with_the_real_one(served, sent, end
     with served.connect() as sock:
         sock.sendall(sent)
         assert take_all(sock) == (b"", end)
+
+
+@pytest.mark.parametrize(("release", "answers"), [("2.6.5", True), ("2.5.0", False)])
+def test_an_empty_line_after_a_bare_lf_ends_a_head_since_2_6_5(make_shimmy, release, answers):
+    """Seen on both. The head is longer than what a connection's beginning is looked at."""
+    fake = make_shimmy("cpu-only", release=release)
+    (fake.cwd / "models").mkdir()
+    (fake.cwd / "models" / "tiny.safetensors").write_bytes(TOY_MODEL)
+    with fake.serve() as running, drained(running), running.connect() as sock:
+        sock.sendall(b"GET /nope HTTP/1.1\r\nhost: a\r\nconnection: close\n\r\n")
+        if answers:
+            assert read_all(sock).startswith(b"HTTP/1.1 404 Not Found\r\n")
+        else:
+            # One that it does see ends the head that it waits for.
+            sock.sendall(b"\r\n\r\n")
+            assert read_all(sock).startswith(b"HTTP/1.1 404 Not Found\r\n")
