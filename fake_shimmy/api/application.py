@@ -26,6 +26,7 @@ class Application:
 
     def __init__(self, context: Context, layers: Iterable[Layer] = ()) -> None:
         self.server = context.server
+        self.head_ends = context.server.release.head_ends
         respond: Responder = routes.respond
         for layer in reversed([*layers, *own_layers.of(context.server)]):
             respond = partial(layer, inner=respond)

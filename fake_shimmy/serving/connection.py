@@ -98,7 +98,7 @@ class Connection:
         self._loop = loop
         self._application = application
         self._refuse = refuse
-        self._incoming = Incoming(application.server.release.head_ends)
+        self._incoming = Incoming()
         self._steps: Iterator[Step] | None = None
         self._out = b""
         self._is_new = False

@@ -38,9 +38,8 @@ class Incoming:
         "is_upgraded",
     )
 
-    def __init__(self, head_ends: tuple[bytes, ...]) -> None:
-        """``head_ends`` end a head that comes in parts."""
-        self._reader = http1.RequestReader(head_ends)
+    def __init__(self) -> None:
+        self._reader = http1.RequestReader()
         self.buffer = self._reader.buffer
         """What has come in and was not read yet."""
         self.has_ended = False
@@ -78,7 +77,7 @@ class Incoming:
         if self._upgrade is not None:
             return self._answer_message(self._upgrade)
         try:
-            head = self._reader.read_head()
+            head = self._reader.read_head(application.head_ends)
         except RefusedError as error:
             self.has_ended = True
             self.buffer.clear()

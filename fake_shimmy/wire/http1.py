@@ -32,12 +32,10 @@ _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 class RequestReader:
     """Cuts a connection's bytes into requests."""
 
-    __slots__ = ("_awaited_ends", "_body", "_is_first", "_looked_at", "_skipped", "buffer")
+    __slots__ = ("_body", "_is_first", "_looked_at", "_skipped", "buffer")
 
-    def __init__(self, awaited_ends: tuple[bytes, ...] = HEAD_ENDS) -> None:
-        """``awaited_ends`` are those of :data:`HEAD_ENDS` that end a head which came in parts."""
+    def __init__(self) -> None:
         self.buffer = bytearray()
-        self._awaited_ends = awaited_ends
         self._is_first = True
         self._looked_at = 0
         """Bytes of an incomplete head in which no mistake was found."""
@@ -45,8 +43,11 @@ class RequestReader:
         """Bytes of the empty lines before it."""
         self._body: Body | None = None
 
-    def read_head(self) -> Head | None:
-        """The next request's head, or nothing until more bytes come."""
+    def read_head(self, awaited_ends: tuple[bytes, ...] = HEAD_ENDS) -> Head | None:
+        """The next request's head, or None until more bytes come.
+
+        ``awaited_ends`` are those of :data:`HEAD_ENDS` that end a head which came in parts.
+        """
         buffer = self.buffer
         if not buffer:
             return None
@@ -62,7 +63,7 @@ class RequestReader:
         window = PREFACE - self._skipped
         if self._is_first and not self._looked_at and min(len(buffer), length) > window:
             self._look_at(max(1, window))
-        if self._looked_at and not self._has_awaited_end():
+        if self._looked_at and not self._has_one_of(awaited_ends):
             self._look_at(0)
             return None
         if end < 0:
@@ -111,9 +112,9 @@ class RequestReader:
             return mixed, mixed + 3
         return (usual + 1, usual + 4) if usual >= 0 else (-1, 1 << 30)
 
-    def _has_awaited_end(self) -> bool:
+    def _has_one_of(self, awaited_ends: tuple[bytes, ...]) -> bool:
         seen = max(0, self._looked_at - 3)
-        return any(self.buffer.find(end, seen) >= 0 for end in self._awaited_ends)
+        return any(self.buffer.find(end, seen) >= 0 for end in awaited_ends)
 
     def _look_at(self, size: int) -> None:
         """Refuse what can be no head by its first ``size`` bytes, or is too long for one.

@@ -16,6 +16,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from fake_shimmy.commands.bind import Address
 from fake_shimmy.serving import accept
+from fake_shimmy.wire.http1 import HEAD_ENDS
 from fake_shimmy.wire.steps import Cut, Exit, Hang, Pause, Reset, Work
 import socket
 
@@ -24,6 +25,7 @@ class Server:
 
 class Application:
     server = Server()
+    head_ends = HEAD_ENDS
 
     def respond(self, head, client):
         # A generator, as every answer that is made while it is sent.
