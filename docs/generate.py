@@ -1,4 +1,4 @@
-"""Write what is generated: tables of the reference, the JSON Schema of scripts, drawings.
+"""Write what is generated: tables of the reference, JSON Schemas, drawings.
 
 Everything comes from the code: the table of settings, and the texts that stand below fixtures,
 constants and fields. Needs the extra ``docs``.
@@ -15,16 +15,18 @@ import itertools
 import json
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import fake_shimmy
 from docs import drawings, library
 from fake_shimmy.script import rules
+from fake_shimmy.stage import answer_shapes, control, messages
 from pytest_shimmy import defaults, errors, events
 from pytest_shimmy.plugin import fixtures
 from pytest_shimmy.settings_table import TABLE as SETTINGS
 
 PAGES = sorted(Path(__file__).with_name("reference").glob("*.md"))
-SCHEMA = Path(rules.__file__).with_name("script.schema.json")
+FAKE = Path(fake_shimmy.__file__).parent
 
 
 FIRST_RELEASE = "0.1.0"
@@ -154,8 +156,49 @@ def members_table(node: type[rules.Node]) -> str:
     )
 
 
-def schema() -> str:
-    return json.dumps(rules.schema(), indent=2) + "\n"
+def messages_text() -> str:
+    """A section for each message to the control route, and its answer."""
+    return "\n\n".join(
+        f"### {op}\n\n{kind.__doc__}\n\n{message_table(kind)}\n\n"
+        f"Answer: [{answer_shapes.ANSWERS[op].__name__}]"
+        f"(#{answer_shapes.ANSWERS[op].__name__.lower()})"
+        for op, (kind, _) in control.OPERATIONS.items()
+    )
+
+
+def message_table(kind: type[messages.Message]) -> str:
+    if not kind.FIELDS:
+        return "It has no members."
+    return markdown_table(
+        ("member", "must be given", "meaning"),
+        *(
+            (f"`{name}`", "yes" if name in kind.REQUIRED else "", field.help)
+            for name, field in kind.FIELDS.items()
+        ),
+    )
+
+
+def answers_text() -> str:
+    """A section for each answer of the control route, and for the objects in it."""
+    found = (
+        *dict.fromkeys(answer_shapes.ANSWERS.values()),
+        *(answer_shapes.Record, answer_shapes.RuleState, answer_shapes.Stray),
+        *(answer_shapes.Missed, answer_shapes.Refused),
+    )
+    return "\n\n".join(
+        f"### {node.__name__}\n\n{node.__doc__}\n\n{members_table(node)}" for node in found
+    )
+
+
+def as_file(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2) + "\n"
+
+
+GENERATED = {
+    FAKE / "script" / "script.schema.json": lambda: as_file(rules.schema()),
+    FAKE / "stage" / "control.schema.json": lambda: as_file(answer_shapes.schema()),
+}
+"""Files that are generated as a whole, and their content."""
 
 
 NODES = (rules.Script, rules.Rule, rules.Answer, rules.When, rules.Matcher, rules.Latency)
@@ -163,6 +206,8 @@ NODES += (rules.Failure, rules.Fault, rules.Position, rules.Life, rules.Exit, ru
 
 PARTS = {
     "settings": settings_table,
+    "messages": messages_text,
+    "answers": answers_text,
     "fixtures": fixtures_table,
     "events": events_table,
     "payloads": payloads_text,
@@ -185,5 +230,6 @@ def generate(page: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(generate(page.read_text()))
-    SCHEMA.write_text(schema())
+    for path, content in GENERATED.items():
+        path.write_text(content())
     drawings.write()
