@@ -12,7 +12,8 @@
     python3 dev.py adopt X  record release X of shimmy, draft its row, say what is left for a person
     python3 dev.py packages install the Debian packages that some tests need; needs root
     python3 dev.py docs     build the documentation in build/site; docs serve: show it while editing
-    python3 dev.py build    build the wheel and the sdist in dist/, and check them
+    python3 dev.py build    build the wheel, the sdist, fake-shimmy.pyz and the package of npm in
+                            dist/, and check them
     python3 dev.py shimmy   install the real shimmy that the tests use, and print its path; with a
                             name (2.6.5-default, 2.5.0-cpu-only), another one that is recorded
     python3 dev.py clients  install the clients of other people that the tests run, in the cache

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import fake_shimmy
-from docs import drawings, library
+from docs import drawings, library, typescript
 from fake_shimmy.script import rules
 from fake_shimmy.stage import answer_shapes, control, messages
 from pytest_shimmy import defaults, errors, events
@@ -26,6 +26,7 @@ from pytest_shimmy.plugin import fixtures
 from pytest_shimmy.settings_table import TABLE as SETTINGS
 
 PAGES = sorted(Path(__file__).with_name("reference").glob("*.md"))
+ROOT = Path(__file__).parents[1]
 FAKE = Path(fake_shimmy.__file__).parent
 
 
@@ -182,7 +183,7 @@ def answers_text() -> str:
     """A section for each answer of the control route, and for the objects in it."""
     found = (
         *dict.fromkeys(answer_shapes.ANSWERS.values()),
-        *(answer_shapes.Record, answer_shapes.RuleState, answer_shapes.Stray),
+        *(answer_shapes.RecordedRequest, answer_shapes.RuleState, answer_shapes.Stray),
         *(answer_shapes.Missed, answer_shapes.Refused),
     )
     return "\n\n".join(
@@ -197,6 +198,7 @@ def as_file(schema: dict[str, Any]) -> str:
 GENERATED = {
     FAKE / "script" / "script.schema.json": lambda: as_file(rules.schema()),
     FAKE / "stage" / "control.schema.json": lambda: as_file(answer_shapes.schema()),
+    ROOT / "packaging" / "npm" / "script.d.ts": typescript.types,
 }
 """Files that are generated as a whole, and their content."""
 

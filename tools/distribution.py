@@ -1,29 +1,41 @@
-"""Build what is released, and check it: its files, its metadata, the changelog.
+"""Build what is released, and check it: its files, its metadata, that it runs, the changelog.
 
-    python3 dev.py build             wheel and sdist in dist/, checked
+    python3 dev.py build             in dist/, checked: wheel, sdist, fake-shimmy.pyz and, where
+                                     there is npm, the package of npm
     python3 dev.py build --tag v1.2  the same, for the release of that tag; its entry of the
                                      changelog is written to dist/notes.md
 
-Strategy: what the wheel must hold follows from the checkout, so a new file needs no entry here.
+Strategy: what they must hold follows from the checkout, so a new file needs no entry here.
 """
 
 from __future__ import annotations
 
 import argparse
 import configparser
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
+from fake_shimmy import NEWEST
+from tools import pyz
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("pytest_shimmy", "fake_shimmy")
+PYZ = "fake-shimmy.pyz"
+NPM = ROOT / "packaging" / "npm"
+NPM_FILES = {
+    *("package.json", "README.md", "LICENSE", "fake-shimmy.js", "index.js", "index.d.ts"),
+    *("script.d.ts", PYZ),
+}
 
 
 class NotReleasableError(Exception):
@@ -38,9 +50,23 @@ def build(target: Path) -> tuple[Path, Path]:
     return next(target.glob("*.whl")), next(target.glob("*.tar.gz"))
 
 
-def expected_files() -> set[str]:
+def build_npm(target: Path) -> Path | None:
+    """The package of npm in the folder `target`, with the pyz that is there; None without npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        package = shutil.copytree(NPM, Path(folder, "npm"))
+        shutil.copy(target / PYZ, package)
+        pack = [npm, "pack", "--silent", "--pack-destination", str(target)]
+        # Its own script would make the pyz anew.
+        subprocess.run([*pack, "--ignore-scripts"], cwd=package, check=True, stdout=subprocess.PIPE)
+    return next(target.glob("fake-shimmy-*.tgz"))
+
+
+def expected_files(packages: tuple[str, ...] = PACKAGES) -> set[str]:
     """Every file of the packages in the checkout."""
-    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
+    paths = [path for package in packages for path in (ROOT / package).rglob("*")]
     return {
         path.relative_to(ROOT).as_posix()
         for path in paths
@@ -63,6 +89,38 @@ def problems(wheel: Path, sdist: Path, tag: str = "") -> list[str]:
         *_entry_point_problems(information.get("entry_points.txt", ""), files),
         *([] if "licenses/LICENSE" in information else ["the wheel has no license"]),
     ]
+
+
+def pyz_problems(path: Path) -> list[str]:
+    """What is wrong with the single file, a line each."""
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+    modules = {name for name in expected_files(("fake_shimmy",)) if name != "fake_shimmy/py.typed"}
+    compiled = {name.replace(".py", ".pyc") for name in modules if name.endswith(".py")}
+    tag = sys.implementation.cache_tag
+    wanted = modules | {f"{tag}/{name}" for name in compiled}
+    found = [f"the pyz lacks {name}" for name in sorted(wanted - names)]
+    with tempfile.TemporaryDirectory() as empty:
+        # No site: a Python without packages.
+        command = [sys.executable, "-I", "-S", str(path), "--version"]
+        done = subprocess.run(command, cwd=empty, env={}, capture_output=True, text=True)
+    if done.stdout != f"shimmy {NEWEST}\n":
+        found.append(f"the pyz does not run: {done.stdout}{done.stderr}")
+    return found
+
+
+def npm_problems(path: Path, version: str) -> list[str]:
+    """What is wrong with the package of npm, a line each."""
+    with tarfile.open(path) as archive:
+        names = {name.removeprefix("package/") for name in archive.getnames()}
+        manifest = archive.extractfile("package/package.json")
+        assert manifest is not None
+        document = json.load(manifest)
+    problems = [f"the package of npm lacks {name}" for name in sorted(NPM_FILES - names)]
+    problems += [f"the package of npm has {name}" for name in sorted(names - NPM_FILES)]
+    if document["version"] != version:
+        problems.append(f"the package of npm is {document['version']}, the version is {version}")
+    return problems
 
 
 def _read(wheel: Path) -> tuple[set[str], dict[str, str]]:
@@ -127,8 +185,16 @@ def main() -> int:
     tag = parser.parse_args().tag
     target = ROOT / "dist"
     shutil.rmtree(target, ignore_errors=True)
-    made = build(target)
-    found = problems(*made, tag)
+    made = [*build(target), target / PYZ]
+    pyz.build(made[2])
+    version = made[0].name.split("-")[1]
+    found = [*problems(*made[:2], tag), *pyz_problems(made[2])]
+    npm = build_npm(target)
+    if npm is None:
+        print("there is no npm: its package is not built", file=sys.stderr)
+    else:
+        made.append(npm)
+        found += npm_problems(npm, version)
     if tag:
         try:
             entry = changelog_entry(

@@ -68,15 +68,15 @@ Added = _object(
 )
 
 
-Record = _object(
-    "Record",
+RecordedRequest = _object(
+    "RecordedRequest",
     "One request and its answer. Times are in seconds.",
     {
         "id": needed(WHOLE, "its number in the session's journal, from 1"),
         "time": needed(SECONDS, "when it was complete, in seconds since 1970"),
         "started": needed(SECONDS, "the same on a clock that is never set"),
         "method": needed(Text(), "the method"),
-        "path": needed(Text(), "the path, with its query, without a key"),
+        "path": needed(Text(), "the path, without a key"),
         "headers": needed(Items(Pair()), "names, in small letters, and values, as they came"),
         "body": needed(Text(), "the body; a byte that is not UTF-8 is half a character (U+DC80…)"),
         "connection": needed(WHOLE, "the number of its connection"),
@@ -133,7 +133,7 @@ State = _object(
     "State",
     "The journal of a session.",
     {
-        "records": needed(Items(shapes.of(Record)), "the requests, the oldest first"),
+        "records": needed(Items(shapes.of(RecordedRequest)), "the requests, the oldest first"),
         "dropped": needed(WHOLE, "how many older ones were dropped, over 1000 or 4 MiB"),
         "rules": needed(Items(shapes.of(RuleState)), "the rules, in the order they are asked"),
         "seed": needed(WHOLE, "what chance and jitter grow from"),

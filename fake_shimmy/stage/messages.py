@@ -46,7 +46,7 @@ class _AnyText(Text):
         return value
 
 
-class _Given(Shape):
+class Given(Shape):
     """A node, and the names of the members that were given."""
 
     name = "an object"
@@ -63,7 +63,7 @@ class _Given(Shape):
         return self.shape.schema()
 
 
-class _Recordings(Shape):
+class Recordings(Shape):
     """Recordings, which are read where they are loaded."""
 
     name = "a list"
@@ -149,7 +149,7 @@ class Configure(OfSession):
     FIELDS: ClassVar[Mapping[str, Field]] = {
         **OfSession.FIELDS,
         "script": Field(
-            _Given(shapes.of(rules.Script)),
+            Given(shapes.of(rules.Script)),
             None,
             "a script, of which strict, latency, load_time and serialise are taken where given",
         ),
@@ -232,7 +232,7 @@ class Cassette(OfSession):
     FIELDS: ClassVar[Mapping[str, Field]] = {
         **OfSession.FIELDS,
         "name": Field(_AnyText(), None, "the cassette"),
-        "exchanges": Field(_Recordings(), None, "its recordings"),
+        "exchanges": Field(Recordings(), None, "its recordings"),
     }
 
 

@@ -94,16 +94,16 @@ class PythonEnvironment(Environment):
 class NodeEnvironment(Environment):
     """A folder with node_modules."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path = HERE / "requirements") -> None:
         file = "package.json" if NEWEST else "package-lock.json"
-        super().__init__(name, HERE / "requirements" / file, "node")
+        super().__init__(name, folder / file, "node")
 
     def command(self, program: Path) -> list[str]:
         return [shutil.which("node") or "node", str(program)]
 
     def install(self, target: Path) -> None:
         npm = _npm()
-        target.mkdir()
+        target.mkdir(parents=True)
         for name in {"package.json", self.requirements.name}:
             shutil.copy(self.requirements.with_name(name), target)
         task = ("install", "--no-package-lock") if NEWEST else ("ci",)
@@ -115,11 +115,27 @@ class NodeEnvironment(Environment):
         return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
+class ExampleEnvironment(NodeEnvironment):
+    """What the example for Node is built with; its packages are in ``examples/node``, since it
+    names the package of this repository by its relative path.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("example", dev.ROOT / "examples" / "node")
+
+    def install(self, target: Path) -> None:
+        package = target / "packaging" / "npm"
+        package.mkdir(parents=True)
+        shutil.copy(dev.ROOT / "packaging" / "npm" / "package.json", package)
+        super().install(target / "examples" / "node")
+
+
 SDKS = PythonEnvironment("sdks")
 LITELLM = PythonEnvironment("litellm")
 AGENTS = PythonEnvironment("agents")
 NPM = NodeEnvironment("npm")
-ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, AGENTS, NPM)
+EXAMPLE = ExampleEnvironment()
+ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, AGENTS, NPM, EXAMPLE)
 """All of them, the slowest to make first."""
 
 

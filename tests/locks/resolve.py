@@ -29,7 +29,9 @@ PYTHON: Mapping[Path, tuple[str, ...]] = {
        for path in sorted((ROOT / CLIENTS).glob("*.in"))},
 }  # fmt: skip
 """Each lock file of Python's, and what it is resolved from."""
-NPM = CLIENTS / "package-lock.json"
+NPM = (CLIENTS / "package-lock.json", Path("examples/node/package-lock.json"))
+OWN = "../../packaging/npm"
+"""The package of this repository, to which a lock file of npm may lead."""
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
@@ -62,23 +64,24 @@ def resolve_python(path: Path, sources: tuple[str, ...]) -> None:
     )
 
 
-def resolve_npm() -> None:
+def resolve_npm(path: Path) -> None:
     # Not an update of the old file: it would keep what still fits.
-    (ROOT / NPM).unlink(missing_ok=True)
+    (ROOT / path).unlink(missing_ok=True)
     options = ["--package-lock-only", "--omit-lockfile-registry-resolved"]
     options += ["--no-audit", "--no-fund", "--silent"]
-    subprocess.run(["npm", "install", *options], cwd=ROOT / CLIENTS, check=True)
-    document = json.loads((ROOT / NPM).read_text(encoding="utf-8"))
+    subprocess.run(["npm", "install", *options], cwd=ROOT / path.parent, check=True)
+    document = json.loads((ROOT / path).read_text(encoding="utf-8"))
     for package in document["packages"].values():
         package.pop("funding", None)  # addresses of people who take money
-    (ROOT / NPM).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (ROOT / path).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> int:
-    before = {path: versions(ROOT / path) for path in (*PYTHON, NPM)}
+    before = {path: versions(ROOT / path) for path in (*PYTHON, *NPM)}
     for path, sources in PYTHON.items():
         resolve_python(path, sources)
-    resolve_npm()
+    for path in NPM:
+        resolve_npm(path)
     for path, old in before.items():
         lines = moved(old, versions(ROOT / path))
         print(f"{path}: {len(lines) or 'nothing'} moved")
