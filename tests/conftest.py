@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import tempfile
@@ -15,6 +16,10 @@ import pytest
 from fake_shimmy.models import tiny_gguf
 
 pytest_plugins = ["pytester"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so, and what tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how loaded the machine is. The rest stays as hypothesis chooses:
 # the same examples at each run of a CI job.

@@ -21,6 +21,8 @@ from pytest_shimmy.sharing.janitor import LIFE
 from tests.support.kills import USE, WAIT, Start
 from tests.support.pytest_runs import kill, wait_for
 
+pytestmark = pytest.mark.slow
+
 LONG = 180.0
 
 linux = pytest.mark.skipif(

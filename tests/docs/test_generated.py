@@ -32,6 +32,7 @@ def generator() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_generated_parts_are_those_of_the_code(generator: ModuleType) -> None:
     for path in generator.PAGES:
         page = path.read_text()
@@ -49,12 +50,14 @@ def test_the_shipped_schemas_are_those_of_the_readers(generator: ModuleType) -> 
         assert path.read_text() == content(), f"{path.name}: run python -m docs.generate"
 
 
+@pytest.mark.slow
 def test_the_drawings_are_those_of_their_texts_and_of_the_imports(generator: ModuleType) -> None:
     for path, text in generator.drawings.sources().items():
         assert path.read_text() == text, f"{path.name}: run python -m docs.generate"
         assert path.with_suffix(".svg").read_text() == generator.drawings.draw(path)
 
 
+@pytest.mark.slow
 def test_every_drawing_is_on_a_page_and_says_what_it_shows(generator: ModuleType) -> None:
     shown = re.findall(
         r"!\[(.+?)\]\(\S*drawings/(\w+)\.svg\)", "".join(page.read_text() for page in PAGES)

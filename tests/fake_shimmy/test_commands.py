@@ -100,6 +100,7 @@ def test_an_unknown_name_is_an_error(shimmy, line):
     assert shimmy.run(*line.format("nope").split()) == (1, "", "Error: no model nope\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("models")
 @pytest.mark.parametrize("line", ["bench big", "generate big --prompt x"])
 def test_a_model_that_does_not_load_is_an_error(shimmy, make_shimmy, line):
@@ -176,6 +177,7 @@ def test_a_shape_with_too_few_numbers_is_a_panic(
     )
 
 
+@pytest.mark.slow
 def test_very_many_models_are_a_panic(shimmy, models):
     for number in range(9_998):
         (models / f"m{number}.gguf").touch()
@@ -255,6 +257,7 @@ def test_init_makes_the_files_of_a_template(shimmy, template):
     assert sorted(path.name for path in (shimmy.cwd / "new/folder").iterdir()) == files
 
 
+@pytest.mark.slow
 def test_the_files_of_init_are_well_formed(shimmy):
     for template in ("railway", "fly", "fastapi", "express"):
         assert shimmy.run("init", "-t", template)[0] == 0

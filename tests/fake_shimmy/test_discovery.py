@@ -177,6 +177,7 @@ FILE_NAMES = st.binary(min_size=1, max_size=40).filter(
 )
 
 
+@pytest.mark.slow
 @given(names=st.lists(FILE_NAMES, max_size=8), suffix=st.sampled_from([b".gguf", b".bin", b""]))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_no_file_name_breaks_discovery(names, suffix):

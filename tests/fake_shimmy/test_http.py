@@ -353,6 +353,7 @@ def test_a_client_that_leaves_in_mid_stream_harms_nobody(served):
     assert alive(served)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_does_not_make_the_server_grow(shimmy):
     with shimmy.serve(SHIMMY_BASE_GGUF="x") as running, running.connect() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -69,6 +69,7 @@ def test_other_commands_than_serve_start_in_spite_of_a_refusal(shimmy):
     assert shimmy.run("list", "--short", FAKE_SHIMMY_SCRIPT=path) == (0, "tiny\n", "")
 
 
+@pytest.mark.slow
 def test_a_slow_start_claims_to_be_ready_and_listens_later(shimmy):
     begun = time.monotonic()
     with listening(shimmy, start_delay=0.5) as running:
@@ -84,6 +85,7 @@ def test_nobody_listens_during_a_slow_start(shimmy):
         assert ends(running) == (-signal.SIGTERM, "")
 
 
+@pytest.mark.slow
 def test_a_start_can_be_slow_and_fail(shimmy):
     begun = time.monotonic()
     path = script(shimmy, start_delay=0.5, refuse={"status": 3})
@@ -91,6 +93,7 @@ def test_a_start_can_be_slow_and_fail(shimmy):
     assert time.monotonic() - begun >= 0.5
 
 
+@pytest.mark.slow
 def test_it_can_become_healthy_later(shimmy):
     with listening(shimmy, healthy_after=1) as running:
         seen = checks(running, 1)
@@ -109,6 +112,7 @@ def test_health_can_flap_check_by_check(shimmy):
         assert [health(running) for _ in range(7)] == [200, 503, 503, 200, 503, 503, 200]
 
 
+@pytest.mark.slow
 def test_flapping_begins_when_it_became_healthy(shimmy):
     with listening(shimmy, healthy_after=1, health=[True, True, False]) as running:
         seen = checks(running, 4)
@@ -133,6 +137,7 @@ def test_health_can_be_silence_while_others_are_answered(shimmy):
             sock.recv(1)
 
 
+@pytest.mark.slow
 def test_a_flood_comes_at_its_rate(shimmy):
     begun = time.monotonic()
     with serving(shimmy, log_flood=100_000) as running:
@@ -170,6 +175,7 @@ def test_a_list_can_be_garbage(shimmy):
         out.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_a_list_can_hang_until_it_is_killed(shimmy, name):
     process = shimmy.start("list", FAKE_SHIMMY_SCRIPT=script(shimmy, list="hang"))

@@ -35,6 +35,7 @@ def test_it_dies_after_so_many_requests(shimmy, how, status):
         assert ends(running) == (status, "")
 
 
+@pytest.mark.slow
 def test_the_last_request_is_answered_whole(shimmy):
     body = b'{"model":"tiny","stream":true,"messages":[{"role":"user","content":"u"}]}'
     with listening(shimmy, exit={"after_requests": 1}) as running:
@@ -55,6 +56,7 @@ def test_those_in_flight_are_cut_off_by_its_death(shimmy):
         assert read_all(sock) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "status"),
     [({"status": 42}, 42), ({"signal": "SIGKILL"}, -signal.SIGKILL)],
@@ -66,6 +68,7 @@ def test_it_dies_after_a_while(shimmy, how, status):
         assert time.monotonic() - begun >= 0.5
 
 
+@pytest.mark.slow
 def test_it_answers_until_it_dies_after_a_while(shimmy):
     with listening(shimmy, exit={"after_seconds": 2}) as running:
         assert health(running) == 200
@@ -78,6 +81,7 @@ def test_after_nothing_is_at_once(shimmy, when):
         assert ends(running) == (9, "")
 
 
+@pytest.mark.slow
 def test_it_can_die_while_its_log_blocks_it(shimmy):
     # Errors are logged; a pipe that nobody reads stops the server in the middle of a line.
     body = b'{"model":"x","messages":[{"role":"user","content":"u"}]}'
@@ -171,6 +175,7 @@ def test_signals_end_it_whatever_is_scripted(shimmy, life, name):
         assert ends(running) == (-signal.Signals[name], "")
 
 
+@pytest.mark.slow
 def test_a_server_may_be_slow_to_stop_and_answers_meanwhile(shimmy):
     with listening(shimmy, stop_delay=0.5) as running:
         began = time.monotonic()

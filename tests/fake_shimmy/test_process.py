@@ -182,6 +182,7 @@ def test_the_port_is_free_again_at_once(shimmy):
     assert err == b""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("model")
 def test_an_unread_stdout_stops_the_server(shimmy):
     bad = b'{"model":"x","messages":[{"role":"user","content":"u"}]}'

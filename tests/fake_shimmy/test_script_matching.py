@@ -136,11 +136,13 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_a_value_equals_itself(value: Any) -> None:
     assert told({"json": {"it": {"equals": value}}}, request({"it": value})) == []
 
 
+@pytest.mark.slow
 @given(JSON, st.text())
 def test_any_body_and_any_path_can_be_asked(body: Any, path: str) -> None:
     found = matching.at_path(request(body).json, path)

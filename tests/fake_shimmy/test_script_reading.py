@@ -261,6 +261,7 @@ def spoiled(draw: st.DrawFn) -> Any:
     return document
 
 
+@pytest.mark.slow
 @given(spoiled())
 def test_what_the_schema_refuses_the_reader_refuses(document: Any) -> None:
     if not VALIDATOR.is_valid(document):

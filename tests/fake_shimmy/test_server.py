@@ -63,6 +63,7 @@ def test_pauses_are_no_bytes(player):
         assert read_all(sock) == b"one two!"
 
 
+@pytest.mark.slow
 def test_work_gives_the_next_steps_and_holds_up_nobody(player):
     slow = '(Work(lambda:(b"worked",b"!")[sum(range(10_000_000))*0:]),b"never")'
     with ask(player[1], slow) as working:

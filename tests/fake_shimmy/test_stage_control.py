@@ -177,6 +177,7 @@ MESSAGES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -249,6 +250,7 @@ def test_refusing_ends_by_itself(shimmy):
         assert not refused(stage.running.port)
 
 
+@pytest.mark.slow
 def test_the_end_of_an_earlier_refusal_does_not_end_a_later_one(shimmy):
     with staged_server(shimmy) as stage:
         session = Session(stage, "")

@@ -57,6 +57,7 @@ def test_a_reset_and_a_close_end_the_connection_in_their_own_way(session, way, d
         assert b"three" not in raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("do", ["close", "half_close", "end", "exit"])
 def test_a_client_that_reads_late_gets_all_that_came_before_the_end(shimmy, do):
     # Odd: so the last token before it and the fault itself fall into one turn.
@@ -301,6 +302,7 @@ def test_an_exit_ends_the_process_after_what_came_before(shimmy, way, death, sta
         assert stage.running.process.wait(DEADLINE) == status
 
 
+@pytest.mark.slow
 def test_the_turn_of_a_hanging_connection_is_not_given_by_a_timer_of_before(stage, session):
     session.add(when={"model": "some"}, faults=[{"do": "hang", "at": "start"}])
     wait = json.dumps({"op": "wait", "session": session.key, "seconds": 0.3}).encode()

@@ -86,6 +86,7 @@ def test_a_client_that_leaves_a_paced_stream_is_noticed_at_once(session):
     assert len(record["measured"]) == record["tokens"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [CHAT, CHAT_WHOLE, Way("websocket", True)], ids=str)
 def test_a_client_that_leaves_most_of_an_answer_unread_is_noticed(shimmy, way):
     with server_of_large_answers(shimmy) as session:
@@ -153,6 +154,7 @@ def test_four_mebibytes_are_kept(session, where):
     assert 4 * 2**20 - size - 1000 < len(state["records"]) * size <= 4 * 2**20
 
 
+@pytest.mark.slow
 def test_times_of_tokens_are_bounded_as_well(session):
     session.add(reply=["x"] * 5000)
     for _ in range(70):

@@ -11,6 +11,8 @@ from tests.support.fake_process import Shimmy
 from tests.support.scripted_life import give_model
 from tests.support.staged_server import CHAT_WHOLE
 
+pytestmark = pytest.mark.slow
+
 SLOW = "(a+)+$"
 EVIL = "a" * 41 + "!"
 

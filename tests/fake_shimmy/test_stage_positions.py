@@ -167,6 +167,7 @@ PROPERTY = settings(
 )
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(
     way=st.sampled_from(WAYS),

@@ -268,6 +268,7 @@ def test_a_reply_needs_a_model_that_loads(make_shimmy):
         assert Answer(running.send(CHAT_WHOLE.raw(model="other"))).status == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("release", "build"),
     [
@@ -292,6 +293,7 @@ def test_a_script_plays_on_each_build(make_shimmy, release, build):
             assert text == "scripted", str(way)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", ["default", "cpu-only"])
 def test_what_is_not_scripted_is_answered_byte_for_byte_as_without_a_script(make_shimmy, build):
     fake = make_shimmy(build)

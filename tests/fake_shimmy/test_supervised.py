@@ -153,6 +153,7 @@ def test_it_ends_with_stdin_although_a_script_has_it_wait_and_ignore_signals(sta
     assert start(FAKE_SHIMMY_ENDS_WITH="stdin", FAKE_SHIMMY_SCRIPT="script.json").end()[0] == 0
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_parent_however_that_ends(start):
     code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     server = start(before=(sys.executable, "-c", code), FAKE_SHIMMY_ENDS_WITH="parent")

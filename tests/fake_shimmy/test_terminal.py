@@ -77,6 +77,7 @@ def test_elsewhere_styles_must_be_forced(shimmy):
     assert shimmy.run("serv", CLICOLOR_FORCE="1") == (2, "", STYLED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "shown"),
     [

@@ -236,6 +236,7 @@ def test_a_client_that_leaves_without_a_message_is_left(served):
         assert read_all(sock) == b""
 
 
+@pytest.mark.slow
 def test_long_frames(make_shimmy):
     fake = make_shimmy("cpu-only")
     fake.cwd.joinpath("models").mkdir()
@@ -246,6 +247,7 @@ def test_long_frames(make_shimmy):
             assert b"'%b' " % (b"x" * size) in said(running, frame(message))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=40), max_size=4), st.booleans())
 def test_no_bytes_end_the_server(served, pieces, framed):

@@ -35,12 +35,14 @@ def test_pickles_whole(error: ShimmyError) -> None:
         assert whole(pickle.loads(pickle.dumps(error, protocol))) == whole(error)
 
 
+@pytest.mark.slow
 @given(ERRORS)
 def test_copies_whole(error: ShimmyError) -> None:
     assert whole(copy.copy(error)) == whole(error)
     assert whole(copy.deepcopy(error)) == whole(error)
 
 
+@pytest.mark.slow
 @given(ERRORS)
 def test_survives_json(error: ShimmyError) -> None:
     assert whole(ShimmyError.from_json(json.loads(json.dumps(error.to_json())))) == whole(error)

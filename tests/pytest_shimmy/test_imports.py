@@ -125,6 +125,7 @@ def test_a_public_name_loads_no_more_than_its_own_room_needs() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "costly",
     [

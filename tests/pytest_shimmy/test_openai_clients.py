@@ -102,6 +102,7 @@ def test_who_says_nothing_gets_an_answer_and_no_stream(client: openai.OpenAI) ->
     assert isinstance(answer.choices[0].message.content, str)
 
 
+@pytest.mark.slow
 def test_who_asks_for_a_stream_gets_one(client: openai.OpenAI) -> None:
     with client.chat.completions.create(**ASK, stream=True) as stream:
         chunks = list(stream)

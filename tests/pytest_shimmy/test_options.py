@@ -34,6 +34,7 @@ OPTIONS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(OPTIONS)
 def test_survive_json(options: ShimmyProcessOptions) -> None:
     assert ShimmyProcessOptions(**json.loads(json.dumps(options.to_json()))) == options

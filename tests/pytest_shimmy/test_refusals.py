@@ -115,6 +115,7 @@ def sweep(
     raise AssertionError(f"a start that asks for more than {STEPS} {kind}s")
 
 
+@pytest.mark.slow
 @SWEEP
 def test_a_manager_says_what_was_refused_and_leaves_nothing(
     kind: str, always: bool, runtime_dir: Path, tmp_path: Path
@@ -159,6 +160,7 @@ def join(run: Run) -> None:
         joined.leave(0.0)  # the anchor holds it, or nobody does
 
 
+@pytest.mark.slow
 @SWEEP
 def test_who_launches_says_what_was_refused_and_leaves_nothing(
     kind: str, always: bool, runtime_dir: Path
@@ -179,6 +181,7 @@ def test_who_launches_says_what_was_refused_and_leaves_nothing(
     assert (errors > 0) == (kind != "thread"), "it needs no thread"
 
 
+@pytest.mark.slow
 @SWEEP
 def test_a_keeper_says_what_was_refused_and_leaves_nothing(
     kind: str, always: bool, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ def snapshot(path: Path) -> Snapshot:
     return replace(SNAPSHOT, log_path=str(path), log_size=path.stat().st_size)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(), st.integers(0, 20), st.none() | st.integers(0, 20))
 def test_the_newest_part_is_read(tmp_path: Path, text: str, offset: int, limit: int | None) -> None:

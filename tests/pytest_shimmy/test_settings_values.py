@@ -85,6 +85,7 @@ LIKELY = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=400)
 @given(
     st.sampled_from(TABLE),

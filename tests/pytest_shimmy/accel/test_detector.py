@@ -130,6 +130,7 @@ def test_tools_of_other_systems_are_not_asked(machine: Machine) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_a_tool_that_cannot_be_ended_holds_nobody(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ FINDINGS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.builds(AccelDetectorResult, NAMES, NAMES, st.dictionaries(NAMES, FINDINGS)))
 def test_a_result_travels_as_json(result: AccelDetectorResult) -> None:
     assert AccelDetectorResult.from_json(result.to_json()) == result

@@ -39,6 +39,7 @@ def left_behind(machine: Machine) -> list[psutil.Process]:
     return psutil.wait_procs(running, timeout=10)[1]  # one that is killed may still be ending
 
 
+@pytest.mark.slow
 def test_a_tool_that_hangs_is_stopped_and_leaves_the_others_alone(machine: Machine) -> None:
     nobody_writes = machine.fifo("nothing")
     machine.does("vulkaninfo", f"trap '' TERM; read answer < {nobody_writes}")

@@ -302,6 +302,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     version=st.sampled_from(["1.8.1", "2.5.0", "2.6.5"]) | st.text(max_size=8),
     build=st.sampled_from([None, AIRFRAME, CPU_ONLY, LLAMA, LLAMA_CUDA]),

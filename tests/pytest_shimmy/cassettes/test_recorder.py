@@ -375,6 +375,7 @@ def test_a_stranger_cannot_control_it(recording: Recording, upstream: Start) -> 
 # Its life
 
 
+@pytest.mark.slow
 def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
@@ -471,6 +472,7 @@ def test_whatever_a_server_sends_is_kept(raw: bytes, cuts: list[int]) -> None:
         assert answer.raw() == CHUNKED + raw
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1), st.lists(st.integers(1, 30)))
 def test_a_request_in_chunks_is_read_whole(pieces: list[bytes], cuts: list[int]) -> None:
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"

@@ -58,6 +58,7 @@ def cut(body: bytes, chance: random.Random) -> list[bytes]:
     return [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32))
 @settings(max_examples=25)
 def test_a_hundred_secrets_at_random_places_are_in_no_file(

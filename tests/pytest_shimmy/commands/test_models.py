@@ -19,6 +19,8 @@ from tests.programs.fileserver import FileServer, Handler, Request, stall, statu
 from tests.support.command_line import said
 from tests.support.downloads import own_network
 
+pytestmark = pytest.mark.slow
+
 CLI = [sys.executable, "-m", "pytest_shimmy.cli", "models"]
 
 # A model that a CPU-only shimmy loads, too large for one piece on its way.

@@ -39,6 +39,7 @@ NAMES = ("get_a", "get_b", "get_c", "post_a")
 RECORDINGS = st.fixed_dictionaries(dict.fromkeys(NAMES, TEXTS))
 
 
+@pytest.mark.slow
 @given(RECORDINGS, RECORDINGS)
 def test_what_is_written_as_differences_is_read_as_it_was(
     tmp_path_factory: pytest.TempPathFactory,
@@ -107,6 +108,7 @@ def test_a_new_recording_is_told_by_the_one_that_is_most_like_it(tmp_path: Path)
     assert in_file(made)["base"] == "1.0.0-cpu-only"
 
 
+@pytest.mark.slow
 def test_what_is_shipped_is_in_the_order_of_the_files(tmp_path: Path) -> None:
     for one in recording_files.shipped():
         path = recording_files.SHIPPED / f"{one.name}.json"

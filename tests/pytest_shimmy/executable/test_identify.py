@@ -217,6 +217,7 @@ def test_somebody_who_talks_without_end_is_stopped_and_quoted_in_part(
     assert len(error.details["stdout"] + error.details["stderr"]) == 4000
 
 
+@pytest.mark.slow
 @posix
 def test_somebody_who_does_not_answer_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until_gone: Callable[[int], None]

@@ -78,6 +78,7 @@ def test_usage_that_nobody_asked_for_is_told(fake: FakeShimmy, client: openai.Op
     assert any("did not happen: usage" in line for line in fake.report())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_response_of_every_kind(fake: FakeShimmy, client: openai.OpenAI, stream: bool) -> None:
     says: Any = {"reasoning": "So", "tool_calls": [ToolCall("weather", CITY)]}

@@ -60,6 +60,7 @@ def arguments(counted: Counted, models_dir: Path) -> list[str]:
     return [f"--shimmy-path={counted.path}", f"--shimmy-models-dir={models_dir}"]
 
 
+@pytest.mark.slow
 def test_a_run_with_one_server_asks_for_the_version_once(
     pytester: pytest.Pytester, run: Run, counted: Counted, arguments: list[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_run_with_one_server_asks_for_the_version_once(
     assert counted.asked == ["--version", "serve"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "n2"])
 @pytest.mark.parametrize("gpu", [[], ["--shimmy-gpu=cpu"]], ids=["auto", "cpu"])
 def test_a_run_that_needs_the_build_asks_for_it_once(
@@ -83,6 +85,7 @@ def test_a_run_that_needs_the_build_asks_for_it_once(
     assert counted.asked == ["--version", "gpu-info", "serve"]
 
 
+@pytest.mark.slow
 def test_workers_with_a_server_each_ask_nothing_that_the_controller_knows(
     pytester: pytest.Pytester, run: Run, counted: Counted, arguments: list[str]
 ) -> None:
@@ -91,6 +94,7 @@ def test_workers_with_a_server_each_ask_nothing_that_the_controller_knows(
     assert counted.asked == ["--version", "gpu-info", "serve", "serve"]
 
 
+@pytest.mark.slow
 def test_private_servers_run_what_is_known_already(
     pytester: pytest.Pytester, run: Run, counted: Counted, arguments: list[str]
 ) -> None:

@@ -73,6 +73,7 @@ def test_that_of_the_fake_is_what_the_real_build_could_load(build: str, suffix: 
     assert tiny_model(bundled_fake(env={"FAKE_SHIMMY_BUILD": build})).suffix == suffix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", ["default", "cpu-only"])
 def test_the_fake_answers_with_it(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch, build: str

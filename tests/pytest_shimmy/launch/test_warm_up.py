@@ -89,6 +89,7 @@ def test_only_a_tiny_model_of_a_real_executable_is_loaded_unasked(
     assert settings.warms_up is warms_up
 
 
+@pytest.mark.slow
 def test_it_is_in_the_summary_and_in_no_journal(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(
         """
@@ -103,6 +104,7 @@ def test_it_is_in_the_summary_and_in_no_journal(pytester: pytest.Pytester, run: 
     result.stdout.fnmatch_lines(["shimmy: port *, 0 requests, *"])
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_load_is_one_clear_error(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

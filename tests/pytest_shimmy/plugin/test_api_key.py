@@ -116,6 +116,7 @@ def test_a_refusal_says_which_setting_to_use(
     assert "another-key" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_key_is_sent_by_health_models_clients_and_shimmy_env(refusing: str) -> None:
     server = attach(Settings().but(url=refusing, api_key=KEY))
     assert server.models() == ["m"]
@@ -125,6 +126,7 @@ def test_the_key_is_sent_by_health_models_clients_and_shimmy_env(refusing: str) 
     assert KEY not in repr(server.settings)
 
 
+@pytest.mark.slow
 def test_the_command_line_sends_it(refusing: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest_shimmy.cli", "doctor", "--json"]
     command.append(f"--shimmy-url={refusing}")
@@ -267,6 +269,7 @@ def test_the_bare_key_is_that_of_the_only_session(shimmy_server, shimmy_fake, sh
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "suite"), [("0", ISOLATED + ONLY_SESSION), ("4", ISOLATED)])
 def test_with_a_key_tests_are_told_apart_on_the_shared_fake_and_strangers_are_refused(
     pytester: pytest.Pytester, run: Run, workers: str, suite: str

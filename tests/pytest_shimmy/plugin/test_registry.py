@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 ENSURES = """
 def test_same_default(shimmy_registry, shimmy_model):
     (model,) = shimmy_registry.list_local()

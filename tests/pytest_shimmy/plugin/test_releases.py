@@ -9,6 +9,8 @@ import pytest
 from pytest_shimmy.executable.identify import bundled_fake
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 TWO = ("--shimmy-fake-version=2.5.0", "--shimmy-fake-version=1.8.1")
 
 VERSIONS = """

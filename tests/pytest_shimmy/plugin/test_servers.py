@@ -11,10 +11,11 @@ from fake_shimmy import NEWEST
 from pytest_shimmy.executable.identify import identify
 from tests.support.consumer_suite import CHAT, Run
 
+pytestmark = pytest.mark.slow
+
 # The main job
 
 
-@pytest.mark.slow
 def test_a_test_file_runs_against_the_bundled_fake_without_any_setting(
     pytester: pytest.Pytester, run: Run
 ) -> None:
@@ -65,7 +66,6 @@ def test_four_workers_run_against_one_real_server(
     assert len(set(pids)) == 1
 
 
-@pytest.mark.slow
 def test_attaches_to_a_running_server_and_does_not_stop_it(
     pytester: pytest.Pytester, run: Run, fake_server: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
@@ -85,7 +85,6 @@ def test_attached(shimmy_server):
     assert process.poll() is None
 
 
-@pytest.mark.slow
 def test_attaching_works_with_workers(
     pytester: pytest.Pytester, run: Run, fake_server: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
@@ -95,7 +94,6 @@ def test_attaching_works_with_workers(
     assert process.poll() is None
 
 
-@pytest.mark.slow
 def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy(
     pytester: pytest.Pytester, run: Run, runtime_dir: Path
 ) -> None:
@@ -116,13 +114,11 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
     assert not runtime_dir.exists()
 
 
-@pytest.mark.slow
 def test_without_xdist_the_plugin_works(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(CHAT)
     run("-p", "no:xdist").assert_outcomes(passed=1)
 
 
-@pytest.mark.slow
 def test_a_test_that_changes_directory_first_gets_the_same_server(
     pytester: pytest.Pytester, run: Run
 ) -> None:
@@ -142,7 +138,6 @@ def test_a_test_that_changes_directory_first_gets_the_same_server(
     assert (len(ports), len(set(ports))) == (4, 1)
 
 
-@pytest.mark.slow
 def test_pytest_inside_a_pytest_test_has_a_server_of_its_own(
     pytester: pytest.Pytester, run: Run
 ) -> None:

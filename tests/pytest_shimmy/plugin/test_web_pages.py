@@ -17,6 +17,8 @@ from pytest_shimmy.executable.dialect import READS_ACCESS, numbers
 from pytest_shimmy.executable.identify import identify
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )

@@ -57,6 +57,7 @@ def test_environment_and_directory_are_those_that_were_given(tmp_path: Path) -> 
     assert done.stdout.decode() == f"b\n{tmp_path.resolve()}\n"
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_killed_with_its_children(
     tmp_path: Path, wait_until_gone: Callable[[int], None]
 ) -> None:

@@ -15,6 +15,8 @@ from playwright import sync_api as playwright
 
 from pytest_shimmy.run_report.page import page
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 import openai
 import pytest

@@ -99,6 +99,7 @@ def group() -> Iterator[subprocess.Popen[str]]:
     leader.communicate()
 
 
+@pytest.mark.slow
 def test_the_files_go_with_a_killed_keeper(keeper: Callable[..., Keeper], tmp_path: Path) -> None:
     directory, lock = tmp_path / "a b'c\"$d", tmp_path / "-e.lock"
     directory.mkdir()
@@ -112,6 +113,7 @@ def test_the_files_go_with_a_killed_keeper(keeper: Callable[..., Keeper], tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
+@pytest.mark.slow
 def test_the_servers_whole_group_goes_with_a_killed_keeper(
     keeper: Callable[..., Keeper], group: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def test_the_servers_whole_group_goes_with_a_killed_keeper(
     assert not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_a_group_that_ended_before_is_left_alone(
     keeper: Callable[..., Keeper], group: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_group_that_ended_before_is_left_alone(
     assert group.poll() is None
 
 
+@pytest.mark.slow
 def test_an_orderly_end_ends_the_janitor_too(keeper: Callable[..., Keeper], tmp_path: Path) -> None:
     ending = keeper(tmp_path / "nothing")
     ending.tell(0)
@@ -222,6 +226,7 @@ def replace(directory: Path, life: float, group: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_one_that_was_killed_is_replaced_and_its_successor_knows_the_group(
     group: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -240,6 +245,7 @@ def test_one_that_is_killed_at_once_is_not_replaced_for_ever(tmp_path: Path) -> 
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_group_is_forgotten_when_its_server_is_restarted_stopped_or_given_up(
     pretend: Callable[..., ShimmyProcessOptions], tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def children() -> list[psutil.Process]:
 SAYS_NOTHING = "import time; time.sleep(600)"
 
 
+@pytest.mark.slow
 def test_one_that_says_nothing_is_given_up_and_ended(run: Run, stand_in: StandIn) -> None:
     stand_in(SAYS_NOTHING)
     with pytest.raises(ShimmyError, match="it said nothing for 1 s, though it runs") as caught:
@@ -74,6 +75,7 @@ def test_one_that_says_nothing_is_given_up_and_ended(run: Run, stand_in: StandIn
     assert children() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux says which process is stopped")
 def test_of_one_that_is_stopped_that_is_said(run: Run, stand_in: StandIn) -> None:
     stand_in("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
@@ -90,6 +92,7 @@ def test_of_one_that_ends_without_a_word_what_is_likely_is_said(
         link.join(run, "key", nothing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["[]", "{}", '{"listening": 1}', '{"error": {}}', "long"])
 def test_one_that_is_no_keeper_is_not_believed(run: Run, stand_in: StandIn, answer: str) -> None:
     said = repr(answer.encode()) if answer != "long" else "b'x' * 3_000_000"

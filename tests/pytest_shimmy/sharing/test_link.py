@@ -95,6 +95,7 @@ def test_all_who_join_a_run_hold_one_server(join: Join, run: Run) -> None:
     assert {snapshot.port for snapshot in snapshots} == {snapshots[0].port}
 
 
+@pytest.mark.slow
 def test_different_settings_and_different_runs_have_servers_of_their_own(
     join: Join, run: Run
 ) -> None:
@@ -116,6 +117,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_the_same_moment_get_one_server(runtime_dir: Path, run: Run) -> None:
     askers = [
         subprocess.Popen(
@@ -390,6 +392,7 @@ def test_a_forked_child_that_lives_on_does_not_hold_the_server(join: Join, run: 
         os.waitpid(child, 0)
 
 
+@pytest.mark.slow
 def test_questions_of_many_threads_get_their_own_answers(join: Join, run: Run) -> None:
     links = [join(run, "a"), join(run, "b")]
     ports = [link.ready().port for link in links]
@@ -440,6 +443,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_a_private_server_ends_with_its_launcher_whoever_has_joined(
     runtime_dir: Path, run: Run
 ) -> None:
@@ -461,6 +465,7 @@ def test_a_private_server_ends_with_its_launcher_whoever_has_joined(
     other.leave(SOON)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux says which process is stopped")
 def test_a_keeper_that_is_stopped_is_given_up_and_killed_at_the_end(
     join: Join, run: Run, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -479,6 +484,7 @@ def test_a_keeper_that_is_stopped_is_given_up_and_killed_at_the_end(
     assert is_gone(server)
 
 
+@pytest.mark.slow
 def test_a_slow_start_is_waited_for_however_long_an_answer_may_take(
     join: Join, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

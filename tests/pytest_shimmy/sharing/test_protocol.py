@@ -47,6 +47,7 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
 over_one_connection = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @over_one_connection
 @given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(1, 64), min_size=1))
 def test_messages_arrive_whole_in_whatever_pieces(

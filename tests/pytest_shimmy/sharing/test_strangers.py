@@ -212,6 +212,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors as Linux does")
 @pytest.mark.parametrize("free", [0, 3])
 def test_with_no_descriptor_left_nothing_spins_and_strangers_make_room(

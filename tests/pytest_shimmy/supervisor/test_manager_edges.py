@@ -155,6 +155,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_last_probe_that_was_cut_short_does_not_hide_what_was_seen_before(
     manager: ShimmyProcessManager, pretend: Pretend, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_server_that_floods_its_log_becomes_ready_answers_and_stops(
     assert not manager.crashes
 
 
+@pytest.mark.slow
 def test_a_server_that_floods_its_log_and_never_listens_is_told_by_its_newest_lines(
     manager: ShimmyProcessManager, pretend: Pretend
 ) -> None:

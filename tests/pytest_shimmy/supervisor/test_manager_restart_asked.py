@@ -40,6 +40,7 @@ def test_a_new_server_on_the_same_port_is_no_crash(
     assert recorder.names()[5:] == ["stopped"]
 
 
+@pytest.mark.slow
 @posix
 def test_it_needs_no_restarts_to_be_allowed_and_uses_none_up(
     manager: ShimmyProcessManager, pretend: Pretend

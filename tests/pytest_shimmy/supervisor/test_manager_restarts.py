@@ -51,6 +51,7 @@ def test_a_killed_server_comes_back_on_the_same_port(
     assert restarting == events.Restarting(crash, 1, options.max_restarts, 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_server_that_exits_of_its_own_accord_comes_back_too(
     manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend, code: int
@@ -81,6 +82,7 @@ def test_a_death_that_nobody_noticed_yet_is_among_the_crashes(
     assert manager.pid is None
 
 
+@pytest.mark.slow
 def test_the_pause_before_a_restart_doubles_up_to_its_bound(
     manager: ShimmyProcessManager,
     recorder: Recorder,
@@ -170,6 +172,7 @@ def test_a_restart_that_fails_is_shown_as_the_reason(
     assert "the model is gone" in error.message
 
 
+@pytest.mark.slow
 def test_a_new_start_has_all_its_restarts(
     manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend
 ) -> None:

@@ -259,6 +259,7 @@ def test_a_stop_is_not_held_up_by_a_child_that_holds_the_pipe(
             os.kill(litter, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_many_threads_that_start_and_stop_agree(
     manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend
 ) -> None:

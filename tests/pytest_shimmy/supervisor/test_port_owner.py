@@ -57,6 +57,7 @@ def test_a_listener_of_another_user_is_not_to_be_seen(port: int) -> None:
     assert int(answer.stdout) == INVISIBLE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "words"),
     [(INVISIBLE, "another user"), (NOBODY, "does not listen there"), (1, "process 1")],

@@ -58,6 +58,7 @@ def leased_by(process: subprocess.Popen[str]) -> list[int]:
     return answer
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_never_hold_the_same_port() -> None:
     processes = leasers(20, 10)
     try:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs ar
 # Failures: at once, with the right code, and with everything that helps.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 1, 2, 101])
 def test_an_exit_before_it_is_healthy_is_told_at_once(
     manager: ShimmyProcessManager, pretend: Pretend, code: int
@@ -54,6 +55,7 @@ def test_a_signal_before_it_is_healthy_is_told_by_name(
     assert "It wrote nothing." in error.message
 
 
+@pytest.mark.slow
 def test_a_long_output_is_shown_by_its_end(manager: ShimmyProcessManager, pretend: Pretend) -> None:
     error = failure(manager, pretend(["flood", 1, 5000], ["exit", 1]))
     lines = [line.removeprefix("  | ") for line in error.message.splitlines()]
@@ -82,6 +84,7 @@ def test_no_models(manager: ShimmyProcessManager, shimmy: Path | None, tmp_path:
     assert "--shimmy-models-dir" in error.message
 
 
+@pytest.mark.slow
 def test_a_server_that_never_listens_is_stopped_at_the_time_out(
     manager: ShimmyProcessManager, pretend: Pretend
 ) -> None:
@@ -93,6 +96,7 @@ def test_a_server_that_never_listens_is_stopped_at_the_time_out(
     assert "--shimmy-start-timeout" in error.message
 
 
+@pytest.mark.slow
 def test_a_server_that_listens_but_never_answers_is_stopped_at_the_time_out(
     manager: ShimmyProcessManager, pretend: Pretend
 ) -> None:
@@ -101,6 +105,7 @@ def test_a_server_that_listens_but_never_answers_is_stopped_at_the_time_out(
     assert "no answer" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [{"service": "ollama"}, {"status": "ok"}, [], "shimmy"])
 def test_a_server_that_answers_as_something_else_is_told_so(
     manager: ShimmyProcessManager, pretend: Pretend, document: object

@@ -163,6 +163,7 @@ def test_the_real_executable_evades_a_stranger_too(
         assert manager.port != taken
 
 
+@pytest.mark.slow
 def test_a_stranger_that_answers_as_shimmy_is_never_taken_for_ours(
     manager: ShimmyProcessManager, pretend: Pretend, gate: Gate
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_stranger_that_answers_as_shimmy_is_never_taken_for_ours(
     assert not ready
 
 
+@pytest.mark.slow
 def test_a_stranger_that_answers_once_and_is_gone_is_not_ours(
     manager: ShimmyProcessManager, pretend: Pretend, gate: Gate
 ) -> None:
@@ -196,6 +198,7 @@ def test_a_stranger_that_answers_once_and_is_gone_is_not_ours(
     assert not ready
 
 
+@pytest.mark.slow
 @STRANGERS
 @pytest.mark.usefixtures("quick_restarts")
 def test_a_stranger_that_takes_the_port_of_a_dead_server_is_waited_out(
@@ -223,6 +226,7 @@ def test_a_stranger_that_takes_the_port_of_a_dead_server_is_waited_out(
     assert recorder.names().count("ready") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_restarts")
 def test_a_stranger_that_keeps_the_port_of_a_dead_server_is_never_taken_for_it(
     manager: ShimmyProcessManager,
@@ -261,6 +265,7 @@ def test_a_stop_is_not_held_up_by_a_stranger_that_keeps_a_probe_waiting(
     assert manager.error is None
 
 
+@pytest.mark.slow
 def test_a_server_that_left_our_process_group_is_not_ours(
     manager: ShimmyProcessManager, pretend: Pretend, gate: Gate
 ) -> None:
@@ -308,6 +313,7 @@ def test_a_port_that_another_run_has_leased_is_not_tried(
 TAKEN: Step = ["complain", "Error: Address already in use (os error 98)\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [

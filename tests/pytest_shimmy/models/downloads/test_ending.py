@@ -26,6 +26,7 @@ from tests.support.downloads import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_download_is_resumed(
@@ -130,6 +131,7 @@ def test_a_disk_that_fills_up_ends_it_and_keeps_what_has_arrived(
     assert files.ranges[1] == f"bytes={blocks * block}-"
 
 
+@pytest.mark.slow
 def test_of_many_processes_one_fetches_and_the_others_wait(files: FileServer, target: Path) -> None:
     processes = [run_fetcher(files.url, target) for _ in range(6)]
     try:

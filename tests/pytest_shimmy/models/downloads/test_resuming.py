@@ -33,6 +33,7 @@ PASSING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", PASSING)
 def test_a_passing_failure_is_got_over(
     failure: str, fetch: Fetch, files: FileServer, target: Path

@@ -109,6 +109,7 @@ def test_an_exit_code_makes_a_good_list_bad(
     assert details.items() <= error.details.items()
 
 
+@pytest.mark.slow
 @posix
 def test_an_executable_that_hangs_is_stopped_with_its_children(
     saying: Callable[..., ModelRegistry], tmp_path: Path, wait_until_gone: Callable[[int], None]
