@@ -58,6 +58,7 @@ class Airframe:
         "fact_budget",
         "gpu_line",
         "least_binding",
+        "merged_frames",
         "metadata_line",
         "opens_at_lookup",
         "spec_line",
@@ -77,6 +78,7 @@ class Airframe:
         spec_line: int,
         gpu_line: int,
         fact_budget: int,
+        merged_frames: tuple[str, ...],
     ) -> None:
         self.version = version
         """Of the crate."""
@@ -97,6 +99,9 @@ class Airframe:
         """Where it misses the first number that it needs of a model."""
         self.gpu_line = gpu_line
         """Where it misses the embedding."""
+        self.merged_frames = merged_frames
+        """Functions of its reader of headers that the compiler put into their callers: no backtrace
+        shows them."""
         self.fact_budget = fact_budget
         """How much one generation may be, whatever the model's context: each token of the prompt is
         one, each different one another, each token of the answer two. 0: not known."""
@@ -317,6 +322,7 @@ _V2_6_5 = Release(
         spec_line=333,
         gpu_line=326,
         fact_budget=499,
+        merged_frames=("BindlessMetadata::new", "read_gguf_value"),
     ),
     key_variables=True,
     safetensors_only=True,
@@ -372,6 +378,12 @@ _V2_5_0 = Release(
         spec_line=323,
         gpu_line=328,
         fact_budget=0,
+        merged_frames=(
+            "read_string",
+            "skip_value",
+            "alloc::raw_vec::handle_error",
+            "alloc::vec::from_elem",
+        ),
     ),
     layers=("options",),
     cors=_ANY_ORIGIN,

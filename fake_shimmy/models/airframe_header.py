@@ -211,16 +211,17 @@ class _Reader:
             file.seek(min(SIZES[kind] * count, _LARGEST - file.tell()), 1)
         elif kind == STRING:
             for _ in range(count):
-                file.seek(min(self._uint64(), _LARGEST - file.tell()), 1)
+                file.seek(min(self._uint64("skip_value"), _LARGEST - file.tell()), 1)
         elif kind == ARRAY:
             for _ in range(count):
-                self._skip(self._uint32(), self._uint64())
+                self._skip(self._uint32("skip_value"), self._uint64("skip_value"))
         elif count:
-            raise self._unknown(kind, self._engine.metadata_line + 139)
+            raise self._unknown(kind, self._engine.metadata_line + 139, "skip_value")
 
-    def _unknown(self, kind: int, line: int) -> Panic:
+    def _unknown(self, kind: int, line: int, *functions: str) -> Panic:
         reason = f"Unknown GGUF value type {kind}"
-        return panic(self._engine, "metadata.rs", f"{line}:14", reason, ())
+        place = f"{line}:14"
+        return panic(self._engine, "metadata.rs", place, reason, self._frames(*functions))
 
     def _tensor(self) -> None:
         name = self._string()
@@ -231,20 +232,21 @@ class _Reader:
             f"[Metadata] Found {name}: Type={kind} Dims={dimensions} Offset={offset}"
         )
 
-    def _uint32(self) -> int:
-        raw = self._take(4, f"{self._engine.metadata_line}:28", "read_u32")
+    def _uint32(self, *callers: str) -> int:
+        raw = self._take(4, f"{self._engine.metadata_line}:28", "read_u32", *callers)
         return int.from_bytes(raw, "little")
 
-    def _uint64(self) -> int:
-        raw = self._take(8, f"{self._engine.metadata_line + 6}:28", "read_u64")
+    def _uint64(self, *callers: str) -> int:
+        raw = self._take(8, f"{self._engine.metadata_line + 6}:28", "read_u64", *callers)
         return int.from_bytes(raw, "little")
 
     def _string(self) -> str:
         line = self._engine.metadata_line
-        size = self._uint64()
+        size = self._uint64("read_string")
         if size > _LARGEST:
             place = "library/alloc/src/raw_vec/mod.rs:28:5"
-            frames = ("alloc::raw_vec::capacity_overflow",)
+            frames = self._frames("alloc::raw_vec::handle_error", "alloc::vec::from_elem")
+            frames = ("alloc::raw_vec::capacity_overflow", *frames, *self._frames("read_string"))
             raise Panic("capacity overflow", place, frames)
         if size > _memory():
             raise AbortError(f"memory allocation of {size} bytes failed")
@@ -257,16 +259,23 @@ class _Reader:
                 f"{error.start}, error_len: {_error_length(error)} }} }}"
             )
             place = f"{line + 14}:28"
-            string = (*_UNWRAP, f"{_READER}read_string")
+            string = (*_UNWRAP, *self._frames("read_string"))
             reason = _unwrapped(reason)
             raise panic(self._engine, "metadata.rs", place, reason, string) from None
 
-    def _take(self, count: int, place: str, function: str) -> bytes:
+    def _take(self, count: int, place: str, *functions: str) -> bytes:
+        """``count`` bytes; ``functions`` are those of the reader that ask for them, the innermost
+        first."""
         found = self._file.read(count)
         if len(found) < count:
-            frames = (*_UNWRAP, _READER + function)
+            frames = (*_UNWRAP, *self._frames(*functions))
             raise panic(self._engine, "metadata.rs", place, _unwrapped(_NOT_FILLED), frames)
         return found
+
+    def _frames(self, *functions: str) -> tuple[str, ...]:
+        """What a backtrace shows of them."""
+        shown = (each for each in functions if each not in self._engine.merged_frames)
+        return tuple(each if each.startswith("alloc::") else _READER + each for each in shown)
 
 
 def _error_length(error: UnicodeDecodeError) -> str:

@@ -7,6 +7,8 @@ asks for the next answer too early gets nothing, and asks again when more has co
 
 from __future__ import annotations
 
+from itertools import chain
+
 from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.wire import answers, http1
 from fake_shimmy.wire.body import BROKEN
@@ -92,9 +94,12 @@ class Incoming:
             self.is_unread = not self._reader.skip_body()
             return response
         self._pending = response
+        steps = self._answer_body(response)
         if head.expects_continue and (head.chunked or head.content_length):
-            return CONTINUE
-        return self._answer_body(response)
+            # Where the body is there already, hyper sends this with the answer, and not at all if
+            # the handler panics (seen on 2.6.5 default).
+            return CONTINUE if steps is None else chain(CONTINUE, steps)
+        return steps
 
     def break_off(self) -> Steps | None:
         """The client sends no more: the steps that answer the body that it broke off, if it did."""

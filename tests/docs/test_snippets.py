@@ -128,7 +128,6 @@ def test_code_of_other_libraries_runs_where_they_are(
 def test_the_consumer_suite_passes(
     server: str,
     request: pytest.FixtureRequest,
-    models_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -136,7 +135,7 @@ def test_the_consumer_suite_passes(
     arguments = []
     if server == "real":
         path = request.getfixturevalue("real_shimmy")
-        arguments = [f"--shimmy-path={path}", f"--shimmy-models-dir={models_dir}"]
+        arguments = [f"--shimmy-path={path}", "--shimmy-tiny-model"]
     done = subprocess.run(
         [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT / "examples",

@@ -55,6 +55,7 @@ def test_generate_answers_the_raw_prompt(shimmy):
     assert shimmy.run("generate", "tiny", "--prompt", "a  é\nb") == (0, answer + "\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("models")
 @pytest.mark.parametrize(("limit", "words"), [("0", 0), ("5", 5), ("99", 99)])
 def test_generate_counts_words(shimmy, limit, words):
@@ -120,6 +121,7 @@ def test_a_model_that_does_not_load_is_an_error(shimmy, make_shimmy, line):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("models")
 def test_a_working_gpu_is_pretended_with_the_default_reply(make_shimmy):
     line = ["generate", "big", "--prompt", "Hello there"]
@@ -129,6 +131,7 @@ def test_a_working_gpu_is_pretended_with_the_default_reply(make_shimmy):
     assert make_shimmy("default").run(*line, "--max-tokens=1")[1].endswith("\nReply\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("models")
 @pytest.mark.parametrize(
     ("variable", "value"),
@@ -194,6 +197,7 @@ def test_very_many_models_are_a_panic(shimmy, models):
     assert shimmy.run("list")[1].endswith("\n✅ Total available models: 9999\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -228,11 +232,13 @@ def test_a_stdout_that_takes_nothing_is_a_panic(shimmy):
     assert b"failed printing to stdout: No space left on device (os error 28)\n" in err
 
 
+@pytest.mark.slow
 def test_help_and_usage_errors_do_not_care_whether_they_are_read(shimmy):
     assert run_with(shimmy, ">/dev/full", "--help") == (0, b"")
     assert run_with(shimmy, "2>/dev/full", "lst")[0] == 2
 
 
+@pytest.mark.slow
 def test_closed_descriptors_swallow_what_is_written(shimmy):
     assert run_with(shimmy, ">&-", "gpu-info") == (0, b"")
     assert run_with(shimmy, "<&- >&- 2>&-", "gpu-info") == (0, b"")
@@ -284,6 +290,7 @@ NAMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", NAMED)
 def test_init_puts_the_name_where_the_real_one_puts_it(shimmy, template):
     assert shimmy.run("init", "-t", template)[0] == 0

@@ -300,6 +300,7 @@ def alive(served) -> bool:
     return served.request("GET", "/health").status == 200
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.one_of(
@@ -321,6 +322,7 @@ def test_no_bytes_end_the_server(served, pieces):
     assert alive(served)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -367,6 +369,7 @@ def test_a_client_that_does_not_read_does_not_make_the_server_grow(shimmy):
         assert running.request("GET", "/health").status == 200
 
 
+@pytest.mark.slow
 def test_many_streams_run_at_once(served):
     socks = [served.connect() for _ in range(200)]
     for sock in socks:

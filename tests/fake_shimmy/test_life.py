@@ -128,6 +128,7 @@ def test_health_can_be_garbage(shimmy):
             json.loads(answer.body)
 
 
+@pytest.mark.slow
 def test_health_can_be_silence_while_others_are_answered(shimmy):
     with listening(shimmy, health="silent") as running, running.connect() as sock:
         sock.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -207,6 +208,7 @@ def test_a_script_that_is_not_there_is_refused(shimmy):
     assert "nope.json" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "list"])
 def test_nothing_of_scripts_is_loaded_without_one(shimmy, command):
     def loaded(**extra: str) -> str:

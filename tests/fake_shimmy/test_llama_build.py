@@ -85,6 +85,7 @@ def test_banner(older, flags, lines):
     ]
 
 
+@pytest.mark.slow
 def test_options_of_later_releases_are_not_there(older):
     for option in ("--legacy", "--kv-quant=int4", "--ctx=5", "--prefill-chunk=1"):
         status, out, err = older.run("list", option)

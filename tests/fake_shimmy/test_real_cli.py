@@ -91,7 +91,9 @@ def comparable(text: str, program: str) -> str:
     text = text.replace(f"Usage: {program} ", "Usage: shimmy ")
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
     text = re.sub(r"thread 'main' \(\d+\)", "thread 'main' (N)", text)
-    text = re.sub(r"panicked at \S*?((?:shimmy|tokio)-\d|library/)", r"panicked at \1", text)
+    text = re.sub(
+        r"panicked at \S*?((?:shimmy|tokio|airframe)-\d|library/)", r"panicked at \1", text
+    )
     # What the C library's own frames are called depends on its symbols.
     text = re.sub(r"(\n +\d+: main)(\n +(\d+: |at ).*)+", r"\1", text)
     return re.sub(r"elapsed: [\d.]+(ns|µs|ms|s)", "elapsed: E", text)

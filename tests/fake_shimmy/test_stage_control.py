@@ -215,6 +215,7 @@ def refused(port: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_connections_are_refused_until_accepted_again(shimmy):
     with staged_server(shimmy) as stage:
         port = stage.running.port
@@ -226,6 +227,7 @@ def test_connections_are_refused_until_accepted_again(shimmy):
         assert not refused(port)
 
 
+@pytest.mark.slow
 def test_open_connections_go_on_while_others_are_refused(shimmy):
     shimmy.build = "default"
     with staged_server(shimmy) as stage:
@@ -240,6 +242,7 @@ def test_open_connections_go_on_while_others_are_refused(shimmy):
         assert refused(stage.running.port)
 
 
+@pytest.mark.slow
 def test_refusing_ends_by_itself(shimmy):
     with staged_server(shimmy) as stage:
         stage.control(op="refuse", seconds=0.2)
@@ -261,6 +264,7 @@ def test_the_end_of_an_earlier_refusal_does_not_end_a_later_one(shimmy):
         assert refused(stage.running.port)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["refuse", "wait"])
 def test_endless_seconds_do_no_harm(shimmy, op):
     with staged_server(shimmy) as stage, contextlib.ExitStack() as stack:
@@ -273,6 +277,7 @@ def test_endless_seconds_do_no_harm(shimmy, op):
         assert stage.running.process.poll() is None
 
 
+@pytest.mark.slow
 def test_a_port_that_somebody_took_meanwhile_does_not_end_the_server(shimmy):
     with staged_server(shimmy) as stage:
         stage.control(op="refuse", seconds=600)

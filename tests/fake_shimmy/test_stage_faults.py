@@ -283,6 +283,7 @@ def test_a_websocket_can_have_two_end_markers_or_none(session, how, count):
     assert texts(frames) == [b'{"done":true}', b"x", *[b'{"done":true}'] * count]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("death", "status"),
     [({"status": 7}, 7), ({"status": 0}, 0)]

@@ -140,6 +140,7 @@ def test_a_thousand_records_are_kept(session):
     assert len({record["connection"] for record in state["records"]}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["body", "headers"])
 def test_four_mebibytes_are_kept(session, where):
     size = 300_000

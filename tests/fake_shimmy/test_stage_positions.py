@@ -184,6 +184,7 @@ def test_a_cut_answer_is_the_beginning_of_the_whole_one(session, way, reply, at,
     assert faults or cut == whole
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(way=st.sampled_from(WAYS), reply=TEXTS, at=POSITIONS)
 def test_a_stalled_answer_is_the_whole_one(session, way, reply, at):
@@ -191,6 +192,7 @@ def test_a_stalled_answer_is_the_whole_one(session, way, reply, at):
     assert stalled == whole
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(
     way=st.sampled_from([way for way in WAYS if way.version == "1.1"]), reply=TEXTS, at=POSITIONS

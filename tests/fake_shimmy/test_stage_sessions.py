@@ -146,6 +146,7 @@ def test_each_session_has_its_own_counters_of_the_base_script(shimmy):
         assert other.records[0]["rule_name"] == "base"
 
 
+@pytest.mark.slow
 def test_the_session_that_was_reset_longest_ago_goes_first(shimmy):
     shimmy.build = "default"
     with staged_server(shimmy) as stage:

@@ -76,6 +76,7 @@ def test_tokens_per_second_are_another_way_to_say_it(session):
     assert session.records[0]["schedule"] == pytest.approx([0, 0.02, 0.04, 0.06])
 
 
+@pytest.mark.slow
 def test_jitter_is_the_same_for_the_same_seed(session):
     latency = {"first_token": 0.01, "per_token": 0.01, "jitter": 0.01}
 
@@ -143,6 +144,7 @@ def test_a_model_loads_once_and_everybody_waits_for_it(session):
     assert third["duration"] < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [CHAT, CHAT_WHOLE, Way("websocket", True)], ids=str)
 def test_serialised_generations_do_not_overlap(session, way):
     latency = {"first_token": 0.03, "per_token": 0.02}
@@ -174,6 +176,7 @@ def test_what_does_not_generate_takes_no_turn(session):
         assert Answer(session.ask(model="other")).status == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaver", [0, 1])
 def test_the_queue_goes_on_when_somebody_hangs_up(session, leaver):
     session.open(serialise=True, rules=[{"reply": "x", "latency": {"first_token": 0.2}}])
@@ -192,6 +195,7 @@ def test_the_queue_goes_on_when_somebody_hangs_up(session, leaver):
     assert sorted(ended) == ["client_left", "complete", "complete"]
 
 
+@pytest.mark.slow
 def test_many_scripted_streams_at_once_all_end_right(session):
     reply = [f"token {number}" for number in range(20)]
     session.open(rules=[{"reply": reply, "latency": {"per_token": 0.005, "jitter": 0.002}}])

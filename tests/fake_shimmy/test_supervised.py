@@ -84,6 +84,7 @@ def test_the_line_is_true_when_it_is_printed_and_has_the_real_port(start):
     assert server.said.index("✅ Ready to serve requests\n") < len(server.said) - 1
 
 
+@pytest.mark.slow
 def test_the_line_waits_for_a_slow_start(start, tmp_path):
     (tmp_path / "script.json").write_text('{"life": {"start_delay": 0.3}}')
     server = start(FAKE_SHIMMY_SCRIPT="script.json")
@@ -124,6 +125,7 @@ def test_models_that_are_named_need_no_file_and_answer(start, release, build):
         assert answer["usage"]["prompt_tokens"] > 0
 
 
+@pytest.mark.slow
 def test_named_models_are_all_there_is(shimmy, monkeypatch):
     (shimmy.cwd / "models").mkdir()
     (shimmy.cwd / "models" / "mine.gguf").write_bytes(b"GGUF")

@@ -29,6 +29,7 @@ def whole(error: ShimmyError) -> tuple[object, ...]:
     return type(error), error.code, error.message, error.details, str(error)
 
 
+@pytest.mark.slow
 @given(ERRORS)
 def test_pickles_whole(error: ShimmyError) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):

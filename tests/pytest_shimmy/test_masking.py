@@ -19,12 +19,13 @@ from pytest_shimmy.plugin import texts
 from pytest_shimmy.supervisor.health import Probe
 from tests.support.consumer_suite import Run
 
+pytestmark = pytest.mark.slow
+
 SECRET = st.text(
     st.characters(codec="ascii", categories=["Lu", "Ll", "Nd"]), min_size=12, max_size=40
 ).map(lambda text: f"s{text}")
 
 
-@pytest.mark.slow
 @given(SECRET, SECRET, SECRET)
 def test_settings_errors_and_header_hold_no_secret(user: str, password: str, token: str) -> None:
     settings = Settings().but(
@@ -55,7 +56,6 @@ def test_what_a_server_is_started_with_is_hidden_where_it_is_started(key: str) -
     assert key not in str(ShimmyError(ShimmyErrorCode.START_FAILED, f"it wrote: key {key}"))
 
 
-@pytest.mark.slow
 @given(SECRET, SECRET)
 def test_two_masked_secrets_can_be_told_apart(one: str, other: str) -> None:
     same = masking.masked(f"{one} {other}", (one, other)).split(" ")
@@ -102,7 +102,6 @@ SEEDED = {
 }
 
 
-@pytest.mark.slow
 def test_failing_reports_and_junit_hold_no_secret(pytester: pytest.Pytester, run: Run) -> None:
     suite = LEAKING
     for name, secret in SEEDED.items():
@@ -124,7 +123,6 @@ def test_failing_reports_and_junit_hold_no_secret(pytester: pytest.Pytester, run
     assert "Bearer ***" in everything[0]
 
 
-@pytest.mark.slow
 def test_doctor_shows_no_secret(tmp_path: Path) -> None:
     secret = "pass-word-0123456789"
     arguments = [f"--shimmy-url=http://someone:{secret}@127.0.0.1:9", f"--shimmy-env=X={secret}"]
@@ -137,7 +135,6 @@ def test_doctor_shows_no_secret(tmp_path: Path) -> None:
         assert secret not in done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_what_the_environment_says_for_openai_alone_goes_to_no_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

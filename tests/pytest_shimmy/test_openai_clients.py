@@ -114,6 +114,7 @@ def test_who_asks_for_a_stream_gets_one(client: openai.OpenAI) -> None:
     assert "".join(pieces).split() == whole.split()
 
 
+@pytest.mark.slow
 def test_streaming_helpers_of_the_sdk_work(client: openai.OpenAI) -> None:
     with client.chat.completions.stream(**ASK) as stream:
         kinds = {event.type for event in stream}
@@ -121,6 +122,7 @@ def test_streaming_helpers_of_the_sdk_work(client: openai.OpenAI) -> None:
     assert "content.done" in kinds
 
 
+@pytest.mark.slow
 def test_a_client_that_says_nothing_on_its_own_meets_the_server_as_it_is(base_url: str) -> None:
     with openai_client(base_url, say_stream=False) as client:
         answer: object = client.chat.completions.create(**ASK)
@@ -259,6 +261,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.usefixtures("_dead_proxy")
 async def test_the_async_client_works_on_both_loops(base_url: str) -> None:
@@ -273,6 +276,7 @@ async def test_the_async_client_works_on_both_loops(base_url: str) -> None:
     assert lines[-1] == "data: [DONE]"
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_async_client_works_with_pytest_asyncio(base_url: str) -> None:
     async with async_openai_client(base_url) as client:

@@ -27,13 +27,13 @@ TOY_MODEL = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
 
 
 class Answer:
-    """One HTTP answer as it came over the wire."""
+    """One HTTP answer as it came over the wire; status 0 if the connection ended without one."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.head, _, self.body = raw.partition(b"\r\n\r\n")
         lines = self.head.decode("latin-1").split("\r\n")
-        self.status = int(lines[0].split(" ")[1])
+        self.status = int(lines[0].split(" ")[1]) if raw else 0
         self.headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
         if b"transfer-encoding: chunked" in self.head:
             self.body = dechunk(self.body)

@@ -195,6 +195,7 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(st.one_of(WORDS, st.text(max_size=20)), max_size=40).map("".join)
 
 
+@pytest.mark.slow
 @given(
     probe=st.sampled_from(PROBES),
     out=TEXTS,

@@ -29,6 +29,7 @@ from tests.pytest_shimmy.cassettes.recordings import answered, asked, event, rec
 ORIGIN = Origin("2026-11-20", "shimmy 2.6.5", model="tiny")
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0, 1e6), st.binary(min_size=1, max_size=40))),
     st.sampled_from(["chunked", "close", "length", "frames"]),

@@ -426,6 +426,7 @@ def test_a_certificate_that_nobody_trusts_is_refused(
 # The readers, without sockets
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.binary(min_size=1, max_size=30), max_size=6),
     st.sampled_from(["chunked", "length", "close"]),
@@ -456,6 +457,7 @@ def test_however_bytes_come_in_the_same_is_read(
         assert [chunk.data for chunk in answer.chunks] == [chunk.data for chunk in sent.chunks]
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300), st.lists(st.integers(1, 40), min_size=1))
 def test_whatever_a_server_sends_is_kept(raw: bytes, cuts: list[int]) -> None:
     reader, at = AnswerReader("GET"), 0

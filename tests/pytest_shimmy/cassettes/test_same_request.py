@@ -26,6 +26,7 @@ def same(one: Any, other: Any, **rules: Any) -> bool:
     return sameness.identity(asked(one)) == sameness.identity(asked(other))
 
 
+@pytest.mark.slow
 @given(JSON, st.randoms())
 def test_a_body_is_a_value_and_not_its_spelling(value: Any, chance: random.Random) -> None:
     def shuffled(value: Any) -> Any:

@@ -75,6 +75,7 @@ def test_a_length_counts_unless_it_depends_on_what_varies() -> None:
     assert "content-length: {length}" in normalise.neutral_answer(varying, OWN, "fixed")
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from(["  a", "  b\n    Base: x", "  c\n    Base\n    LoRA"])), st.randoms()
 )

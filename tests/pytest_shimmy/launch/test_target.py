@@ -113,6 +113,7 @@ def test_the_commands_ask_once(counted: Counted, models_dir: Path) -> None:
     assert counted.asked == ["--version", "gpu-info"]
 
 
+@pytest.mark.slow
 def test_what_one_process_knows_another_need_not_ask(counted: Counted) -> None:
     settings = Settings(path=str(counted.path), gpu=("cpu",), env=(("SOME", "thing"),))
     targets = Targets()

@@ -15,6 +15,8 @@ from pytest_shimmy.models.registry import ModelRegistry
 from pytest_shimmy.models.summary import ShimmyModelSummary
 from tests.programs.fileserver import FileServer, cut, status
 
+pytestmark = pytest.mark.slow
+
 FETCHER = Path(__file__).parents[2] / "programs" / "fetcher.py"
 
 TINY = bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}"
@@ -144,7 +146,6 @@ def test_without_a_directory_it_goes_to_shimmy_s_own(shimmy: Path | None, tmp_pa
     assert model.path == tmp_path / "me/.local/share/shimmy/models/tiny.safetensors"
 
 
-@pytest.mark.slow
 def test_a_registered_file_that_is_missing_is_brought_to_its_place(
     shimmy: Path | None, tmp_path: Path
 ) -> None:
@@ -243,7 +244,6 @@ def test_an_interrupted_look_at_the_result_takes_it_back(models: Path) -> None:
     assert not models.exists()
 
 
-@pytest.mark.slow
 def test_what_a_killed_process_left_is_cleared(registry: ModelRegistry, models: Path) -> None:
     died = subprocess.run([sys.executable, FETCHER, "die", "tiny", models], check=False)
     assert died.returncode == 9
@@ -285,7 +285,6 @@ def test_a_model_that_loads_is_left_alone(cpu: ModelRegistry, models: Path) -> N
     assert handler.calls == []
 
 
-@pytest.mark.slow
 def test_a_model_that_does_not_load_is_replaced(cpu: ModelRegistry, models: Path) -> None:
     models.mkdir()
     (models / "tiny.safetensors").write_bytes(BROKEN)
@@ -295,7 +294,6 @@ def test_a_model_that_does_not_load_is_replaced(cpu: ModelRegistry, models: Path
     assert tree(models) == {"tiny.safetensors": TINY}
 
 
-@pytest.mark.slow
 def test_a_download_that_does_not_load_changes_nothing(cpu: ModelRegistry, models: Path) -> None:
     error = refusal(cpu, Handler(tiny__safetensors=BROKEN), check=True)
     assert "does not load" in error.message
@@ -329,7 +327,6 @@ def test_a_build_that_cannot_load_such_files_does_not_download_them_again(
 # Many at once
 
 
-@pytest.mark.slow
 def test_of_many_processes_one_downloads(models: Path) -> None:
     others: list[subprocess.Popen[str]] = []
 
@@ -373,7 +370,6 @@ def test_waiting_for_another_has_an_end(registry: ModelRegistry) -> None:
     assert "the model 'tiny'" in inner[0].message
 
 
-@pytest.mark.slow
 def test_different_models_do_not_wait_for_each_other(registry: ModelRegistry) -> None:
     def download(_model_id: str, target: Path) -> None:
         registry.ensure_default("b", Handler(b__safetensors=TINY), lock_timeout=0)
@@ -393,7 +389,6 @@ def test_a_url_brings_a_model(registry: ModelRegistry, models: Path) -> None:
     assert tree(models) == {"tiny.safetensors": TINY}
 
 
-@pytest.mark.slow
 def test_a_url_that_fails_leaves_only_what_can_be_resumed(
     registry: ModelRegistry, models: Path
 ) -> None:

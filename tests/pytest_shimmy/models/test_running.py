@@ -63,6 +63,7 @@ def offered(manager: ShimmyProcessManager) -> set[str]:
     return {model["id"] for model in answer["data"]} - {"phi3-lora"}
 
 
+@pytest.mark.slow
 def test_a_running_server_offers_what_was_downloaded(
     manager: ShimmyProcessManager, recorder: Recorder, sidecar: Sidecar
 ) -> None:

@@ -173,10 +173,10 @@ def test_what_shimmy_will_refuse_is_known_before_it_starts(
     ["SHIMMY_API_KEY=short", "SHIMMY_ALLOWED_ORIGINS=*", "SHIMMY_ALLOWED_ORIGINS=http://a:80"],
 )
 def test_the_real_one_refuses_what_doctor_names(
-    pytester: pytest.Pytester, run: Run, keyed_shimmy: Path, models_dir: Path, variable: str
+    pytester: pytest.Pytester, run: Run, keyed_shimmy: Path, variable: str
 ) -> None:
     arguments = [
-        f"--shimmy-path={keyed_shimmy}", f"--shimmy-models-dir={models_dir}",
+        f"--shimmy-path={keyed_shimmy}", "--shimmy-tiny-model",
         f"--shimmy-env={variable}",
     ]  # fmt: skip
     doctor = subprocess.run(
@@ -215,7 +215,6 @@ def test_a_suite_passes_on_the_real_one_with_a_key(
     pytester: pytest.Pytester,
     run: Run,
     keyed_shimmy: Path,
-    models_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     workers: str,
     by: str,
@@ -226,9 +225,7 @@ def test_a_suite_passes_on_the_real_one_with_a_key(
         pytester.makeini(f"[pytest]\nshimmy_api_key = {KEY}\n")
     pytester.makepyfile(CHAT + REFUSES.replace("httpx", "requests"))
     flags = [f"--shimmy-api-key={KEY}"] if by == "flag" else []
-    result = run(
-        *flags, f"--shimmy-path={keyed_shimmy}", f"--shimmy-models-dir={models_dir}", "-n", workers
-    )
+    result = run(*flags, f"--shimmy-path={keyed_shimmy}", "--shimmy-tiny-model", "-n", workers)
     result.assert_outcomes(passed=3)
     assert KEY not in result.stdout.str()
 

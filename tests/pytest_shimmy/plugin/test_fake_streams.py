@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -179,7 +178,7 @@ async def test_any_asynchronous_iterable_will_do() -> None:
 
 @pytest.mark.shimmy_real
 def test_the_real_one_is_limited_alike(
-    pytester: pytest.Pytester, run: Run, real_shimmy: Path, models_dir: Path
+    pytester: pytest.Pytester, run: Run, real_arguments: list[str]
 ) -> None:
     pytester.makepyfile(
         """
@@ -196,5 +195,4 @@ def test_the_real_one_is_limited_alike(
                 list(limited(stream, between_tokens=0.000001))
         """
     )
-    arguments = [f"--shimmy-path={real_shimmy}", f"--shimmy-models-dir={models_dir}"]
-    run(*arguments).assert_outcomes(passed=1)
+    run(*real_arguments).assert_outcomes(passed=1)

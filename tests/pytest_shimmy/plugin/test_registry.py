@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_a_model_that_the_settings_name_is_there(pytester: pytest.Pytester, run:
 
 @pytest.mark.shimmy_real
 def test_a_real_executable_lists_what_it_serves(
-    pytester: pytest.Pytester, run: Run, real_arguments: list[str]
+    pytester: pytest.Pytester, run: Run, real_shimmy: Path, models_dir: Path
 ) -> None:
     pytester.makepyfile(
         """
@@ -53,7 +54,8 @@ def test_a_real_executable_lists_what_it_serves(
             assert listed and listed <= set(shimmy_server.models())
         """
     )
-    run(*real_arguments).assert_outcomes(passed=1)
+    arguments = [f"--shimmy-path={real_shimmy}", f"--shimmy-models-dir={models_dir}"]
+    run(*arguments, "-o", "shimmy_warm_up=off").assert_outcomes(passed=1)
 
 
 def test_attached_to_a_server_the_test_is_skipped_with_the_reason(

@@ -192,6 +192,7 @@ def test_an_exit_that_nobody_noticed_yet_is_seen(run: Run, heard: Heard) -> None
     assert process.is_over()
 
 
+@pytest.mark.slow
 def test_no_thread_and_no_descriptor_stays(run: Run, wait_for_threads: Callable[[], None]) -> None:
     ended(run(["exit", 0]))  # what is loaded once is loaded now
     me = psutil.Process()

@@ -239,6 +239,7 @@ def test_one_that_was_killed_is_replaced_and_its_successor_knows_the_group(
     assert not tmp_path.exists()
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_at_once_is_not_replaced_for_ever(tmp_path: Path) -> None:
     with replace(tmp_path, 3600, os.getpid()) as process:
         assert psutil.Process(process.pid).children() == []

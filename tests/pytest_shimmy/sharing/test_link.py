@@ -162,6 +162,7 @@ def test_leaving_ends_the_server_and_removes_every_file(
     assert list((runtime_dir / "servers").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="counts descriptors")
 def test_servers_that_have_ended_leave_no_descriptor_open(run: Run, runtime_dir: Path) -> None:
     def start_and_leave() -> int:
@@ -220,6 +221,7 @@ def test_a_start_that_fails_is_reported_to_everybody_who_waits(join: Join, run: 
         assert caught.value.details["exit_code"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_death_of_the_server_is_known_as_soon_as_anybody_asks(join: Join, run: Run) -> None:
     link = join(run)

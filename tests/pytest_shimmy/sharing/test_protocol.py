@@ -116,6 +116,7 @@ def test_anything_but_an_object_is_refused(
         channel.receive()
 
 
+@pytest.mark.slow
 @given(SNAPSHOTS)
 def test_snapshots_survive_json(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot

@@ -166,6 +166,7 @@ def test_a_last_probe_that_was_cut_short_does_not_hide_what_was_seen_before(
     assert "200, but not as shimmy" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("event", "step"), [("ready", ["serve"]), ("error", ["exit", 1])])
 def test_who_waited_for_the_start_knows_that_listeners_have_heard(
     manager: ShimmyProcessManager,

@@ -83,6 +83,7 @@ def test_a_log_that_cannot_be_written_is_named(
     assert not raised
 
 
+@pytest.mark.slow
 def test_a_temporary_log_goes_with_the_server(
     manager: ShimmyProcessManager,
     pretend: Pretend,

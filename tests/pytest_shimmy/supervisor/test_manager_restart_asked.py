@@ -76,6 +76,7 @@ def test_without_a_server_it_is_a_start(
     assert recorder.names() == ["starting", "ready", "stopped", "starting", "ready"]
 
 
+@pytest.mark.slow
 @posix
 def test_after_a_failure_it_is_a_start(manager: ShimmyProcessManager, pretend: Pretend) -> None:
     manager.start(pretend(["exit", 1], again=[["serve"]]))
@@ -145,6 +146,7 @@ def test_stopping_wins_over_one_that_waits_for_a_start(
     assert recorder.names() == ["starting", "stopped"]
 
 
+@pytest.mark.slow
 def test_many_who_ask_at_once_all_get_a_server_that_started_afterwards(
     manager: ShimmyProcessManager, recorder: Recorder, options: ShimmyProcessOptions
 ) -> None:

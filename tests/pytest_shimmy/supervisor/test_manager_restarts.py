@@ -100,6 +100,7 @@ def test_the_pause_before_a_restart_doubles_up_to_its_bound(
     assert {payload.limit for payload in heard} == {5}
 
 
+@pytest.mark.slow
 def test_a_stop_during_the_pause_before_a_restart_ends_it_at_once(
     manager: ShimmyProcessManager,
     recorder: Recorder,
@@ -121,6 +122,7 @@ def test_a_stop_during_the_pause_before_a_restart_ends_it_at_once(
     assert not raised
 
 
+@pytest.mark.slow
 def test_restarts_are_used_up_at_once_and_for_good(
     manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend
 ) -> None:
@@ -147,6 +149,7 @@ def test_restarts_are_used_up_at_once_and_for_good(
     assert time.monotonic() - before < LONG / 2
 
 
+@pytest.mark.slow
 def test_no_restart_where_none_is_allowed(
     manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend
 ) -> None:

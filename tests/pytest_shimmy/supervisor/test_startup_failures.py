@@ -65,6 +65,7 @@ def test_a_long_output_is_shown_by_its_end(manager: ShimmyProcessManager, preten
     assert f"The last {ShimmyProcessDefaults.log_tail_lines} lines it wrote" in error.message
 
 
+@pytest.mark.slow
 def test_usage_errors_of_the_server_are_shown(
     manager: ShimmyProcessManager, shimmy: Path | None
 ) -> None:
@@ -74,6 +75,7 @@ def test_usage_errors_of_the_server_are_shown(
     assert "unexpected argument '--port' found" in error.message
 
 
+@pytest.mark.slow
 def test_no_models(manager: ShimmyProcessManager, shimmy: Path | None, tmp_path: Path) -> None:
     before = time.monotonic()
     error = failure(manager, ShimmyProcessOptions(shimmy_path=shimmy, cwd=tmp_path))
@@ -138,6 +140,7 @@ def test_a_backend_that_cannot_be_had_starts_nothing(
     assert not started
 
 
+@pytest.mark.slow
 def test_a_build_without_gpu_serves_who_asks_for_the_processor(
     manager: ShimmyProcessManager, models_dir: Path
 ) -> None:

@@ -116,6 +116,7 @@ STRANGERS = pytest.mark.parametrize(
 # Ports: a stranger who is faster costs the user nothing, and is never taken for ours.
 
 
+@pytest.mark.slow
 @STRANGERS
 def test_a_stranger_that_takes_the_port_before_the_server_binds_it_is_evaded(
     manager: ShimmyProcessManager,

@@ -109,6 +109,7 @@ def test_a_pause_between_attempts_is_cut_short(fetch: Fetch, files: FileServer) 
     assert len(files.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on the size of files")
 def test_a_disk_that_fills_up_ends_it_and_keeps_what_has_arrived(
     fetch: Fetch, files: FileServer, target: Path
@@ -146,6 +147,7 @@ def test_of_many_processes_one_fetches_and_the_others_wait(files: FileServer, ta
     assert len(files.requests) == 1
 
 
+@pytest.mark.slow
 def test_waiting_for_another_process_has_an_end(
     fetch: Fetch, files: FileServer, target: Path
 ) -> None:

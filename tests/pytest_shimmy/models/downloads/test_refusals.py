@@ -92,6 +92,7 @@ def test_a_server_that_is_not_there(fetch: Fetch, target: Path) -> None:
     assert left_in(target) == []
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing(fetch: Fetch, files: FileServer) -> None:
     files.answers = [stall(0)] * 2
     assert "nothing came for 0.2 s" in refusal(fetch, retries=1, timeout=0.2).message
