@@ -81,19 +81,22 @@ def _end(reason: str) -> NoReturn:
 
 def _wait(number: int) -> None:
     """Until the process has ended, which need not be a child."""
-    try:
-        descriptor = os.pidfd_open(number)  # of Linux 5.3
-    except (AttributeError, OSError):
-        # A parent that nobody has waited for is still there to a signal.
-        is_parent = os.getppid() == number
-        while os.getppid() == number if is_parent else _is_there(number):
-            time.sleep(_PERIOD)
-        return
-    import select
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(number)
+        except (AttributeError, OSError):
+            pass  # Linux before 5.3, or there is no such process
+        else:
+            import select
 
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    poll.poll()
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll()
+            return
+    # A parent that nobody has waited for is still there to a signal.
+    is_parent = os.getppid() == number
+    while os.getppid() == number if is_parent else _is_there(number):
+        time.sleep(_PERIOD)
 
 
 def _is_there(number: int) -> bool:

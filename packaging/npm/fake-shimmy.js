@@ -3,15 +3,14 @@
 import { spawn } from "node:child_process";
 import { findPython, pyz } from "./index.js";
 
-let command;
+let python;
 try {
-  command = findPython();
+  python = findPython();
 } catch (error) {
   console.error(error.message);
   process.exit(127);
 }
-const [python, ...args] = command;
-const child = spawn(python, [...args, pyz, ...process.argv.slice(2)], {
+const child = spawn(python, [pyz, ...process.argv.slice(2)], {
   stdio: "inherit",
   // Whatever ends this process, the server ends with it.
   env: { FAKE_SHIMMY_ENDS_WITH: "parent", ...process.env },

@@ -107,5 +107,5 @@ export function install(folder: string, name?: string): Promise<string>;
 /** The single file that Python runs. */
 export const pyz: string;
 
-/** The command of a Python that runs it. Throws where there is none. */
-export function findPython(): string[];
+/** The path of a Python that runs it. Throws where there is none. */
+export function findPython(): string;

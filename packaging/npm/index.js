@@ -12,13 +12,13 @@ import { fileURLToPath } from "node:url";
 export const pyz = fileURLToPath(new URL("fake-shimmy.pyz", import.meta.url));
 
 const READY = /^fake-shimmy listens on (http:\S+)$/m;
-const CHECK = "import sys; sys.exit(sys.version_info < (3, 11))";
+const CHECK = "import sys; print(sys.executable); sys.exit(sys.version_info < (3, 11))";
 const LOG_LIMIT = 1 << 20; // characters
 const STOP_GRACE = 1000; // ms from SIGTERM to SIGKILL
 
 let found;
 
-/** The command of a Python that runs the fake. */
+/** The path of a Python that runs the fake. */
 export function findPython() {
   found ??= searchPython();
   return found;
@@ -29,9 +29,9 @@ function searchPython() {
   const minors = [14, 13, 12, 11].map((minor) => [`python3.${minor}`]);
   const candidates = named ? [[named]] : [["python3"], ["python"], ["py", "-3"], ...minors];
   for (const [command, ...args] of candidates) {
-    if (spawnSync(command, [...args, "-c", CHECK], { stdio: "ignore" }).status === 0) {
-      return [command, ...args];
-    }
+    const asked = spawnSync(command, [...args, "-c", CHECK], { encoding: "utf8" });
+    // Itself, and not the launcher that was found, which may take longer than Python does.
+    if (asked.status === 0) return asked.stdout.trim();
   }
   const looked = candidates.map((each) => each.join(" ")).join(", ");
   throw new Error(
@@ -57,17 +57,16 @@ export function variables(options = {}) {
 
 /** Put an executable into a folder that is the fake under another name. */
 export async function install(folder, name = "shimmy") {
-  const [command, ...args] = findPython();
+  const python = findPython();
   if (process.platform === "win32") {
     const path = join(folder, `${name}.cmd`);
-    const line = [command, ...args, pyz].map((each) => `"${each}"`).join(" ");
-    await writeFile(path, `@${line} %*\r\n`);
+    await writeFile(path, `@"${python}" "${pyz}" %*\r\n`);
     return path;
   }
   const path = join(folder, name);
-  const line = [command, ...args, pyz].map((each) => `'${each.replaceAll("'", "'\\''")}'`).join(" ");
+  const [quoted, file] = [python, pyz].map((each) => `'${each.replaceAll("'", "'\\''")}'`);
   // exec: the process that is started is the server itself.
-  await writeFile(path, `#!/bin/sh\nexec ${line} "$@"\n`);
+  await writeFile(path, `#!/bin/sh\nexec ${quoted} ${file} "$@"\n`);
   await chmod(path, 0o755);
   return path;
 }
@@ -210,28 +209,24 @@ class Log {
 
 /** Start a server; it is there, and answers, when the promise is fulfilled. */
 export async function start(options = {}) {
-  const { port = 0, python, env = {}, args = [], timeout = 30_000, script } = options;
-  const [command, ...before] = python ? [python] : findPython();
+  const { port = 0, python = findPython(), env = {}, args = [], timeout = 30_000, script } = options;
   const token = options.token ?? randomBytes(16).toString("hex");
   const folder = typeof script === "object" ? await mkdtemp(join(tmpdir(), "fake-shimmy-")) : null;
   try {
     const file = folder === null ? script : join(folder, "script.json");
     if (folder !== null) await writeFile(file, JSON.stringify(script));
-    const child = spawn(
-      command,
-      [...before, pyz, "serve", "--bind", `127.0.0.1:${port}`, ...args],
-      {
-        env: {
-          ...withoutSettings(process.env),
-          ...variables({ ...options, script: file, token }),
-          FAKE_SHIMMY_READY: "1",
-          // It ends with this process, whatever ends that: the pipe is closed then.
-          FAKE_SHIMMY_ENDS_WITH: "stdin",
-          ...env,
-        },
-        windowsHide: true,
+    const serve = [pyz, "serve", "--bind", `127.0.0.1:${port}`, ...args];
+    const child = spawn(python, serve, {
+      env: {
+        ...withoutSettings(process.env),
+        ...variables({ ...options, script: file, token }),
+        FAKE_SHIMMY_READY: "1",
+        // It ends with this process, whatever ends that: the pipe is closed then.
+        FAKE_SHIMMY_ENDS_WITH: "stdin",
+        ...env,
       },
-    );
+      windowsHide: true,
+    });
     child.stdin.on("error", () => {}); // it may end before anything else does
     return await ready(child, token, timeout);
   } finally {

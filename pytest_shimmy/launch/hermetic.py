@@ -20,9 +20,12 @@ HERMETIC: Mapping[str, None] = dict.fromkeys(
         "SHIMMY_LORA_GGUF",
         "SHIMMY_MODEL_PATHS",
         "SHIMMY_BIND_ADDRESS",
+        "FAKE_SHIMMY_MODELS",
+        "FAKE_SHIMMY_ENDS_WITH",
     )
 )
-"""Variables that would show the fake the models of the person who runs it."""
+"""Variables that would show the fake the models of the person who runs it, or end it with a process
+of theirs."""
 
 
 ACCESS: Mapping[str, None] = dict.fromkeys(("SHIMMY_API_KEY", "SHIMMY_ALLOWED_ORIGINS"))

@@ -31,9 +31,18 @@ def test_the_fakes_models_are_those_of_the_run_and_none_of_the_users(
     theirs = pytester.mkdir("theirs")
     (theirs / "private-model.gguf").write_bytes(b"GGUF")
     monkeypatch.setenv("SHIMMY_MODEL_PATHS", str(theirs))
+    monkeypatch.setenv("FAKE_SHIMMY_MODELS", "private-model")
     pytester.makepyfile(ENSURES)
     result = run("-p", "no:randomly", f"--shimmy-fake-version={release}")
     result.assert_outcomes(passed=2)
+
+
+def test_the_fake_does_not_end_with_what_the_user_has_other_fakes_end_with(
+    pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SHIMMY_ENDS_WITH", "stdin")
+    pytester.makepyfile("def test_one(shimmy_server): assert shimmy_server.models()")
+    run().assert_outcomes(passed=1)
 
 
 def test_a_model_that_the_settings_name_is_there(pytester: pytest.Pytester, run: Run) -> None:
