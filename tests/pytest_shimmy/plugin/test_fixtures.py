@@ -311,6 +311,4 @@ def test_a_model_file_is_served_under_its_own_name(
             assert "My_Model" in shimmy_server.models()
         """
     )
-    run(*arguments, "--shimmy-model=My_Model.gguf", "--shimmy-warm-up=off").assert_outcomes(
-        passed=1
-    )
+    run(*arguments, "--shimmy-model=My_Model.gguf", "--no-shimmy-warm-up").assert_outcomes(passed=1)

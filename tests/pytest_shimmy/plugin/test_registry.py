@@ -64,7 +64,7 @@ def test_a_real_executable_lists_what_it_serves(
         """
     )
     arguments = [f"--shimmy-path={real_shimmy}", f"--shimmy-models-dir={models_dir}"]
-    run(*arguments, "-o", "shimmy_warm_up=off").assert_outcomes(passed=1)
+    run(*arguments, "--no-shimmy-warm-up").assert_outcomes(passed=1)
 
 
 def test_attached_to_a_server_the_test_is_skipped_with_the_reason(
