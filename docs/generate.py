@@ -205,6 +205,7 @@ GENERATED = {
 
 NODES = (rules.Script, rules.Rule, rules.Answer, rules.When, rules.Matcher, rules.Latency)
 NODES += (rules.Failure, rules.Fault, rules.Position, rules.Life, rules.Exit, rules.Refusal)
+NODES += (rules.ToolCall, rules.Event)
 
 PARTS = {
     "settings": settings_table,

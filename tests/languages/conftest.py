@@ -62,6 +62,8 @@ def example(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path.name != "fake-shimmy":
             (modules / path.name).symlink_to(path)
     (modules / "fake-shimmy").symlink_to(installed / "node_modules" / "fake-shimmy")
+    for path in (ROOT / "packaging" / "npm" / "test").glob("*.ts"):
+        (folder / "src" / path.name).write_text(path.read_text())
     compiler = ["node", "node_modules/typescript/bin/tsc"]
     done = subprocess.run(compiler, cwd=folder, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout

@@ -21,6 +21,8 @@ import yaml
 from tests.languages.conftest import ROOT
 from tests.support.fake_process import DEADLINE, free_port
 
+pytestmark = pytest.mark.slow
+
 ACTION = ROOT / "packaging" / "action"
 CONTAINER = ROOT / "packaging" / "container" / "Containerfile"
 
