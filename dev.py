@@ -5,7 +5,6 @@
     python3 dev.py test     run the project's tests, with real shimmys where they can be had and
                             the locked versions of all else, and print the coverage
         --fast              only those that are not marked slow, on the bundled fake: a minute
-        --every-build       and repeat those on real executables with each of them
         --newest            with the newest version of everything instead of the locked one
     python3 dev.py check    ruff, and mypy for each system
     python3 dev.py lock     lock the newest versions, and print what moved
@@ -64,9 +63,7 @@ PACKAGES = {
 """Debian's packages, and the tests of what are skipped without them."""
 SYSTEMS = ("linux", "darwin", "win32")
 # Tests wait more than they compute.
-EVERY_BUILD = "--every-build"
-"""Repeat the tests marked shimmy_real on the other releases and builds."""
-PARALLEL = ("-n", "auto", "--maxprocesses=4")
+PARALLEL = ("-n", str(min(4, (os.cpu_count() or 1) + 1)))
 NO_TESTS = 5
 """pytest's exit status where no test was selected."""
 
@@ -186,27 +183,25 @@ def docs(python: str, task: str = "build", *arguments: str) -> int:
 
 
 def test(python: str, arguments: list[str]) -> int:
-    """The project's tests with the coverage of all processes. Those marked shimmy_real run where a
-    real executable can be had; with --every-build they are repeated on other releases and builds.
+    """The project's tests with the coverage of all processes, then those marked shimmy_real once
+    more on each other release and build that can be had.
     """
     missing = missing_packages()
     if missing:
         print(f"not installed: {', '.join(missing)}; as root: python3 dev.py packages", flush=True)
-    every_build = EVERY_BUILD in arguments
-    arguments = [each for each in arguments if each != EVERY_BUILD]
-    paths = real_shimmys([SHIMMY, *(OTHER_SHIMMYS if every_build else ())])
+    paths = real_shimmys([SHIMMY, *OTHER_SHIMMYS])
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
-    measured = ("-m", "coverage", "run", "-m", "pytest", *PARALLEL)
     run(python, "-m", "coverage", "erase")
     first = [f"--shimmy-path={paths[SHIMMY]}"] if SHIMMY in paths else []
-    status = run(python, *measured, *first, *arguments)
-    for name in OTHER_SHIMMYS if every_build else ():
-        if name in paths:
-            which = (f"--shimmy-path={paths[name]}", "-m", "shimmy_real")
-            again = run(python, *measured, *which, *arguments)
-            status = status or (0 if again == NO_TESTS else again)
+    status = run(python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL, *first, *arguments)
     run(python, "-m", "coverage", "combine", "--quiet")
     report = run(python, "-m", "coverage", "report")
+    for name in OTHER_SHIMMYS:
+        if name in paths:
+            # They run the same code once more: there is nothing to measure.
+            which = (f"--shimmy-path={paths[name]}", "-m", "shimmy_real")
+            again = run(python, "-m", "pytest", *PARALLEL, *which, *arguments)
+            status = status or (0 if again == NO_TESTS else again)
     return status or report
 
 

@@ -209,8 +209,7 @@ def test_a_private_one_with_a_key_of_its_own(make_shimmy_server):
 
 
 @pytest.mark.shimmy_real
-@pytest.mark.parametrize("workers", ["0", "4"])
-@pytest.mark.parametrize("by", ["flag", "variable", "ini"])
+@pytest.mark.parametrize(("by", "workers"), [("flag", "0"), ("variable", "4"), ("ini", "0")])
 def test_a_suite_passes_on_the_real_one_with_a_key(
     pytester: pytest.Pytester,
     run: Run,
