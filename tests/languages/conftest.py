@@ -70,10 +70,12 @@ def example(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def needs(program: str) -> None:
-    """Skip the test where there is no such program."""
-    if shutil.which(program) is None:
+def needs(program: str) -> str:
+    """The path of a program; the test is skipped where there is none."""
+    path = shutil.which(program)
+    if path is None:
         pytest.skip(f"there is no {program} on the PATH")
+    return path
 
 
 GO_CACHE = Path.home() / ".cache" / "go-build"
