@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
+from tools import pyz
 
 from . import peers
 from .bench import NO_REAL, Bench, is_installed, not_installed, running
@@ -35,6 +36,7 @@ def measure(bench: Bench) -> Iterator[Result]:
     stdlib = "exec to first 200: small stdlib socket server"
     fake = "exec to first 200: fake, as the plugin starts it"
     script = "exec to first 200: fake-shimmy, the script"
+    single = "exec to first 200: fake-shimmy.pyz"
     real = "exec to first 200: real"
     managed_fake = "manager.start() to ready: fake"
     managed_real = "manager.start() to ready: real"
@@ -46,10 +48,16 @@ def measure(bench: Bench) -> Iterator[Result]:
         fake: lambda: _first_200(bench, lambda port: fake_command(bench, port)),
         managed_fake: lambda: managed(bench.options(real=False)),
     }
+    file = directory / "fake-shimmy.pyz"
+    pyz.build(file)
+    model = ["--model-path", str(bench.gguf)]
+    python = sys.executable
+    subjects[single] = lambda: _first_200(
+        bench, lambda port: [python, *_bind(str(file), port), *model]
+    )
     if (found := _console_script("fake-shimmy")) is None:
         yield Missing(script, "no fake-shimmy beside the interpreter or on PATH")
     else:
-        model = ["--model-path", str(bench.gguf)]
         subjects[script] = lambda: _first_200(bench, lambda port: [*_bind(found, port), *model])
     if bench.shimmy_path is None:
         yield Missing(real, NO_REAL)
@@ -66,6 +74,7 @@ def measure(bench: Bench) -> Iterator[Result]:
         stdlib: (bare, "bare"),
         fake: (bare, "bare"),
         script: (bare, "bare"),
+        single: (bare, "bare"),
         managed_fake: (fake, "fake alone"),
         peer: (fake, "fake alone"),
         managed_real: (real, "real alone"),
@@ -75,7 +84,7 @@ def measure(bench: Bench) -> Iterator[Result]:
         if name in against:
             base, to = against[name]
             ratio = paired_ratio(values[name], values[base])
-        target = FAKE_TARGET if name in (fake, script) else None
+        target = FAKE_TARGET if name in (fake, script, single) else None
         yield Figure(name, "ms", values[name], ratio, to, target)
     for name, base in ((managed_fake, fake), (managed_real, real), (peer, fake)):
         if name in values:
