@@ -151,8 +151,9 @@ class Findings:
             self.warnings.append(
                 f"the executable would use {backend}, and this machine: {there}.\n"
                 + (
-                    "The server starts, but may not answer: this build has no other way than a "
-                    "GPU. A build without the feature airframe, or the bundled fake, needs none."
+                    "The server starts, but may not answer: this build generates on a GPU or on a "
+                    "software renderer (Mesa's) only. --shimmy-tiny-model tries it out. A build "
+                    "without the feature airframe, or the bundled fake, needs none."
                     if build.engine == "airframe"
                     else "It would silently use the processor. Leave --shimmy-gpu out, or set "
                     "--shimmy-require=gpu to have tests say so."
@@ -191,15 +192,14 @@ class Findings:
                     "[NO_MODELS] the executable finds no model at all, and does not start then.\n"
                     "Add a directory that has one: --shimmy-models-dir."
                 )
-        elif (
-            settings.mode == "real"
-            and target.executable.build().engine == "airframe"
-            and _panics(target.executable.version, chosen[0])
+        elif target.executable.build().engine == "airframe" and _panics(
+            target.executable.version, chosen[0]
         ):
             self.warnings.append(
-                f"this build cannot load {chosen[0].path}: it is no GGUF, and the server closes "
-                "the connection of every request that names it.\n"
-                "Use a GGUF file, or a build without the feature airframe for SafeTensors."
+                f"this build cannot load {chosen[0].path}: it is no GGUF, or is cut short, "
+                "and the server closes the connection of every request that names it.\n"
+                "Use a whole GGUF file or --shimmy-tiny-model, or a build without the feature "
+                "airframe for SafeTensors."
             )
         elif (
             settings.mode == "real"
@@ -246,10 +246,14 @@ class Findings:
 def _panics(release: str, model: ShimmyModelSummary) -> bool:
     """Whether looking the model up makes that release panic (seen on 2.6.5; read in the source of
     2.6.1)."""
-    if numbers(release) < (2, 6, 1) or model.path is None or not Path(model.path).is_file():
+    from fake_shimmy.models import airframe_header
+    from fake_shimmy.releases import NEWEST, RELEASES
+
+    engine = RELEASES.get(release, RELEASES[NEWEST]).airframe
+    if numbers(release) < (2, 6, 1) or model.path is None or engine is None:
         return False
-    with open(model.path, "rb") as file:
-        return file.read(4) != b"GGUF"
+    header = airframe_header.read(str(model.path), engine)
+    return header is not None and header.panic is not None
 
 
 def summary(model: ShimmyModelSummary) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,22 @@ def deaths_section(deaths: Sequence[Death]) -> str:
     """What happened to the server during a failing test."""
     return "\n".join(
         f"the server (pid {death.pid}) died during this test: {death.exit}" for death in deaths
+    )
+
+
+_PANICKED_OVER_MODEL = re.compile(r"panicked at \S*airframe-[\d.]+/src/(backend/bindless|core)/")
+"""What the engine of a default build does over a file that is no whole GGUF (2.5.0, 2.6.5)."""
+
+
+def model_section(log: str) -> str | None:
+    """What a server's log says of a model file that its engine cannot read; None: nothing."""
+    if not _PANICKED_OVER_MODEL.search(log):
+        return None
+    return (
+        "The server panicked while it read the model file, and closed the connection without an "
+        "answer:\nthe file is no GGUF, or is cut short. The log says which file.\n"
+        "Use a whole one, or --shimmy-tiny-model, which makes the smallest that this executable "
+        "can serve."
     )
 
 

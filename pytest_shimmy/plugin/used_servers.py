@@ -13,7 +13,7 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError
 from ..masking import masked, printable
 from .state import HARNESS, SERVERS_OF_TEST, failures_reported
-from .texts import MODE_ATTRIBUTE, deaths_section, log_section
+from .texts import MODE_ATTRIBUTE, deaths_section, log_section, model_section
 
 if TYPE_CHECKING:
     from ..fake_control.fake import FakeShimmy
@@ -91,6 +91,8 @@ def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
         return
     if deaths:
         report.sections.append(("shimmy server", deaths_section(deaths)))
+    if about_model := model_section(log):
+        report.sections.append(("shimmy server", about_model))
     if log:
         report.sections.append((f"shimmy server log ({server.url})", log_section(log, left_out)))
 

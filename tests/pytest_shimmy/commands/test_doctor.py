@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from fake_shimmy import NEWEST
+from fake_shimmy.models import tiny_gguf
 from pytest_shimmy.executable.identify import bundled_fake, identify
 from pytest_shimmy.models.search_path import searched
 from pytest_shimmy.supervisor import ports
@@ -274,7 +275,7 @@ def test_an_attached_server_is_looked_at(
 @pytest.mark.parametrize(
     ("release", "build", "gpu", "said"),
     [
-        ("2.5.0", "default", "auto", "this build has no other way than a GPU"),
+        ("2.5.0", "default", "auto", "generates on a GPU or on a software renderer"),
         ("1.8.1", "opencl", "opencl", "It would silently use the processor"),
         ("2.5.0", "cpu-only", "cpu", "it reads SafeTensors only"),
     ],
@@ -294,6 +295,19 @@ def test_what_would_not_answer_is_a_warning(
     assert (found["server"]["mode"], found["server"]["version"]) == ("real", release)
     assert [said in warning for warning in found["warnings"]] == [True]
     assert found["models"]["default"] == {"id": "some", "reason": "it is the only one"}
+
+
+@pytest.mark.parametrize("content", [b"GGUF", b"", tiny_gguf.contents()[:200]])
+def test_a_model_file_that_the_engine_panics_over_is_a_warning(
+    content: bytes, find: Findings, project: Path, stand_in: Callable[..., str]
+) -> None:
+    (project / "models").mkdir()
+    (project / "models" / "some.gguf").write_bytes(content)
+    (warning,) = (each for each in find(stand_in("2.6.5", "default"))["warnings"] if "GGUF" in each)
+    assert "it is no GGUF, or is cut short" in warning
+    assert "--shimmy-tiny-model" in warning
+    (project / "models" / "some.gguf").write_bytes(tiny_gguf.contents())
+    assert not any("GGUF" in each for each in find(stand_in("2.6.5", "default"))["warnings"])
 
 
 def test_without_a_model_2_x_cannot_start_and_1_x_can(

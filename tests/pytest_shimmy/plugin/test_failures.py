@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_shimmy.executable.identify import identify
 from tests.support.consumer_suite import CHAT, Run
 
 pytestmark = pytest.mark.slow
@@ -23,6 +24,25 @@ def test_no_models_is_an_error_that_shows_what_the_server_said(
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         ["*[[]NO_MODELS[]] the server exited*exit code 1.", "*No models available*"]
+    )
+
+
+@pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
+def test_a_dummy_for_a_model_file_is_named_as_the_reason(
+    pytester: pytest.Pytester, run: Run, request: pytest.FixtureRequest, server: str
+) -> None:
+    chosen = []
+    if server == "real":
+        path: Path = request.getfixturevalue("real_shimmy")
+        if identify(path).build().engine != "airframe":
+            pytest.skip("this build closes no connection over a model file")
+        chosen = [f"--shimmy-path={path}"]
+    (pytester.path / "dummy.gguf").write_bytes(b"GGUF")
+    pytester.makepyfile(CHAT)
+    result = run(*chosen, "--shimmy-model=dummy.gguf")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["The server panicked while it read the model file, *", "*--shimmy-tiny-model*"]
     )
 
 
