@@ -96,7 +96,11 @@ export class Control {
           else reject(this.#refusal(response.statusCode, body));
         });
       });
-      request.on("error", reject);
+      request.on("error", (error) => {
+        // A connection that was kept open across the end of a server is not an answer.
+        if (request.reusedSocket) this.ask(message).then(resolve, reject);
+        else reject(error);
+      });
       request.end(JSON.stringify(message));
     });
   }

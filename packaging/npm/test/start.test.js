@@ -135,6 +135,17 @@ test("a server with a key asks for it", async () => {
   await shimmy.stop();
 });
 
+test("a server that was started again is controlled as before", async () => {
+  const first = await start({ token: "t" });
+  const control = new Control(first.url, "t");
+  await control.requests();
+  await first.stop();
+  const second = await start({ token: "t", port: first.port });
+  assert.deepEqual(await control.requests(), []);
+  await second.stop();
+  control.close();
+});
+
 test("a start that fails is an error with its last words", async () => {
   const script = { life: { refuse: { status: 3, stderr: "no room" } } };
   await assert.rejects(start({ script }), /ended while starting \(3\)\. It wrote:[^]*no room/);
