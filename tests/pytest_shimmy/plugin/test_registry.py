@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def test_the_fakes_models_are_those_of_the_run_and_none_of_the_users(
 def test_the_fake_does_not_end_with_what_the_user_has_other_fakes_end_with(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAKE_SHIMMY_ENDS_WITH", "stdin")
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    monkeypatch.setenv("FAKE_SHIMMY_ENDS_WITH", str(gone.pid))
     pytester.makepyfile("def test_one(shimmy_server): assert shimmy_server.models()")
     run().assert_outcomes(passed=1)
 
