@@ -21,6 +21,8 @@ from .state import (
     counts_of,
     end_in_test,
     finish,
+    is_ours,
+    report_error,
     server_summaries_of,
     settings_of,
     targets_of,
@@ -208,7 +210,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         result = yield
     except BaseException as error:
-        if item.config.getoption("usepdb", False):
+        if item.config.getoption("usepdb", False) or is_ours(error):
             end_in_test(error)
         raise
     if settings_of(item.config).uses_cassettes:
@@ -224,8 +226,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, Any]:
     report = yield
+    if call.excinfo is not None:
+        report_error(report, call.excinfo.value, item.config)
     if HARNESS in item.config.stash:
         from . import used_servers
 

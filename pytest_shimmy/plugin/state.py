@@ -114,6 +114,31 @@ class Failure(pytest.fail.Exception):  # type: ignore[misc, name-defined]  # not
     """The failure of a test because of a `ShimmyError`."""
 
 
+TOLD: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+"""The messages of failures that were reported here, each with the test that has it in full."""
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether it is a `ShimmyError`, or the failure because of one."""
+    return type(error).__module__.partition(".")[0] == "pytest_shimmy"
+
+
+def report_error(report: pytest.TestReport, error: BaseException, config: pytest.Config) -> None:
+    """Have an error of ours be told by its message alone, and a `Failure` that was told before in
+    two lines."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None or not is_ours(error):
+        return
+    # Else a summary's line begins with the name of our class, and has no room for the reason.
+    crash.message = message = str(error)
+    if not isinstance(error, Failure):
+        return
+    first = config.stash.setdefault(TOLD, {}).setdefault(message, report.nodeid)
+    if first != report.nodeid:
+        entry = report.longrepr.reprtraceback.reprentries[-1]  # type: ignore[union-attr]
+        entry.lines = [message.partition("\n")[0], f"(in full under {first})"]
+
+
 @contextlib.contextmanager
 def failures_reported() -> Iterator[None]:
     """Turn a `ShimmyError` into the failure of the test that is running.

@@ -5,6 +5,7 @@ Loaded with the first server: a run without one pays nothing for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,10 @@ def begin_test(item: pytest.Item) -> None:
     if current is not None and current not in servers:
         current.note_log()  # the test may still ask for it, by request.getfixturevalue
 
+
+DIED = "shimmy server died"
+"""The title of a report's section."""
+PRETENDED = "[the fake uses no GPU; it names the backend that a real shimmy would]\n"
 
 JUDGED: pytest.StashKey[set[str]] = pytest.StashKey()
 """The addresses of the servers that a marked test may use."""
@@ -67,34 +72,38 @@ def complete(report: pytest.TestReport, item: pytest.Item) -> None:
         # xdist carries plain attributes of a report to the controller.
         setattr(report, MODE_ATTRIBUTE, servers[0].mode)
     if report.failed:
+        about = [section for server in servers for section in _explained(server)]
+        has_died = any(title == DIED for title, _ in about)
         for fake in _fakes(item):
-            _tell(report, fake)
-        for server in servers:
-            _explain(report, server)
+            _tell(report, fake, has_died)
+        report.sections += about
 
 
-def _tell(report: pytest.TestReport, fake: FakeShimmy) -> None:
+def _tell(report: pytest.TestReport, fake: FakeShimmy, has_died: bool) -> None:
     try:
         lines = fake.report()
     except ShimmyError as error:
+        if has_died:  # so it cannot be asked, which is no news
+            return
         lines = [str(error)]
     where = "" if fake.api_key else f" ({fake.server_url})"
     report.sections.append((f"shimmy fake{where}", printable(masked("\n".join(lines)))))
 
 
-def _explain(report: pytest.TestReport, server: ShimmyServer) -> None:
+def _explained(server: ShimmyServer) -> Iterator[tuple[str, str]]:
     server.keep_log()
     try:
         log, left_out, deaths = server.what_happened(ShimmyProcessDefaults.log_section)
     except ShimmyError as error:
-        report.sections.append(("shimmy server", str(error)))
+        yield "shimmy server", str(error)
         return
     if deaths:
-        report.sections.append(("shimmy server", deaths_section(deaths)))
+        yield DIED, deaths_section(deaths)
     if about_model := model_section(log):
-        report.sections.append(("shimmy server", about_model))
+        yield "shimmy server", about_model
     if log:
-        report.sections.append((f"shimmy server log ({server.url})", log_section(log, left_out)))
+        pretends = PRETENDED if server.mode == "fake" and "Backend: " in log else ""
+        yield f"shimmy server log ({server.url})", pretends + log_section(log, left_out)
 
 
 def _fakes(item: pytest.Item) -> list[FakeShimmy]:

@@ -8,6 +8,7 @@ goes on holding the pipes is not waited for.
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 import time
@@ -25,6 +26,17 @@ _SHOWN_COLUMNS = 500
 _KEPT = 4000
 
 
+_MAIN_OF_PACKAGE = re.compile(r"from (\w+)\.\w+ import main; ")
+
+
+def as_typed(command: Sequence[str]) -> str:
+    """`command` as a person would type it: one that runs a package's ``main()`` in a bare
+    interpreter by the name of its program."""
+    if tuple(command[1:4]) == ("-I", "-S", "-c") and (of := _MAIN_OF_PACKAGE.search(command[4])):
+        command = [of[1].replace("_", "-"), *command[5:]]
+    return shlex.join(command)
+
+
 class Outcome(NamedTuple):
     """How a command ended, and what it had written by then."""
 
@@ -39,7 +51,7 @@ class Outcome(NamedTuple):
     def told(self) -> str:
         """How it ended and what it wrote, for an error message."""
         ended = self.cut or f"ended with {self.exit}"
-        parts = [f"{shlex.join(self.command)}\n{ended}."]
+        parts = [f"{as_typed(self.command)}\n{ended}."]
         for name, data in (("stdout", self.stdout), ("stderr", self.stderr)):
             lines = data.decode("utf-8", "replace").splitlines()
             if lines:

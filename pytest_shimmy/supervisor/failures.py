@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refus
 from ..events import Crash
 from ..executable import dialect
 from ..options import ShimmyProcessOptions
+from ..process.command import as_typed
 from ..process.log import Log
 from ..process.process import Process
 
@@ -105,7 +105,7 @@ def restarts_exhausted(
 
 
 def _what_ran(process: Process) -> str:
-    return f"Command: {shlex.join(process.command)}"
+    return f"Command: {as_typed(process.command)}"
 
 
 def _output(log: Log) -> str:

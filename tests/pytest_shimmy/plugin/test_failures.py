@@ -183,10 +183,56 @@ def test_a_crash_is_reported_where_it_hurts_and_the_server_restarts_within_its_l
         [
             "*[[]RESTARTS_EXHAUSTED[]] the server died (pid * killed by SIGKILL, pid * killed by "
             "SIGKILL); restarts allowed: 1.",
-            "*--- shimmy server ---*",
+            "*--- shimmy server died ---*",
             "the server (pid *) died during this test: killed by SIGKILL",
         ]
     )
     assert result.stdout.str().count("died during this test") == 1, "not in the tests after it"
     result.stdout.no_fnmatch_line("*During handling of the above exception*")
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_many_tests_on_a_server_that_does_not_start_are_one_message_and_short_lines(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    (pytester.path / "none").mkdir()
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+        @pytest.mark.parametrize("n", range(30))
+        def test_one(shimmy_server, n): pass
+        """
+    )
+    result = run("--shimmy-models-dir=none", "--junitxml=junit.xml")
+    result.assert_outcomes(errors=30)
+    shown = result.stdout.str()
+    assert shown.count("Command: fake-shimmy serve --bind ") == 1
+    assert shown.count("(in full under ") == 29
+    assert shown.count("- [NO_MODELS] the server") == 30
+    assert "plugin.state" not in shown
+    assert (pytester.path / "junit.xml").read_text().count("[NO_MODELS]") >= 30
+
+
+def test_a_question_to_a_dead_server_fails_in_the_line_that_asked(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import os, signal
+        def test_one(make_shimmy_server):
+            server = make_shimmy_server(max_restarts=0)
+            os.kill(server.pid, signal.SIGKILL)
+            while True:
+                server.health()
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=1)
+    shown = result.stdout.str()
+    assert "[HEALTHCHECK_FAILED] no answer from http://127.0.0.1:" in shown
+    assert "Max retries" not in shown
+    assert "During handling" not in shown
+    assert "pytest_shimmy/server.py" not in shown, "our own frames"
+    assert "[the fake uses no GPU; it names the backend that a real shimmy would]" in shown
+    assert "CONTROL_FAILED" not in shown, "that it has died is said"
+    assert "- [HEALTHCHECK_FAILED]" in shown
