@@ -90,6 +90,53 @@ def test_leaving_the_block_closes_the_stream(fake: FakeShimmy, client: openai.Op
     assert list(chunks) == []
 
 
+def test_a_stream_that_was_closed_is_read_by_no_thread() -> None:
+    ended, is_ahead = threading.Event(), threading.Event()
+
+    def endless() -> Iterator[str]:
+        try:
+            yield from "ab"
+            is_ahead.set()
+            while True:
+                yield "c"
+        finally:
+            ended.set()
+
+    with limited(endless(), first_token=20) as chunks:
+        next(chunks)
+        # The thread that reads has the third, and waits until the second is taken.
+        assert is_ahead.wait(20)
+        (reader,) = (each for each in threading.enumerate() if each.name == "limited-stream")
+    reader.join(20)
+    assert not reader.is_alive()
+    assert ended.is_set()
+
+
+class Lines:
+    """A stream that is read to the end of its answer, which OpenAI's is not."""
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.response.iter_lines())
+
+
+def test_a_stream_that_came_to_its_end_leaves_its_connection_to_the_next_request(
+    fake: FakeShimmy, client: openai.OpenAI
+) -> None:
+    fake.reply("Paris", times=2)
+    create = client.chat.completions.with_streaming_response.create
+    for _ in range(2):
+        with create(model="tiny", messages=ASK, stream=True) as response:
+            lines = limited(Lines(response.http_response), first_token=20)
+            assert "Paris" in "".join(lines)
+            lines.close()
+    first, second = fake.requests
+    assert (first.hung_up, second.hung_up) == (False, False)
+    assert first.connection == second.connection
+
+
 def test_what_the_stream_raises_is_raised(fake: FakeShimmy, client: openai.OpenAI) -> None:
     fake.fail(500, {"error": {"message": "sorry"}})
     with pytest.raises(openai.InternalServerError, match="sorry"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -193,3 +197,52 @@ def test_a_test_that_asks_late_is_not_shown_the_log_of_one_before(
     result = run("-p", "no:randomly", "--shimmy-env=RUST_LOG=debug")
     result.assert_outcomes(passed=1, failed=1)
     assert "/of-the-first" not in result.stdout.str()
+
+
+class Noting(BaseHTTPRequestHandler):
+    """Answers as a shimmy that no test of ours has started, and notes what it is asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(f"GET {self.path}")
+        answer: dict[str, object] = {"status": "ok", "service": "shimmy", "version": NEWEST}
+        if self.path == "/v1/models":
+            answer = {"object": "list", "data": [{"id": "its-own", "object": "model"}]}
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.asked.append(f"POST {self.path}")
+        self.send_error(500)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_is_no_fake_is_asked_no_question_that_only_a_fake_answers(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_passes(shimmy_server, shimmy_model, shimmy_env, shimmy_openai_client):
+            assert shimmy_model == "its-own"
+
+        def test_fails(shimmy_server):
+            assert shimmy_server.health()["status"] != "ok"
+
+        def test_needs_a_fake(shimmy_fake):
+            pass
+        """
+    )
+    Noting.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Noting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = run(f"--shimmy-url=http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+    assert set(Noting.asked) == {"GET /health", "GET /v1/models"}
