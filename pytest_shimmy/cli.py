@@ -30,7 +30,7 @@ from .commands import (
     terminal,
     verify,
 )
-from .commands.arguments import DEBUG
+from .commands.arguments import DEBUG, Parser
 from .errors import ShimmyError
 
 COMMANDS = (doctor, models, serve, agent, verify, record, cassettes, report, completion)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="pytest-shimmy",
         description="The parts of pytest-shimmy, outside pytest.",
         epilog=EPILOG,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from .. import settings
+from ..settings_table import TABLE
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What ``add_to`` of a command is given: `add_command` makes the command's parser in it."""
@@ -21,6 +22,22 @@ SERVER = (
     *("port", "start_timeout", "max_restarts", "args", "env", "log_dir"),
 )
 """The settings that say what is started and how; the others are about tests, or attach."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are their reason, with what was perhaps meant, and not the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        from difflib import get_close_matches
+
+        said = [f"{self.prog}: error: {message}"]
+        known = {f"--shimmy-{setting.name.replace('_', '-')}" for setting in TABLE}
+        for word in message.partition("unrecognized arguments: ")[2].split():
+            flag = f"--shimmy-{word.partition('=')[0].removeprefix('--').removeprefix('shimmy-')}"
+            if word.startswith("--") and (near := get_close_matches(flag, known, 1)):
+                said.append(f"Instead of {word.partition('=')[0]}, perhaps {near[0]}?")
+        said.append(f"See: {self.prog} --help")
+        self.exit(2, "\n".join(said) + "\n")
 
 
 def add_command(

@@ -5,6 +5,7 @@ Loaded with the first server: a run without one pays nothing for it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +75,25 @@ def complete(report: pytest.TestReport, item: pytest.Item) -> None:
     if report.failed:
         about = [section for server in servers for section in _explained(server)]
         has_died = any(title == DIED for title, _ in about)
-        for fake in _fakes(item):
-            _tell(report, fake, has_died)
-        report.sections += about
+        told = [section for fake in _fakes(item) for section in _told(fake, has_died)]
+        encoding = _encoding(item.config)
+        report.sections += [(title, _for(encoding, text)) for title, text in [*told, *about]]
 
 
-def _tell(report: pytest.TestReport, fake: FakeShimmy, has_died: bool) -> None:
+def _encoding(config: pytest.Config) -> str:
+    """That of the terminal; a worker of xdist has its controller's environment."""
+    file: Any = sys.__stdout__
+    if not hasattr(config, "workerinput"):
+        file = config.get_terminal_writer()._file
+    return getattr(file, "encoding", None) or "utf-8"
+
+
+def _for(encoding: str, text: str) -> str:
+    """`text` in the letters of `encoding`. Else pytest escapes all of it, line ends too."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _told(fake: FakeShimmy, has_died: bool) -> Iterator[tuple[str, str]]:
     try:
         lines = fake.report()
     except ShimmyError as error:
@@ -87,7 +101,7 @@ def _tell(report: pytest.TestReport, fake: FakeShimmy, has_died: bool) -> None:
             return
         lines = [str(error)]
     where = "" if fake.api_key else f" ({fake.server_url})"
-    report.sections.append((f"shimmy fake{where}", printable(masked("\n".join(lines)))))
+    yield f"shimmy fake{where}", printable(masked("\n".join(lines)))
 
 
 def _explained(server: ShimmyServer) -> Iterator[tuple[str, str]]:

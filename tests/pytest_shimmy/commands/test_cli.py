@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -20,6 +22,32 @@ def test_a_bad_value_is_a_usage_error() -> None:
     done = run("doctor", "--shimmy-port=0")
     assert done.returncode == 2
     assert "--shimmy-port: '0' is not a port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["agent", "run", "--model", "nope", "Hi."],
+            "pytest-shimmy: error: unrecognized arguments: --model Hi.\n"
+            "Instead of --model, perhaps --shimmy-model?\nSee: pytest-shimmy --help\n",
+        ),
+        (
+            ["doctor", "--shimmy-gpu=nope"],
+            "pytest-shimmy doctor: error: --shimmy-gpu: 'nope' is not one of: auto, cpu, cuda, "
+            "vulkan, opencl, metal, mlx\nSee: pytest-shimmy doctor --help\n",
+        ),
+        (
+            ["doctor", "--qqqqqqqqqqqqqqq"],
+            "pytest-shimmy: error: unrecognized arguments: --qqqqqqqqqqqqqqq\nSee: pytest-shimmy --help\n",
+        ),
+    ],
+)
+def test_a_usage_error_is_its_reason_and_what_was_perhaps_meant(
+    arguments: list[str], said: str
+) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_help_has_examples() -> None:

@@ -213,6 +213,17 @@ def test_many_tests_on_a_server_that_does_not_start_are_one_message_and_short_li
     assert (pytester.path / "junit.xml").read_text().count("[NO_MODELS]") >= 30
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_log_keeps_its_lines_on_a_terminal_without_its_letters(
+    pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    pytester.makepyfile("def test_one(shimmy_server): assert 0")
+    result = run("-n", workers)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["| * Backend: Airframe (GPU)", "| * Models: 1 available"])
+
+
 def test_a_question_to_a_dead_server_fails_in_the_line_that_asked(
     pytester: pytest.Pytester, run: Run
 ) -> None:
