@@ -89,7 +89,7 @@ def test_clients_that_leave_are_forgotten(served):
 
 
 def test_a_body_that_takes_long_to_read_holds_up_nobody(served):
-    body = b"[" + b"1," * 1_000_000 + b"x]"
+    body = b"[" + b"1," * 300_000 + b"x]"
     with served.connect() as sock:
         sock.sendall(
             b"POST /api/workflows/execute HTTP/1.1\r\ncontent-type: application/json\r\n"
@@ -97,7 +97,7 @@ def test_a_body_that_takes_long_to_read_holds_up_nobody(served):
         )
         assert alive(served)
         assert not select.select([sock], [], [], 0)[0]
-        assert b"[1000000]: expected value at line 1 column 2000002" in read_all(sock)
+        assert b"[300000]: expected value at line 1 column 600002" in read_all(sock)
 
 
 @pytest.mark.parametrize("number", [b"1e" + b"0" * 1_900_000 + b"1", b"1" * 1_900_000])
@@ -109,7 +109,7 @@ def test_a_number_may_be_as_long_as_the_body(served, number):
 
 
 def test_a_client_that_leaves_while_its_body_is_read_harms_nobody(served):
-    body = b"[" + b"1," * 300_000 + b"x]"
+    body = b"[" + b"1," * 100_000 + b"x]"
     sock = served.connect()
     sock.sendall(
         b"POST /api/workflows/execute HTTP/1.1\r\ncontent-type: application/json\r\n"

@@ -39,7 +39,8 @@ def test_a_bad_value_is_a_usage_error() -> None:
         ),
         (
             ["doctor", "--qqqqqqqqqqqqqqq"],
-            "pytest-shimmy: error: unrecognized arguments: --qqqqqqqqqqqqqqq\nSee: pytest-shimmy --help\n",
+            "pytest-shimmy: error: unrecognized arguments: --qqqqqqqqqqqqqqq\n"
+            "See: pytest-shimmy --help\n",
         ),
     ],
 )
