@@ -24,7 +24,7 @@ from ..errors import ShimmyError, ShimmyErrorCode, refusals_reported
 from ..executable.identify import python_command
 from ..network.sockets import Socket
 from . import sockets
-from .files import RendezvousFile
+from .files import RendezvousFile, sweep
 from .keeper import KeeperSpec
 from .protocol import Channel, read_error
 
@@ -52,6 +52,8 @@ def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
                 address = _listening(channel, spec, process)
             except Exception:
                 _end(process)
+                # It may have been killed before it had a janitor.
+                sweep(Path(spec.directory).parent)
                 raise
             except BaseException:  # Ctrl-C does not wait
                 process.terminate()

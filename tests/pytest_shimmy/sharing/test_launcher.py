@@ -76,6 +76,21 @@ def test_one_that_says_nothing_is_given_up_and_ended(run: Run, stand_in: StandIn
 
 
 @pytest.mark.slow
+def test_the_files_of_one_that_is_given_up_before_it_has_a_janitor_go_with_it(
+    run: Run, stand_in: StandIn, runtime_dir: Path
+) -> None:
+    stand_in(
+        "import json, os, socket, sys, time;"
+        "s = socket.socket(fileno=int(sys.stdin.readline()));"
+        "directory = json.loads(s.makefile().readline())['directory'];"
+        "os.mkdir(directory); open(directory + '.lock', 'w').close(); time.sleep(600)"
+    )
+    with pytest.raises(ShimmyError, match="it said nothing for 1 s"):
+        link.join(run, "key", nothing)
+    assert list((runtime_dir / "servers").iterdir()) == []
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux says which process is stopped")
 def test_of_one_that_is_stopped_that_is_said(run: Run, stand_in: StandIn) -> None:
     stand_in("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
