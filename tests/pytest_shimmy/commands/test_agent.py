@@ -36,7 +36,8 @@ def test_prints_the_answer_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.shimmy_real
 def test_a_real_one_answers_too(tmp_path: Path, real_arguments: list[str]) -> None:
     done = ask(tmp_path, *real_arguments, "--max-tokens=3", "Hi.")
-    assert (done.returncode, done.stderr) == (0, "")
+    # On stderr may be what it waits for, where that takes long.
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
 
