@@ -80,6 +80,23 @@ def test_a_run_whose_keeper_is_stopped_ends_and_leaves_nothing(start: Start) -> 
     assert "is stopped; kill -CONT" in session.output
 
 
+@linux
+@pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
+def test_a_stopped_keeper_whose_run_is_killed_stays_until_it_goes_on_or_is_killed(
+    start: Start, end: signal.Signals
+) -> None:
+    session = start(WAIT, plugins=())
+    session.wait_for_notes(1)
+    keepers = session.keepers()
+    kill(keepers, signal.SIGSTOP)
+    session.pytest.kill()
+    session.pytest.wait()
+    # It could not have noticed: nothing but a signal reaches it.
+    assert session.keepers() == keepers
+    kill(keepers, end)
+    session.assert_nothing_left()
+
+
 def test_a_keeper_whose_janitor_was_killed_has_another(start: Start) -> None:
     session = start(WAIT, "-n2")
     session.wait_for_notes(2)
