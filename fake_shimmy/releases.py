@@ -106,6 +106,14 @@ class Airframe:
         """How much one generation may be, whatever the model's context: each token of the prompt is
         one, each different one another, each token of the answer two. 0: not known."""
 
+    def but(self, version: str) -> Airframe:
+        """The engine of another version that is the same in all else."""
+        engine = Airframe.__new__(Airframe)
+        for name in Airframe.__slots__:
+            setattr(engine, name, getattr(self, name))
+        engine.version = version
+        return engine
+
 
 class Release:
     """One release of shimmy."""

@@ -67,7 +67,7 @@ class Row(NamedTuple):
         releases.RELEASES[self.version] = eval(self.expression, vars(releases))
         fake = subject.bundled_fake(self.version, of.of.build, of.engine)
         program = (
-            f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = 'fake_shimmy'; "
+            f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
             "from fake_shimmy import releases; "
             f"releases.RELEASES[{self.version!r}] = eval({self.expression!r}, vars(releases)); "
             "from fake_shimmy.__main__ import main; main()"
@@ -115,9 +115,22 @@ def samples(of: Comparison) -> frozenset[str]:
     return frozenset(change.checks[0] for change in of.changes[:MOST_SAMPLES])
 
 
+def engine(base: str, recordings: Sequence[Recording]) -> dict[str, str]:
+    """The trait of a GPU engine of another version than the base's, as the paths in its panics name
+    it; else none."""
+    seen = {found for one in recordings for found in _ENGINE.findall(str(one.entries))}
+    known = releases.RELEASES[base].airframe
+    if known is None or len(seen) != 1 or seen == {known.version}:
+        return {}
+    return {"airframe": f'{variable(base)}.airframe.but("{seen.pop()}")'}
+
+
+_ENGINE = re.compile(r"airframe-(\d+\.\d+\.\d+)/src")
+
+
 def draft(version: str, base: str, recordings: Sequence[Recording]) -> Row:
     """The row that leaves least different, of those that differ from the base in known traits."""
-    row = Row(version, base, {})
+    row = Row(version, base, engine(base, recordings))
     chosen = {one.name: samples(comparison(row, one)) for one in recordings}
     differing = [one for one in recordings if chosen[one.name]]
 

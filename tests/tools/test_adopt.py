@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import dev
 from fake_shimmy import releases
 from fake_shimmy.releases import NEWEST, RELEASES
+from pytest_shimmy.contract import recording_files
 from tools import adopt
 
 OTHER = next(version for version in RELEASES if version != NEWEST)
@@ -49,6 +51,29 @@ def test_a_row_has_the_traits_of_others_where_they_were_seen() -> None:
     assert found[NEXT].exponent == "e"
     assert found[NEXT].cors == found[OTHER].cors
     assert found[NEXT].tokio == found[NEWEST].tokio
+
+
+def test_the_version_of_the_engine_is_read_from_the_paths_of_its_panics() -> None:
+    recordings = [one for one in recording_files.shipped() if one.release == "2.6.5"]
+    assert adopt.engine("2.6.5", recordings) == {}
+    moved = [
+        one._replace(
+            entries={
+                name: entry._replace(
+                    observation=json.loads(
+                        json.dumps(entry.observation).replace("airframe-0.4.4/", "airframe-0.4.9/")
+                    )
+                )
+                for name, entry in one.entries.items()
+            }
+        )
+        for one in recordings
+    ]
+    traits = adopt.engine("2.6.5", moved)
+    assert traits == {"airframe": '_V2_6_5.airframe.but("0.4.9")'}
+    engine = evaluated(adopt.with_row(table(), adopt.Row(NEXT, "2.6.5", traits)))[NEXT].airframe
+    assert engine is not None
+    assert (engine.version, engine.metadata_line) == ("0.4.9", 692)
 
 
 def test_an_older_release_stands_among_the_others_by_age() -> None:
