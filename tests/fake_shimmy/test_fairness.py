@@ -73,6 +73,7 @@ def test_a_flood_behind_the_message_is_not_read(served):
 
 
 def test_clients_that_leave_are_forgotten(served):
+    assert alive(served)  # by now it has opened what it keeps open
     before = open_files(served)
     for _ in range(20):
         with upgraded(served) as sock:
