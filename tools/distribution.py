@@ -30,6 +30,8 @@ from tools import pyz
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("pytest_shimmy", "fake_shimmy")
+PLACEHOLDER = ".invalid"
+"""The end of a host that cannot exist (RFC 2606)."""
 PYZ = "fake-shimmy.pyz"
 NPM = ROOT / "packaging" / "npm"
 NPM_FILES = {
@@ -135,7 +137,7 @@ def _read(wheel: Path) -> tuple[set[str], dict[str, str]]:
 
 
 def _metadata_problems(metadata: Message, tag: str) -> Iterator[str]:
-    for name in ("Name", "Version", "Summary", "Requires-Python", "License-Expression"):
+    for name in ("Name", "Version", "Summary", "Author", "Requires-Python", "License-Expression"):
         if not metadata[name]:
             yield f"the metadata has no {name}"
     if tag and tag != f"v{metadata['Version']}":
@@ -143,12 +145,19 @@ def _metadata_problems(metadata: Message, tag: str) -> Iterator[str]:
     text = str(metadata.get_payload())
     if "# pytest-shimmy" not in text:
         yield "the metadata has no description"
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if not re.match(r"https://|#", link):
-            yield f"the description links to {link}, which an index does not have"
-    for each in metadata.get_all("Project-URL", []):
-        if ", https://" not in each:
-            yield f"a link of the project is no web address: {each}"
+    for link in relative_links(text):
+        yield f"the description links to {link}, which an index does not have"
+    links = dict(each.split(", ", 1) for each in metadata.get_all("Project-URL", []))
+    for label in ("Documentation", "Source", "Changelog", "Issues"):
+        if not links.get(label, "").startswith("https://"):
+            yield f"the metadata has no link {label}"
+    if tag and PLACEHOLDER in links.get("Source", ""):
+        yield f"the repository is {links['Source']}, a placeholder: pyproject.toml says where it is"
+
+
+def relative_links(markdown: str) -> list[str]:
+    links = re.findall(r"\]\(([^)\s]+)\)", markdown)
+    return [link for link in links if not re.match(r"https://|#", link)]
 
 
 def _entry_point_problems(text: str, files: set[str]) -> Iterator[str]:

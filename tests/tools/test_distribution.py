@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from email.message import Message
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import readme_renderer.markdown
 
 from tools import distribution
 
@@ -30,9 +35,46 @@ def spoilt(wheel: Path, target: Path, spoil: Spoil) -> Path:
     return target
 
 
+def described(wheel: Path) -> Message:
+    """Its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        return Parser().parsestr(archive.read(name).decode())
+
+
 def test_what_is_built_has_no_problem(built: tuple[Path, Path]) -> None:
-    version = built[0].name.split("-")[1]
-    assert distribution.problems(*built, tag=f"v{version}") == []
+    assert distribution.problems(*built) == []
+
+
+def test_a_release_needs_the_address_of_the_repository(
+    built: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wheel, sdist = built
+    tag = f"v{wheel.name.split('-')[1]}"
+    links = dict(each.split(", ") for each in described(wheel).get_all("Project-URL", []))
+    assert links.keys() == {"Documentation", "Source", "Changelog", "Issues"}
+    assert all(link.startswith(links["Source"]) for link in links.values())
+
+    def spoil(name: str, content: bytes, host: bytes) -> bytes:
+        return content.replace(links["Source"].encode(), b"https://" + host)
+
+    for host, refused in {b"example.org/us": False, b"nowhere.invalid": True}.items():
+        path = spoilt(wheel, tmp_path / wheel.name, functools.partial(spoil, host=host))
+        found = distribution.problems(path, sdist, tag)
+        assert [each.startswith("the repository is ") for each in found] == [True] * refused
+
+
+def test_an_index_shows_the_readme_with_all_its_links(built: tuple[Path, Path]) -> None:
+    metadata = described(built[0])
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    shown = readme_renderer.markdown.render(str(metadata.get_payload()))
+    assert shown is not None
+    assert ">pytest-shimmy<" in shown
+    assert "<table>" in shown
+    leads = re.findall(r'(?:href|src)="([^"]+)"', shown)
+    relative = distribution.relative_links((distribution.ROOT / "README.md").read_text())
+    assert len(leads) > len(relative) > 10
+    assert not [link for link in leads if not re.match("https://|#", link)]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +86,8 @@ def test_what_is_built_has_no_problem(built: tuple[Path, Path]) -> None:
         ("METADATA", (b"# pytest-shimmy", b"[a](docs/a.md)"), "the description links to docs/a.md"),
         ("METADATA", (b"# pytest-shimmy", b"# "), "the metadata has no description"),
         ("METADATA", (b"Requires-Python", b"X"), "the metadata has no Requires-Python"),
+        ("METADATA", (b"\nAuthor: ", b"\nX: "), "the metadata has no Author"),
+        ("METADATA", (b"URL: Issues, ", b"URL: X, "), "the metadata has no link Issues"),
         ("METADATA", (b"\nVersion: ", b"\nVersion: 9"), "the tag is "),
         (
             "entry_points.txt",
@@ -85,11 +129,11 @@ def test_a_file_that_is_not_ours_is_a_problem(built: tuple[Path, Path], tmp_path
 def test_links_of_the_readme_lead_to_the_released_version() -> None:
     from hatch_build import readme
 
-    text = "[a](docs/a.md#b) and [c](https://example.org/c) and [d](#e)"
     rest = "[c](https://example.org/c) and [d](#e)"
-    assert readme(text, "", "1.0") == f"a and {rest}"
-    url = "https://example.org/us"
-    assert readme(text, url, "1.0") == f"[a]({url}/blob/v1.0/docs/a.md#b) and {rest}"
+    there = "https://example.org/us"
+    assert readme(f"[a](docs/a.md#b) ![p](p.svg) and {rest}", there, "1.0") == (
+        f"[a]({there}/blob/v1.0/docs/a.md#b) ![p]({there}/raw/v1.0/p.svg) and {rest}"
+    )
 
 
 def test_the_notes_of_a_release_are_its_entry_in_the_changelog() -> None:
