@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import fake_shimmy
-from docs import drawings, library, typescript
+from docs import drawings, library, picture, typescript
 from fake_shimmy.script import rules
 from fake_shimmy.stage import answer_shapes, control, messages
 from pytest_shimmy import defaults, errors, events
@@ -236,3 +236,4 @@ if __name__ == "__main__":
     for path, content in GENERATED.items():
         path.write_text(content())
     drawings.write()
+    picture.REPORT.write_text(picture.report())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,12 +47,34 @@ def log_section(text: str, left_out: int) -> str:
     """The part of a server's log that a failing test's report shows, its newest, and how many
     bytes of it came before."""
     if not left_out:
-        return quoted(text)
+        return _folded(quoted(text))
     # What is left of a line that is cut could be a part of a secret.
     cut, _, kept = text.partition("\n")
     if kept:
         left_out += len(cut.encode("utf-8", "replace")) + 1
-    return f"[{left_out} earlier bytes left out]\n{quoted(kept or text)}"
+    return f"[{left_out} earlier bytes left out]\n{_folded(quoted(kept or text))}"
+
+
+_ENGINE_SAYS = re.compile(r"\| (\[\w+\] |  \w)")
+_SHOWN_OF_ENGINE = (2, 4)
+"""Its first and its last lines."""
+
+
+def _is_of_engine(line: str) -> bool:
+    return _ENGINE_SAYS.match(line) is not None
+
+
+def _folded(log: str) -> str:
+    """`log` without the middle of what an engine says: dozens of lines about a model's inside,
+    for each request (seen on default builds of 2.5.0 and 2.6.5)."""
+    lines: list[str] = []
+    first, last = _SHOWN_OF_ENGINE
+    for is_engine, group in itertools.groupby(log.split("\n"), _is_of_engine):
+        run = list(group)
+        if is_engine and (more := len(run) - first - last) > 1:
+            run[first:-last] = [f"[{more} lines of the engine left out]"]
+        lines += run
+    return "\n".join(lines)
 
 
 def deaths_section(deaths: Sequence[Death]) -> str:

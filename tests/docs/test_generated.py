@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import xml.etree.ElementTree
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -62,7 +63,31 @@ def test_every_drawing_is_on_a_page_and_says_what_it_shows(generator: ModuleType
     shown = re.findall(
         r"!\[(.+?)\]\(\S*drawings/(\w+)\.svg\)", "".join(page.read_text() for page in PAGES)
     )
-    assert {name for _, name in shown} == {path.stem for path in generator.drawings.sources()}
+    made = [*generator.drawings.sources(), generator.picture.REPORT]
+    assert {name for _, name in shown} == {path.stem for path in made}
+
+
+@pytest.mark.slow
+def test_the_picture_of_a_report_is_that_of_a_run(generator: ModuleType) -> None:
+    shown = generator.picture.report()
+    assert generator.picture.REPORT.read_text() == shown, "run python -m docs.generate"
+
+
+def test_a_picture_of_a_terminal_has_its_colours_and_wraps_where_it_does(
+    generator: ModuleType,
+) -> None:
+    wide = generator.picture.COLUMNS
+    red = f"\x1b[1m\x1b[31m{'x' * wide}<\x1b[0m"
+    picture = xml.etree.ElementTree.fromstring(generator.picture.svg(["  plain", red]))
+    texts = [
+        (each.get("x"), each.get("y"), each.get("class"), each.text)
+        for each in picture.iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert texts == [
+        ("32.8", "30", None, "plain"),
+        ("16", "49", "bold red", "x" * wide),
+        ("16", "68", "bold red", "<"),
+    ]
 
 
 def test_whatever_came_later_is_something_that_there_is(generator: ModuleType) -> None:

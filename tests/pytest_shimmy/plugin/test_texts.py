@@ -40,6 +40,20 @@ def test_a_log_section_says_what_was_left_out_and_keeps_the_end(text: str, left_
         assert said == masking.printable(text)
 
 
+def test_a_log_section_is_not_filled_by_what_an_engine_says_of_each_request() -> None:
+    engine = [f"[Metadata] line {number}" for number in range(40)]
+    shown = texts.log_section("\n".join(["Ready", *engine, "panicked", *engine[:7], ""]), 0)
+    assert shown.split("\n") == [
+        "| Ready",
+        *(f"| {line}" for line in engine[:2]),
+        "[34 lines of the engine left out]",
+        *(f"| {line}" for line in engine[-4:]),
+        "| panicked",
+        *(f"| {line}" for line in engine[:7]),
+        "| ",
+    ]
+
+
 def test_deaths_name_process_and_exit() -> None:
     deaths = [Death(7, "killed by SIGSEGV", 0)]
     assert texts.deaths_section(deaths) == (
