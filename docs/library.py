@@ -16,12 +16,6 @@ import griffe
 PACKAGE = "pytest_shimmy"
 FOR_OTHER_ROOMS = re.compile(r" {4}# For (the plugin|`)")
 
-HANDED_OUT = {
-    "AccelDetectorResult": ("accel.result.Finding", "accel.result.Evidence"),
-    "FakeShimmy": ("fake_control.fake.Rule", "fake_control.journal.RecordedRequest"),
-    "ShimmyServer": ("server.ServerGpu",),
-}
-"""Records that these names hand out, and that are told after them."""
 ELSEWHERE = {
     "ShimmyErrorCode": "Its members are on the page about [errors](errors.md).",
     "ShimmyProcessDefaults": "They are on [a page of their own](defaults.md).",
@@ -43,7 +37,6 @@ def text() -> str:
         exported = package()[name].final_target
         if isinstance(exported, griffe.Class):
             sections.append(of_class(exported))
-            sections += [of_class(package()[path]) for path in HANDED_OUT.get(name, ())]
         else:
             sections.append("\n\n".join([f"## {name}", signature(exported), prose(exported)]))
     return "\n\n".join(sections)
@@ -67,6 +60,9 @@ def of_class(kind: griffe.Class) -> str:
         return "\n\n".join([*parts, ELSEWHERE[kind.name]])
     if "__init__" in kind.members:
         parts.insert(1, signature(kind["__init__"], kind.name))
+    if "__call__" in kind.members:  # a protocol, whose name is that of the fixture
+        fixture = re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.name).lower()
+        parts.insert(1, signature(kind["__call__"], fixture))
     parts.append(attributes(kind))
     for method in told(kind):
         if isinstance(method, griffe.Function):

@@ -12,23 +12,37 @@ if TYPE_CHECKING:
     import pytest
 
     from .accel.detector import AccelDetector
-    from .accel.result import AccelDetectorResult
+    from .accel.readback import ServerGpu
+    from .accel.result import AccelDetectorResult, Evidence, Finding
     from .defaults import ShimmyProcessDefaults
-    from .errors import ShimmyError, ShimmyErrorCode
-    from .fake_control.fake import FakeShimmy
+    from .errors import ShimmyError, ShimmyErrorCode, ShimmyUsageError
+    from .fake_control.client_report import ClientReport, Watch
+    from .fake_control.fake import FakeShimmy, Rule
+    from .fake_control.journal import RecordedRequest
     from .models.registry import ModelRegistry
     from .models.summary import ShimmyModelSummary
     from .options import ShimmyProcessOptions
+    from .plugin.factory import MakeShimmyServer
     from .server import ShimmyServer
-    from .settings import Settings
+    from .setting_types import SettingChanges
+    from .settings import BadSettingError, Settings
     from .streams import limited
     from .supervisor.manager import ShimmyProcessManager
 
 _HOMES = {
     "AccelDetector": "accel.detector",
     "AccelDetectorResult": "accel.result",
+    "BadSettingError": "settings",
+    "ClientReport": "fake_control.client_report",
+    "Evidence": "accel.result",
     "FakeShimmy": "fake_control.fake",
+    "Finding": "accel.result",
+    "MakeShimmyServer": "plugin.factory",
     "ModelRegistry": "models.registry",
+    "RecordedRequest": "fake_control.journal",
+    "Rule": "fake_control.fake",
+    "ServerGpu": "accel.readback",
+    "SettingChanges": "setting_types",
     "Settings": "settings",
     "ShimmyError": "errors",
     "ShimmyErrorCode": "errors",
@@ -37,14 +51,25 @@ _HOMES = {
     "ShimmyProcessManager": "supervisor.manager",
     "ShimmyProcessOptions": "options",
     "ShimmyServer": "server",
+    "ShimmyUsageError": "errors",
+    "Watch": "fake_control.client_report",
     "limited": "streams",
 }
 
 __all__ = [
     "AccelDetector",
     "AccelDetectorResult",
+    "BadSettingError",
+    "ClientReport",
+    "Evidence",
     "FakeShimmy",
+    "Finding",
+    "MakeShimmyServer",
     "ModelRegistry",
+    "RecordedRequest",
+    "Rule",
+    "ServerGpu",
+    "SettingChanges",
     "Settings",
     "ShimmyError",
     "ShimmyErrorCode",
@@ -53,6 +78,8 @@ __all__ = [
     "ShimmyProcessManager",
     "ShimmyProcessOptions",
     "ShimmyServer",
+    "ShimmyUsageError",
+    "Watch",
     "limited",
 ]
 

@@ -49,7 +49,10 @@ class ShimmyErrorCode(StrEnum):
     """A lock was not free in time."""
     CONTROL_FAILED = "CONTROL_FAILED"
     """A helper process of ours (the keeper, the fake's remote control) could not be reached, or
-    was told what it cannot do."""
+    cannot do what it is asked any more."""
+    USAGE_ERROR = "USAGE_ERROR"
+    """A method was called with a value that it cannot take, or on a server that it is not for; the
+    error is a ``ValueError``, too."""
     VERIFY_FAILED = "VERIFY_FAILED"
     """There is nothing to compare a shimmy with, or it cannot be recorded."""
     STREAM_STALLED = "STREAM_STALLED"
@@ -71,12 +74,12 @@ class ShimmyErrorCode(StrEnum):
 
 
 def is_ours(caught: Any) -> bool:
-    """Whether what a test caught (pytest's `ExceptionInfo`) is a `ShimmyError`.
+    """Whether what a test caught (pytest's `ExceptionInfo`) is an error of this module.
 
     A module whose `__tracebackhide__` is this one is left out of such an error's traceback: its
     message says what happened, and our own lines would tell its reader nothing.
     """
-    return isinstance(caught.value, ShimmyError)
+    return isinstance(caught.value, ShimmyError | UnknownArgumentError)
 
 
 class ShimmyError(Exception):
@@ -103,7 +106,23 @@ class ShimmyError(Exception):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ShimmyError:
-        return cls(ShimmyErrorCode(data["code"]), data["message"], data.get("details"))
+        code = ShimmyErrorCode(data["code"])
+        kind = ShimmyUsageError if code is ShimmyErrorCode.USAGE_ERROR else ShimmyError
+        return kind(code, data["message"], data.get("details"))
+
+
+class ShimmyUsageError(ShimmyError, ValueError):
+    """A call that cannot be meant (``USAGE_ERROR``). It is the caller's to change, so it is a
+    `ValueError` as well."""
+
+
+class UnknownArgumentError(TypeError):
+    """An argument, or a setting, of a name that there is not."""
+
+
+def misused(message: str) -> ShimmyUsageError:
+    """The error for a call that cannot be meant."""
+    return ShimmyUsageError(ShimmyErrorCode.USAGE_ERROR, message)
 
 
 REFUSALS = (OSError, MemoryError, ImportError)

@@ -6,10 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import masking
 from .defaults import ShimmyProcessDefaults
+
+if TYPE_CHECKING:
+    from .setting_types import GpuMode
 
 StrPath = str | os.PathLike[str]
 
@@ -43,7 +46,7 @@ class ShimmyProcessOptions:
     """A model file to serve under its own name, as ``serve --model-path`` does."""
     args: Sequence[str] = ()
     """Further arguments for ``serve``."""
-    gpu_mode: str = "auto"
+    gpu_mode: GpuMode = "auto"
     """The backend to ask for; what a release cannot be told is an error."""
     health_timeout: float | None = None
     """From spawn to healthy. None: 30 s for the fake, 120 s for a real executable."""

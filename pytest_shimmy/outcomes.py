@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
 Place: TypeAlias = Literal["start", "headers", "body", "end", "done", "after"]
 Inside: TypeAlias = Literal["character", "json", "newlines", "event"]
 Cut: TypeAlias = Literal["reset", "close", "end", "half_close"]
+Damage: TypeAlias = Literal[
+    "malformed_event", "truncated_json", "truncated_event", "invalid_utf8",
+    "content_type", "duplicate_done", "missing_done",
+]  # fmt: skip
+"""How bytes can be changed; see `fake_shimmy.script.rules.GARBLES`."""
+RealFailure: TypeAlias = Literal[
+    "model_not_found", "load_failed", "generation_failed", "unprocessable",
+    "bad_json", "unsupported_media_type", "too_large",
+]  # fmt: skip
+"""The failures that the real one has."""
 Text: TypeAlias = str | Sequence[str]
 """A text, or its tokens."""
 
@@ -80,9 +90,9 @@ class Hang(Fault):
 
 @dataclass(frozen=True)
 class Garble(Fault):
-    """Bytes are changed; see `fake_shimmy.script.rules.GARBLES`."""
+    """Bytes are changed."""
 
-    how: str
+    how: Damage
     after_tokens: int | None = None
 
     def document(self) -> dict[str, Any]:
@@ -198,13 +208,13 @@ class Reply(Timing):
             if (value := getattr(self, name)) is not None:
                 reply[name] = _plain(value)
         if self.tool_calls:
-            reply["tool_calls"] = [_document(call, ToolCall) for call in self.tool_calls]
+            reply["tool_calls"] = _each(self.tool_calls, lambda call: _document(call, ToolCall))
         if self.choices:
-            reply["choices"] = [_tokens(choice) for choice in self.choices]
+            reply["choices"] = _each(self.choices, _tokens)
         if self.embeddings is not None:
             reply["embeddings"] = _plain(self.embeddings)
         if self.events is not None:
-            reply["events"] = [_event(event) for event in self.events]
+            reply["events"] = _each(self.events, _event)
         if self.expect is not None:
             reply["expect"] = self.expect
         return {**reply, **_faults(self.faults)}
@@ -216,10 +226,10 @@ replayed = Reply()
 
 @dataclass(frozen=True)
 class Fail(Timing):
-    """A status with a body of the test's choice, or one of the real one's failures by name; see
-    `fake_shimmy.script.rules.REAL_FAILURES`. It comes when the first token would."""
+    """A status with a body of the test's choice, or one of the real one's failures by name. It
+    comes when the first token would."""
 
-    failure: int | str = 500
+    failure: int | RealFailure = 500
     body: Any = None
     """Text and bytes are sent as they are, anything else as JSON; None is an empty body."""
     headers: Mapping[str, str] | None = None
@@ -229,7 +239,7 @@ class Fail(Timing):
         """The answer in a script's words."""
         fail: Any = self.failure
         if self.body is not None or self.headers:
-            fail = {"status": fail, "headers": dict(self.headers or {})}
+            fail = {"status": fail, "headers": _plain(self.headers or {})}
             if isinstance(self.body, bytes):
                 fail["base64"] = b64encode(self.body).decode()
             elif self.body is not None:
@@ -278,15 +288,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _each(values: Any, document: Callable[[Any], Any]) -> Any:
+    """The values of a list as documents; anything else as it is, for the vocabulary to refuse."""
+    if isinstance(values, Sequence) and not isinstance(values, str | bytes):
+        return [document(value) for value in values]
+    return values
+
+
 def _tokens(text: Any) -> Any:
-    """A text, or a list of tokens; anything else as it is, for the vocabulary to refuse."""
-    return list(text) if isinstance(text, Sequence) and not isinstance(text, str) else text
+    """A text, or a list of tokens."""
+    return _each(text, lambda token: token)
 
 
 def _faults(faults: Sequence[Fault | Mapping[str, Any]]) -> dict[str, Any]:
     if not faults:
         return {}
-    return {"faults": [fault.document() if isinstance(fault, Fault) else fault for fault in faults]}
+    return {"faults": _each(faults, lambda fault: _document(fault, Fault))}
 
 
 def _position(fault: Any) -> dict[str, Any]:

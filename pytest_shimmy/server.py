@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
+from .errors import REFUSALS, ShimmyError, ShimmyErrorCode, misused, system_refused
 from .executable.dialect import API_KEY, HARNESS_KEY
 from .launch.hermetic import has_made_up_model, made_up_id
 from .masking import masked, printable
@@ -181,12 +181,12 @@ class ShimmyServer:
     @property
     def fake(self) -> FakeShimmy:
         """The remote control of a fake that one test has for itself: of all its traffic, whatever
-        the API key. Raises `ShimmyError` (``CONTROL_FAILED``) for any other server.
+        the API key. Raises `ShimmyUsageError` for a server that other tests use, `ShimmyError`
+        (``CONTROL_FAILED``) for one that is not the fake.
         """
         if self._fake is None:
             if not self._is_private:
-                raise ShimmyError(
-                    ShimmyErrorCode.CONTROL_FAILED,
+                raise misused(
                     f"{self!r} serves other tests too: script its answers to this test with the "
                     "fixture shimmy_fake, or start one with make_shimmy_server().",
                 )

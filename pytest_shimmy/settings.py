@@ -9,13 +9,18 @@ else reads options.
 
 import argparse
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .defaults import ShimmyProcessDefaults
 from .settings_table import PREFIX, TABLE, Setting, means_file
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .setting_types import GpuMode, SettingChanges
 
 Mode = Literal["fake", "real", "attached", "replayed"]
 
@@ -52,7 +57,7 @@ class Settings(NamedTuple):
     """Server to attach to, without ``/v1``."""
     record: str | None = None
     """Folder that the server's answers are recorded in."""
-    record_mode: str = "all"
+    record_mode: Literal["all", "missing", "failed"] = "all"
     """What is written: ``all``, ``missing``, ``failed``."""
     replay: str | None = None
     """Folder of recordings that the fake answers from."""
@@ -70,11 +75,11 @@ class Settings(NamedTuple):
     """Have the shared server load its model before the first test; None: see `warms_up`."""
     models_dir: tuple[str, ...] = ()
     """Directories to search for models."""
-    gpu: tuple[str, ...] = ("auto",)
+    gpu: "tuple[GpuMode, ...]" = ("auto",)
     """Backends to ask for."""
-    require: frozenset[str] = frozenset()
+    require: frozenset[Literal["real", "gpu"]] = frozenset()
     """What a test may not be skipped for the lack of: ``real``, ``gpu``."""
-    scope: str = "run"
+    scope: Literal["run", "worker"] = "run"
     """``run``: one server for all xdist workers; ``worker``: one for each."""
     port: int | None = None
     """First port to try."""
@@ -112,18 +117,25 @@ class Settings(NamedTuple):
             "sources": dict(self.sources),
         }
 
-    def but(self, **changes: Any) -> "Settings":
+    def but(self, **changes: "Unpack[SettingChanges]") -> "Settings":
         """A copy with `changes`, given as a test writes them: paths as `Path`, `env` as a
         mapping, one value where several are possible.
 
         ``path``, ``url``, ``fake`` and ``replay`` exclude each other: naming one drops the others.
-        Raises `TypeError` for an unknown setting, `BadSettingError` for a value that cannot be
-        meant.
+        Raises `TypeError` for an unknown setting, `BadSettingError`, a `ValueError`, for a value
+        that cannot be meant.
         """
+        __tracebackhide__ = True
         rows = {row.name: row for row in TABLE}
         for name in changes:
             if name not in rows:
-                raise TypeError(f"no setting {name!r}; there are: {', '.join(rows)}")
+                from difflib import get_close_matches
+
+                from .errors import UnknownArgumentError
+
+                near = get_close_matches(name, rows, 1)
+                meant = f"did you mean {near[0]}? There are" if near else "there are"
+                raise UnknownArgumentError(f"no setting {name!r}; {meant}: {', '.join(rows)}")
         values = {name: _from_python(rows[name], value) for name, value in changes.items()}
         chosen = [name for name in SERVERS if values.get(name)]
         if len(chosen) > 1:
@@ -330,21 +342,39 @@ def _parse(row: Setting, text: Any, source: str, base: Path) -> Any:
 
 
 def _from_python(row: Setting, value: Any) -> Any:
+    __tracebackhide__ = True
     if value is None:
         return Settings._field_defaults[row.name]
-    if isinstance(value, bool):
+    if row.kind == "switch" and isinstance(value, bool):
         return value
-    if isinstance(value, Mapping):
-        value = [f"{name}={content}" for name, content in value.items()]
-    single = isinstance(value, str | bytes | os.PathLike | int | float)
-    texts = [os.fspath(each) if isinstance(each, os.PathLike) else str(each)
-             for each in ([value] if single else value)]  # fmt: skip
     try:
         if row.kind == "many":
-            return row.collect([row.parse(text) for text in texts])
-        return row.parse(texts[0])
+            return row.collect([row.parse(text) for text in _texts(row, value)])
+        return row.parse(_text(value))
     except (ValueError, OSError, RuntimeError) as error:
         raise BadSettingError(f"{row.name}: {value!r} is not {error}") from None
+
+
+def _texts(row: Setting, value: Any) -> list[str]:
+    """The texts of one value, or of several. Raises `ValueError`."""
+    if row.name == "env" and isinstance(value, Mapping):
+        value = value.items()
+    if isinstance(value, str | bytes | os.PathLike | int | float):
+        return [_text(value)]
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise ValueError("a value, or a list of values")
+    if row.name == "env":
+        return [f"{each[0]}={each[1]}" if isinstance(each, tuple) else _text(each)
+                for each in value]  # fmt: skip
+    return [_text(each) for each in value]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("a text, number or path")
+    return str(value)
 
 
 def _settle(settings: Settings) -> Settings:

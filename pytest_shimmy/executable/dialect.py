@@ -11,11 +11,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..setting_types import GpuMode
 
-GPU_MODES = ("auto", "cpu", "cuda", "vulkan", "opencl", "metal", "mlx")
+GPU_MODES: tuple[GpuMode, ...] = get_args(GpuMode)
 """What a user can ask for; which release can be told is in `Dialect.gpu_flag_values`."""
 
 MODEL_PATHS_VARIABLE = "SHIMMY_MODEL_PATHS"

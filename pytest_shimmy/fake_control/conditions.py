@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from fake_shimmy.script import rules
 from fake_shimmy.script.shapes import ScriptError, show_path
 
-from ..errors import is_ours
-from .connection import refused
+from ..errors import is_ours, misused
 
 __tracebackhide__ = is_ours
 
@@ -24,6 +23,12 @@ TextCondition: TypeAlias = str | re.Pattern[str] | Mapping[str, Any]
 
 WhenLike: TypeAlias = TextCondition | Mapping[str, Any]
 """A part of the last user message, a regular expression for it, or a script's ``when``."""
+
+
+Endpoint: TypeAlias = Literal[
+    "chat", "completions", "messages", "generate", "websocket", "responses", "embeddings"
+]
+"""The last two no shimmy has."""
 
 
 class RuleConditions(TypedDict, total=False):
@@ -38,7 +43,7 @@ class RuleConditions(TypedDict, total=False):
     last: TextCondition
     """The last message, of any role."""
     model: TextCondition
-    endpoint: str
+    endpoint: Endpoint
     """``chat``, ``completions``, ``messages``, ``generate``, ``websocket``; and, which no shimmy
     has, ``responses`` and ``embeddings``."""
     path: TextCondition
@@ -53,11 +58,11 @@ class Conditions(RuleConditions, total=False):
 
 
 def when_document(when: WhenLike | None, conditions: RuleConditions) -> dict[str, Any]:
-    """A script's ``when``. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+    """A script's ``when``. Raises `ShimmyUsageError`."""
     document = _from_when(when)
     twice = [name for name in conditions if name in document]
     if twice:
-        raise refused(f"{twice[0]} is given twice: in when, and by name. Give it once.")
+        raise misused(f"{twice[0]} is given twice: in when, and by name. Give it once.")
     document |= {name: value for name, value in conditions.items() if value is not None}
     return {name: _plain(value) for name, value in document.items()}
 
@@ -107,7 +112,7 @@ class argument_errors:  # noqa: N801 - read as a word: with argument_errors("rep
             if path[:1] in (("when",), ("latency",)) and len(path) > 1:
                 path = path[1:]
             where = f"{show_path(path)}: " if path else ""
-            raise refused(f"{self._method}: {where}{error.reason}") from None
+            raise misused(f"{self._method}: {where}{error.reason}") from None
 
 
 def in_words(document: Mapping[str, Any]) -> str:
@@ -129,7 +134,7 @@ def _from_when(when: WhenLike | None) -> dict[str, Any]:
     if isinstance(when, Mapping):
         return dict(when)
     hint = " A function cannot be sent to the server." if callable(when) else ""
-    raise refused(
+    raise misused(
         f"when: {when!r} is no condition: give a part of the last user message, a compiled "
         f"regular expression, or a mapping such as {{'system': 'Be brief'}}.{hint}"
     )
@@ -141,7 +146,7 @@ def _plain(value: Any) -> Any:
         flags = "".join(letter for flag, letter in _FLAGS.items() if value.flags & flag)
         pattern = value.pattern
         if not isinstance(pattern, str):
-            raise refused(f"{value!r} is a pattern for bytes: give one for text")
+            raise misused(f"{value!r} is a pattern for bytes: give one for text")
         return {"matches": f"(?{flags}){pattern}" if flags else pattern}
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}

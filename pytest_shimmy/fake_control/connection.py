@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ShimmyError, ShimmyErrorCode, is_ours
+from ..errors import ShimmyError, ShimmyErrorCode, is_ours, misused
 from ..network.http import Answer, Connection, Patience
 from ..network.route import route_to
 from ..options import CONTROL_TOKEN
@@ -44,7 +44,11 @@ class Control:
         self._pid = os.getpid()
 
     def ask(self, op: str, *, patience: float = 0.0, **members: Any) -> dict[str, Any]:
-        """The answer to one question. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+        """The answer to one question.
+
+        Raises `ShimmyError` (``CONTROL_FAILED``), and `ShimmyUsageError` for a question that
+        cannot be meant.
+        """
         # Escapes keep lone surrogates whole, which UTF-8 would not take.
         question = json.dumps({"op": op, **members}).encode()
         try:
@@ -103,7 +107,9 @@ class Control:
         if status == 200 and isinstance(document, dict):
             return document
         if status == 400 and isinstance(document, Mapping):
-            raise refused(str(document.get("error")), str(document.get("code")))
+            if document.get("code") != NO_SESSION:
+                raise misused(str(document.get("error")))
+            raise refused(str(document.get("error")), NO_SESSION)
         raise ShimmyError(
             ShimmyErrorCode.CONTROL_FAILED,
             f"the server at {self._url} has no remote control, or not for us: it answered "
@@ -116,5 +122,5 @@ class Control:
 
 
 def refused(reason: str, code: str = "refused") -> ShimmyError:
-    """The error for what a fake cannot be told to do; `code` is that of the fake's refusal."""
+    """The error for what a fake cannot do any more; `code` is that of its refusal."""
     return ShimmyError(ShimmyErrorCode.CONTROL_FAILED, reason, {"refusal": code})

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, overload
 
 from fake_shimmy.script import rules as vocabulary
+from fake_shimmy.script.shapes import SECONDS
 
-from ..errors import is_ours
+from ..errors import UnknownArgumentError, is_ours, misused
 from ..outcomes import (
     Crash,
     Cut,
+    Damage,
     Drop,
     Fail,
     Fault,
@@ -23,6 +25,7 @@ from ..outcomes import (
     Hang,
     Outcome,
     Position,
+    RealFailure,
     Reply,
     Stall,
     Text,
@@ -137,7 +140,8 @@ class FakeShimmy(FakeSession):
 
     Rules are asked in the order in which they were added; the first that matches and is not used
     up answers. What no rule matches is answered as if there were none. All methods raise
-    `ShimmyError` (``CONTROL_FAILED``) for what cannot be meant, and when the fake is gone.
+    `ShimmyUsageError` for what cannot be meant, and `ShimmyError` (``CONTROL_FAILED``) when the
+    fake is gone.
     """
 
     def reply(
@@ -186,13 +190,13 @@ class FakeShimmy(FakeSession):
         """Answer in this order, once each: texts, statuses, `ToolCall`, `Reply`, `Fail`, `Drop`,
         and so on."""
         if isinstance(outcomes, str) or not isinstance(outcomes, Sequence):
-            raise refused(f"answers(): {outcomes!r} is not a list of answers")
+            raise misused(f"answers(): {outcomes!r} is not a list of answers")
         documents = [document_of(outcome) for outcome in outcomes]
         return self._add("answers()", {"answers": documents}, options)
 
     def fail(
         self,
-        failure: int | str = 500,
+        failure: int | RealFailure = 500,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         *,
@@ -233,26 +237,47 @@ class FakeShimmy(FakeSession):
         return self._fault("hang()", Hang(after_tokens, **_position(options)), options)
 
     def garble(
-        self, how: str, after_tokens: int | None = None, **options: Unpack[FaultOptions]
+        self, how: Damage, after_tokens: int | None = None, **options: Unpack[FaultOptions]
     ) -> Rule:
         """Change bytes: ``malformed_event``, ``truncated_json``, ``truncated_event``,
         ``invalid_utf8``, ``content_type``, ``duplicate_done``, ``missing_done``."""
         return self._fault("garble()", Garble(how, after_tokens, **_position(options)), options)
 
+    @overload
     def crash(
         self,
         after_tokens: int | None = None,
         *,
-        status: int = 1,
+        status: int | None = None,
+        **options: Unpack[FaultOptions],
+    ) -> Rule: ...
+    @overload
+    def crash(
+        self,
+        after_tokens: int | None = None,
+        *,
+        signal: str,
+        **options: Unpack[FaultOptions],
+    ) -> Rule: ...
+    def crash(
+        self,
+        after_tokens: int | None = None,
+        *,
+        status: int | None = None,
         signal: str | None = None,
         **options: Unpack[FaultOptions],
     ) -> Rule:
-        """End the server's process in mid-answer, with a status or by a signal ("SIGSEGV")."""
-        fault = Crash(after_tokens, status, signal, **_position(options))
+        """End the server's process in mid-answer, with a status (default: 1) or by a signal
+        ("SIGSEGV")."""
+        if status is not None and signal is not None:
+            raise misused("crash(): status and signal contradict each other: give one of them")
+        fault = Crash(after_tokens, 1 if status is None else status, signal, **_position(options))
         return self._fault("crash()", fault, options)
 
     def remove(self, rule: Rule) -> None:
         """Follow a rule no more; one that is gone already is no error."""
+        if not isinstance(rule, Rule):
+            raise misused(f"remove(): {rule!r} is not a rule, as reply() and the others return it")
         if any(known["id"] == rule.id for known in self._counters()):
             self._ask("remove", id=rule.id)
         self._own_rules.discard(rule.id)
@@ -300,7 +325,7 @@ class FakeShimmy(FakeSession):
         if self.strict_fidelity:
             check_fidelity("script()", vocabulary.read(document).rules)
         if "life" in document:
-            raise refused(
+            raise misused(
                 "script(): life: it is for a process from its start; give it to "
                 "make_shimmy_server(script=…), or its members to make_shimmy_server(faults=…)."
             )
@@ -313,6 +338,8 @@ class FakeShimmy(FakeSession):
     def refuse(self, seconds: float) -> None:
         """Refuse new connections for this many seconds."""
         self._want_private("refuse()")
+        with argument_errors("refuse()"):
+            SECONDS.read(seconds, ("seconds",))
         self._control.ask("refuse", seconds=seconds)
 
     def accept(self) -> None:
@@ -329,7 +356,7 @@ class FakeShimmy(FakeSession):
         more = {name: rest.pop(name) for name in (*TIMING, *SAID) if name in rest}
         twice = [name for name in more if name in says]
         if twice:
-            raise refused(f"{method}: {twice[0]} is given twice")
+            raise misused(f"{method}: {twice[0]} is given twice")
         return self._add(method, Reply(**says, **more).document(), rest)
 
     def _elsewhere(self, options: Any, endpoint: str) -> None:
@@ -343,7 +370,7 @@ class FakeShimmy(FakeSession):
         conditions: Any = {name: given.pop(name) for name in CONDITIONS if name in given}
         members = {name: given.pop(name) for name in RULE_MEMBERS if name in given}
         if given:
-            raise TypeError(f"{method} has no argument {next(iter(given))!r}")
+            raise UnknownArgumentError(f"{method} has no argument {next(iter(given))!r}")
         document = {"when": when_document(when, conditions), **document, **members}
         for answer in (document, *document.get("answers", ())):
             if "expect" in answer:
@@ -366,7 +393,7 @@ class FakeShimmy(FakeSession):
 
     def _want_private(self, method: str) -> None:
         if self.api_key:
-            raise refused(
+            raise misused(
                 f"{method}: it would end or cut off a server that other tests use too. Start one "
                 "for this test alone, and tell that: make_shimmy_server().fake"
             )

@@ -11,24 +11,25 @@ from fake_shimmy.script import rules as vocabulary
 from fake_shimmy.script.answers import BEYOND
 from fake_shimmy.script.shapes import ScriptError
 
-from ..errors import is_ours
+from ..errors import is_ours, misused
 from ..settings import Settings
 from .conditions import argument_errors
-from .connection import refused
 
 __tracebackhide__ = is_ours
 
 
 def load_script(script: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
-    """A script as a plain document, checked. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+    """A script as a plain document, checked. Raises `ShimmyUsageError`."""
     if isinstance(script, Mapping):
         with argument_errors("script"):
             vocabulary.read(dict(script))
         return dict(script)
+    if not isinstance(script, str | os.PathLike):
+        raise misused(f"script: {script!r} is neither a mapping nor the path of a file")
     try:
         return files.document(os.fspath(script))
     except ScriptError as error:
-        raise refused(str(error)) from None
+        raise misused(str(error)) from None
 
 
 def script_of(
@@ -38,10 +39,10 @@ def script_of(
 ) -> dict[str, Any]:
     """What a server with these settings follows: a script, with `faults` for its process's life.
 
-    Raises `ShimmyError` (``CONTROL_FAILED``).
+    Raises `ShimmyUsageError`.
     """
     if not settings.uses_fake:
-        raise refused(
+        raise misused(
             f"script and faults are for the bundled fake, and this is a server of mode "
             f"{settings.mode!r}: mark the test with shimmy_fake."
         )
@@ -51,6 +52,8 @@ def script_of(
     if settings.strict_fidelity:
         check_fidelity("script", vocabulary.read(document).rules)
     if faults is not None:
+        if not isinstance(faults, Mapping):
+            raise misused(f"faults: {faults!r} is not a mapping, such as {{'start_delay': 1}}")
         with argument_errors("faults", inside=("life",)):
             vocabulary.read({"life": dict(faults)})
         document["life"] = {**document.get("life", {}), **faults}
@@ -58,13 +61,13 @@ def script_of(
 
 
 def check_fidelity(what: str, rules: Sequence[vocabulary.Rule]) -> None:
-    """Refuse rules whose answers no shimmy gives. Raises `ShimmyError` (``CONTROL_FAILED``)."""
+    """Refuse rules whose answers no shimmy gives. Raises `ShimmyUsageError`."""
     for rule in rules:
         says = next((name for each in rule.answers for name in BEYOND if getattr(each, name)), None)
         if rule.validate is False:
             says = "validate=False"
         if says is not None:
-            raise refused(
+            raise misused(
                 f"{what}: {says}: no shimmy answers like this, and the run refuses such answers "
                 "(--shimmy-strict-fidelity)."
             )

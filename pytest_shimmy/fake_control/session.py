@@ -10,13 +10,21 @@ from typing import Any, Self, Unpack
 from urllib.parse import quote
 
 from fake_shimmy.script.rules import When
+from fake_shimmy.script.shapes import COUNT, SECONDS, Flag
 
-from ..errors import ShimmyError, is_ours
+from ..errors import ShimmyError, is_ours, misused
 from ..executable.dialect import API_KEY, HARNESS_KEY
 from ..masking import credentials, masked
 from . import journal as journals
 from .client_report import Amount, ClientReport, Watch
-from .conditions import Conditions, WhenLike, in_words, read_when, when_document
+from .conditions import (
+    Conditions,
+    WhenLike,
+    argument_errors,
+    in_words,
+    read_when,
+    when_document,
+)
 from .connection import NEVER, NO_SESSION, Control, refused
 from .journal import Journal, RecordedRequest
 
@@ -117,7 +125,10 @@ class FakeSession:
         """Assert that a request came as wanted (exactly `count`); returns the newest."""
         __tracebackhide__ = True
         if count == 0:
-            raise ValueError("for a count of 0 there is assert_no_requests()")
+            raise misused("assert_requested(): for a count of 0 there is assert_no_requests()")
+        if count is not None:
+            with argument_errors("assert_requested()"):
+                COUNT.read(count, ("count",))
         wanted = read_when(when, conditions, "assert_requested()")
         journal = self.journal()
         found = journal.matching(wanted)
@@ -157,6 +168,10 @@ class FakeSession:
         code that calls in the background; returns the newest. Raises `AssertionError`."""
         __tracebackhide__ = True
         wanted = read_when(when, conditions, "wait_for_request()")
+        with argument_errors("wait_for_request()"):
+            COUNT.read(count, ("count",))
+            SECONDS.read(timeout, ("timeout",))
+            Flag().read(finished, ("finished",))
         document = when_document(when, conditions)
         answer = self._ask(
             "wait", timeout, when=document, count=count, seconds=timeout, finished=finished
@@ -216,6 +231,15 @@ class FakeSession:
         how many tokens it hung up, that it noticed a truncated answer. Amounts are numbers, or
         ranges."""
         __tracebackhide__ = True
+        for name, amount in (("retries", retries), ("hung_up_after", hung_up_after)):
+            if not isinstance(amount, int | range | None):
+                raise misused(
+                    f"assert_client(): {name}: {amount!r} is neither a number nor a range"
+                )
+        with argument_errors("assert_client()"):
+            for name, pause in (("min_pause", min_pause), ("max_pause", max_pause)):
+                if pause is not None:
+                    SECONDS.read(pause, (name,))
         report = self.client_report()
         complaints = report.complaints(
             retries=retries,

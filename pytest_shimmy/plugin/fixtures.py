@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..fake_control.fake import FakeShimmy
     from ..models.registry import ModelRegistry
     from ..server import ShimmyServer
+    from ..setting_types import GpuMode, SettingChanges
+    from .factory import MakeShimmyServer
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,7 @@ def shimmy_settings(pytestconfig: pytest.Config) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def _shimmy_gpu(shimmy_settings: Settings) -> str:
+def _shimmy_gpu(shimmy_settings: Settings) -> GpuMode:
     """The GPU backend asked for; parametrised when the run is to use several."""
     return shimmy_settings.gpu[0]
 
@@ -50,7 +52,7 @@ def _shimmy_release(shimmy_settings: Settings) -> str | None:
 def shimmy_server(
     pytestconfig: pytest.Config,
     shimmy_settings: Settings,
-    _shimmy_gpu: str,
+    _shimmy_gpu: GpuMode,
     _shimmy_release: str | None,
 ) -> ShimmyServer:
     """A running server, shared by the whole run: bundled fake, real executable, or attached."""
@@ -91,14 +93,13 @@ def make_shimmy_server(
     request: pytest.FixtureRequest,
     pytestconfig: pytest.Config,
     shimmy_settings: Settings,
-    _shimmy_gpu: str,
+    _shimmy_gpu: GpuMode,
     _shimmy_release: str | None,
-) -> Iterator[Callable[..., ShimmyServer]]:
+) -> Iterator[MakeShimmyServer]:
     """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
 
-    It takes the settings by name, as `Settings` has them, raises ShimmyError, and the servers are
-    stopped at the end of the test. For the fake also script=, a mapping or a file's path, and
-    faults=, what goes wrong in its life: make_shimmy_server(faults={"start_delay": 1}).
+    It takes the settings by name, as `Settings` has them, and for the fake also script= and
+    faults=; see `MakeShimmyServer`. The servers are stopped at the end of the test.
     """
     harness = harness_of(pytestconfig)
     made = []
@@ -107,15 +108,14 @@ def make_shimmy_server(
         *,
         script: Mapping[str, Any] | str | os.PathLike[str] | None = None,
         faults: Mapping[str, Any] | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingChanges],
     ) -> ShimmyServer:
-        from ..errors import is_ours
         from .used_servers import judge_servers
 
-        __tracebackhide__ = is_ours
-        chosen = shimmy_settings.but(
-            **{"gpu": _shimmy_gpu, "fake_version": _shimmy_release, **settings}
-        )
+        __tracebackhide__ = True
+        settings.setdefault("gpu", _shimmy_gpu)
+        settings.setdefault("fake_version", _shimmy_release)
+        chosen = shimmy_settings.but(**settings)
         document = None
         if script is not None or faults is not None:
             from ..fake_control.scripts import script_of

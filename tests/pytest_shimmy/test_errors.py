@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_shimmy import ShimmyError, ShimmyErrorCode
+from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyUsageError
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -18,7 +18,7 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 ERRORS = st.builds(
-    ShimmyError,
+    lambda code, *rest: (ShimmyUsageError if code == "USAGE_ERROR" else ShimmyError)(code, *rest),
     st.sampled_from(ShimmyErrorCode),
     st.text(),
     st.none() | st.dictionaries(st.text(), JSON_VALUES, max_size=4),

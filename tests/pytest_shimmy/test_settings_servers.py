@@ -157,6 +157,8 @@ def test_other_changes_keep_the_kind_of_server() -> None:
     assert Settings(path="/x").but(port=5).path == "/x"
     assert Settings(url="http://h").but(model="m").url == "http://h"
     assert Settings(path="/x").but(path=None).mode == "fake"
+    some = Settings(env=(("A", "1"),))
+    assert some.but(env=[*some.env, ("B", "2")]).env == (("A", "1"), ("B", "2"))
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("path", "url", "fake")])
@@ -167,13 +169,19 @@ def test_none_is_the_default_again(name: str) -> None:
 
 
 def test_an_unknown_setting_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(TypeError, match="no setting 'ports'; there are: path, fake,"):
-        Settings().but(ports=1)
+    with pytest.raises(TypeError, match="no setting 'xyz'; there are: path, fake,"):
+        Settings().but(xyz=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no setting 'ports'; did you mean port\? There are: path"):
+        Settings().but(ports=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", 0), ("gpu", "gpu"), ("max_restarts", -1), ("url", "nonsense"), ("gpu", [])],
+    [
+        *(("port", 0), ("gpu", "gpu"), ("max_restarts", -1), ("url", "nonsense"), ("gpu", [])),
+        *(("max_restarts", True), ("port", [1, 2]), ("port", object()), ("model", b"x")),
+        *(("args", 3.5j), ("args", {"a": "b"}), ("gpu", [object()]), ("env", [1])),
+    ],
 )
 def test_a_bad_change_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(BadSettingError, match=f"^{name}: "):

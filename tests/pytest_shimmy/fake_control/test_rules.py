@@ -296,7 +296,8 @@ def test_what_cannot_be_meant_is_refused_by_the_arguments_name_and_changes_nothi
     fake.reply("kept")
     with pytest.raises(ShimmyError, match=named) as caught:
         call(fake)
-    assert caught.value.code == ShimmyErrorCode.CONTROL_FAILED
+    assert caught.value.code == ShimmyErrorCode.USAGE_ERROR
+    assert isinstance(caught.value, ValueError)
     assert app.say("Hi") == "kept"
     assert len(fake.journal().rules) == 1
 

@@ -369,7 +369,7 @@ def test_start_fails(make_shimmy_server):
         make_shimmy_server(faults={"health": "never"}, start_timeout=0.5)
     with pytest.raises(ShimmyError, match="START_TIMEOUT"):
         make_shimmy_server(faults={"start_delay": 60}, start_timeout=0.5)
-    with pytest.raises(ShimmyError, match=r"CONTROL_FAILED.*faults: deaf: 1 is not true or false"):
+    with pytest.raises(ShimmyError, match=r"USAGE_ERROR.*faults: deaf: 1 is not true or false"):
         make_shimmy_server(faults={"deaf": 1})
 
 def test_shared(shimmy_server):
