@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from .accel.readback import ServerGpu
     from .accel.result import AccelDetectorResult, Evidence, Finding
     from .defaults import ShimmyProcessDefaults
-    from .errors import ShimmyError, ShimmyErrorCode, ShimmyUsageError
+    from .errors import (
+        ShimmyError,
+        ShimmyErrorCode,
+        ShimmyErrorJson,
+        ShimmyUsageError,
+        is_shimmy_error_json,
+    )
     from .fake_control.client_report import ClientReport, Watch
     from .fake_control.fake import FakeShimmy, Rule
     from .fake_control.journal import RecordedRequest
@@ -46,6 +52,7 @@ _HOMES = {
     "Settings": "settings",
     "ShimmyError": "errors",
     "ShimmyErrorCode": "errors",
+    "ShimmyErrorJson": "errors",
     "ShimmyModelSummary": "models.summary",
     "ShimmyProcessDefaults": "defaults",
     "ShimmyProcessManager": "supervisor.manager",
@@ -53,6 +60,7 @@ _HOMES = {
     "ShimmyServer": "server",
     "ShimmyUsageError": "errors",
     "Watch": "fake_control.client_report",
+    "is_shimmy_error_json": "errors",
     "limited": "streams",
 }
 
@@ -73,6 +81,7 @@ __all__ = [
     "Settings",
     "ShimmyError",
     "ShimmyErrorCode",
+    "ShimmyErrorJson",
     "ShimmyModelSummary",
     "ShimmyProcessDefaults",
     "ShimmyProcessManager",
@@ -80,6 +89,7 @@ __all__ = [
     "ShimmyServer",
     "ShimmyUsageError",
     "Watch",
+    "is_shimmy_error_json",
     "limited",
 ]
 

@@ -11,7 +11,7 @@ import contextlib
 import errno
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict, TypeGuard
 
 from . import masking
 
@@ -33,6 +33,8 @@ class ShimmyErrorCode(StrEnum):
     """The server runs, but nothing answered in time."""
     HEALTHCHECK_FAILED = "HEALTHCHECK_FAILED"
     """Nothing answered any more, or something did, but not as a shimmy that is ours."""
+    CRASHED = "CRASHED"
+    """The server exited by itself after it had been ready."""
     RESTARTS_EXHAUSTED = "RESTARTS_EXHAUSTED"
     """The server died more often than ``max_restarts`` allows."""
     NO_MODELS = "NO_MODELS"
@@ -82,6 +84,28 @@ def is_ours(caught: Any) -> bool:
     return isinstance(caught.value, ShimmyError | UnknownArgumentError)
 
 
+class ShimmyErrorJson(TypedDict):
+    """A `ShimmyError` as JSON values."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+def is_shimmy_error_json(value: object) -> TypeGuard[ShimmyErrorJson]:
+    """Whether `value` is what `ShimmyError.to_json` makes, and `ShimmyError.from_json` reads.
+
+    For what came from another program. Within Python, ``isinstance(error, ShimmyError)`` tells,
+    also of errors from other processes: they pickle.
+    """
+    return (
+        isinstance(value, dict)
+        and value.get("code") in [*ShimmyErrorCode]
+        and isinstance(value.get("message"), str)
+        and isinstance(value.get("details"), dict)
+    )
+
+
 class ShimmyError(Exception):
     """A failure with a stable `code`, a readable `message` and machine-readable `details`.
 
@@ -100,7 +124,7 @@ class ShimmyError(Exception):
     def __str__(self) -> str:
         return f"[{self.code}] {self.message}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ShimmyErrorJson:
         """The error as JSON values; `from_json` is the way back."""
         return {"code": str(self.code), "message": self.message, "details": self.details}
 

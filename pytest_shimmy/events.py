@@ -8,7 +8,9 @@ from typing import Literal
 from .errors import ShimmyError
 from .process.process import ExitStatus
 
-EventName = Literal["starting", "ready", "restarting", "stopped", "stdout", "stderr", "error"]
+EventName = Literal[
+    "starting", "ready", "exited", "restarting", "stopped", "stdout", "stderr", "error"
+]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Starting:
     """The port it was told to listen on."""
     command: tuple[str, ...]
     """What was run, with its arguments."""
+    attempt: int
+    """Which process this is since `ShimmyProcessManager.start`, from 1."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,20 @@ class Ready:
     """What it says in ``/health``."""
     elapsed: float
     """Seconds from spawn to healthy."""
+    time: float
+    """When that was, as `time.time` has it."""
+
+
+@dataclass(frozen=True)
+class Exited:
+    """``exited``: a process ended, whenever and for whatever reason."""
+
+    pid: int
+    """Its process id."""
+    exit: ExitStatus
+    """How it ended."""
+    expected: bool
+    """It was told to: by `stop` or `restart`, or because it was not healthy in time."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +72,22 @@ class Restarting:
     """``restarting``: the server will be started again on the same port."""
 
     crash: Crash | None
-    """What it died of; None when `ShimmyProcessManager.restart` was called."""
+    """What it died of; None when `ShimmyProcessManager.restart` was called, and for a first start
+    that is tried again."""
     attempt: int
-    """Which restart this is, from 1; 0 for one that was asked for, which is not counted."""
+    """Which restart this is, from 1, as ``restarts_counted`` counts them; 0 for one that was asked
+    for, which is not counted."""
     limit: int
     """``max_restarts``: how many there may be."""
     delay: float
     """Seconds until the attempt."""
+    error: ShimmyError | None
+    """Why: ``CRASHED``, or how the last attempt failed; None for one that was asked for."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """``stopped``: the server ended because `stop` was called."""
+    """``stopped``: the server ended because `stop` was called, which nothing follows."""
 
     exit: ExitStatus
     """How it ended."""
@@ -87,4 +109,4 @@ class Failed:
     """Why; `ensure_ready` raises the same."""
 
 
-Event = Starting | Ready | Restarting | Stopped | Output | Failed
+Event = Starting | Ready | Exited | Restarting | Stopped | Output | Failed

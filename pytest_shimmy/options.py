@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import masking
 from .defaults import ShimmyProcessDefaults
+from .errors import misused
 
 if TYPE_CHECKING:
     from .setting_types import GpuMode
@@ -38,6 +39,10 @@ class ShimmyProcessOptions:
     """The release that the bundled fake imitates. None: the newest that it imitates."""
     preferred_port: int | None = None
     """First port to try; the next free one is taken. None: any port of the default range."""
+    port_attempts: int | None = None
+    """How many ports to try, from `preferred_port` up; with 1, that one or none. None: as many as
+    it takes to find a free one, and `ShimmyProcessDefaults.port_attempts` that others take in the
+    moment before the server does."""
     host: str = ShimmyProcessDefaults.bind_host
     """IP address to listen on; shimmy takes no names (seen on 2.5.0)."""
     models_dir: StrPath | Sequence[StrPath] = ()
@@ -45,7 +50,7 @@ class ShimmyProcessOptions:
     model_path: StrPath | None = None
     """A model file to serve under its own name, as ``serve --model-path`` does."""
     args: Sequence[str] = ()
-    """Further arguments for ``serve``."""
+    """Further arguments for ``serve``, without the word and what is an option here."""
     gpu_mode: GpuMode = "auto"
     """The backend to ask for; what a release cannot be told is an error."""
     health_timeout: float | None = None
@@ -54,6 +59,13 @@ class ShimmyProcessOptions:
     """Further environment, on top of this process's own; None removes a variable."""
     max_restarts: int = ShimmyProcessDefaults.max_restarts
     """Automatic restarts after unexpected exits; 0 means none."""
+    restarts_counted: Literal["for_life", "since_ready"] = "for_life"
+    """What of them is limited. ``for_life``: all since `ShimmyProcessManager.start`;
+    ``since_ready``: those in a row that did not bring the server back, so that one that comes back
+    and dies again is started for ever. The pause between them grows with the same count."""
+    retry_first_start: bool = False
+    """A first start that fails is tried again, too, within `max_restarts`. The default is to fail
+    at once: what fails at first mostly fails always."""
     cwd: StrPath | None = None
     """Working directory; shimmy searches ``./models`` in it. None: this process's own."""
     log_path: StrPath | None = None
@@ -76,14 +88,27 @@ class ShimmyProcessOptions:
         put("env", dict(self.env))
         masking.hide(masking.secrets_of(self.env))
         if self.preferred_port is not None and not 1 <= self.preferred_port <= 65535:
-            raise ValueError(f"preferred_port {self.preferred_port} is not in 1..65535")
+            raise misused(f"preferred_port {self.preferred_port} is not in 1..65535")
+        if self.port_attempts is not None and self.port_attempts < 1:
+            raise misused(f"port_attempts {self.port_attempts} is not 1 or more")
         if self.max_restarts < 0:
-            raise ValueError(f"max_restarts {self.max_restarts} is negative")
+            raise misused(f"max_restarts {self.max_restarts} is negative")
+        if self.restarts_counted not in ("for_life", "since_ready"):
+            raise misused(
+                f"restarts_counted {self.restarts_counted!r} is not one of: for_life, since_ready"
+            )
         for path in self.model_dirs:
             if ";" in path:
-                raise ValueError(f"models_dir {path!r}: shimmy takes ';' as a separator")
+                raise misused(f"models_dir {path!r}: shimmy takes ';' as a separator")
         if self.health_timeout is not None and not self.health_timeout > 0:
-            raise ValueError(f"health_timeout {self.health_timeout} is not positive")
+            raise misused(f"health_timeout {self.health_timeout} is not positive")
+        told: dict[str, object] = {
+            "--model-path": self.model_path,
+            "--model-dirs": self.models_dir,
+            "--gpu-backend": self.gpu_mode != "auto",
+        }
+        if reason := conflict(self.args, [flag for flag, value in told.items() if value]):
+            raise misused(f"args {list(self.args)}: {reason}")
 
     @property
     def start_timeout(self) -> float:
@@ -112,3 +137,22 @@ class ShimmyProcessOptions:
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values; ``ShimmyProcessOptions(**data)`` is the way back."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+
+SAID_BY = {
+    "--bind": "host and preferred_port (--shimmy-port)",
+    "--model-path": "model_path (--shimmy-model)",
+    "--model-dirs": "models_dir (--shimmy-models-dir)",
+    "--gpu-backend": "gpu_mode (--shimmy-gpu)",
+}
+"""Options of ``serve``, and ours that say them; shimmy takes each once (seen on 2.6.5)."""
+
+
+def conflict(args: Sequence[str], told: Sequence[str] = ()) -> str | None:
+    """Why `args` cannot follow ``serve --bind …`` and the flags in `told`; None where they can."""
+    if args and args[0] == "serve":
+        return "'serve' is there already: leave it out"
+    for flag in ("--bind", *told):
+        if any(word == flag or word.startswith(f"{flag}=") for word in args):
+            return f"{flag} is there already: say it by {SAID_BY[flag]}"
+    return None

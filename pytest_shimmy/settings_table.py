@@ -221,6 +221,15 @@ def _shell_words(value: str) -> list[str]:
         raise ValueError(f"words as for a shell ({error})") from None
 
 
+def _serve_arguments(values: list[str]) -> tuple[str, ...]:
+    if values:
+        from .options import conflict
+
+        if reason := conflict(values):
+            raise ValueError(f"an addition to 'shimmy serve --bind …' ({reason})")
+    return tuple(values)
+
+
 def _words(value: str) -> list[str]:
     return value.replace(",", " ").split()
 
@@ -423,6 +432,7 @@ TABLE: tuple[Setting, ...] = (
         "many",
         "ARGS",
         _shell_words,
+        _serve_arguments,
     ),
     Setting(
         "env",

@@ -261,6 +261,8 @@ class Journal:
             f"{newest['method']} {newest['path']} with {shown}).",
             f"If they are yours: send them with the API key {key!r} (shimmy_fake.api_key; the "
             f"plugin's clients and shimmy_env do), or to {base_url} (shimmy_fake.base_url).",
+            "If their sender takes only a host and a port, start a server for this test alone: "
+            "make_shimmy_server().fake controls every request to it.",
         ]
 
 

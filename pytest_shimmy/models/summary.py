@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .listing import Source
+from .progress import human
 
 DownloadHandler = Callable[[str, Path], None]
 """Called with a model id and a directory; puts the model's files there, or raises."""
@@ -34,3 +35,12 @@ class ShimmyModelSummary:
     in a directory."""
     lora: bool = False
     """A LoRA adapter goes with it."""
+
+    @property
+    def description(self) -> str:
+        """What is known of it, in words: ``7B, Q4_K_M, 4.1 GiB, discovered``."""
+        known = [self.parameters, self.quantization]
+        if self.size_bytes is not None:
+            known.append(human(self.size_bytes))
+        adapter = "with a LoRA adapter" if self.lora else None
+        return ", ".join(filter(None, [*known, self.source, adapter]))

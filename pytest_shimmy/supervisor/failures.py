@@ -86,6 +86,20 @@ def not_healthy(
     )
 
 
+def crashed(crash: Crash, log: Log) -> ShimmyError:
+    """It exited by itself after it had been ready."""
+    return ShimmyError(
+        ShimmyErrorCode.CRASHED,
+        f"the server, process {crash.pid}, died: {crash.exit}.\n{_output(log)}",
+        {
+            "pid": crash.pid,
+            "exit_code": crash.exit.code,
+            "signal": crash.exit.signal,
+            "log_tail": log.newest(),
+        },
+    )
+
+
 def restarts_exhausted(
     options: ShimmyProcessOptions, crashes: Sequence[Crash], last: ShimmyError | None, log: Log
 ) -> ShimmyError:

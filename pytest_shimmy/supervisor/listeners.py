@@ -12,10 +12,20 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 from ..errors import REFUSALS
-from ..events import Event, Output
+from ..events import (
+    Event,
+    EventName,
+    Exited,
+    Failed,
+    Output,
+    Ready,
+    Restarting,
+    Starting,
+    Stopped,
+)
 from ..process.thread import start_thread
 
 Listener = Callable[[Any], object]
@@ -31,18 +41,23 @@ class Listeners:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._listeners: dict[str, list[Listener]] = {}
+        self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
+        """By event, and whether they hear it once only."""
         self._pending: deque[tuple[str, Event]] = deque()
         self._pending_text = 0
         self._teller: threading.Thread | None = None
 
-    def add(self, event: str, listener: Listener) -> None:
+    def add(self, event: str, listener: Listener, *, once: bool = False) -> None:
         with self._changed:
-            self._listeners.setdefault(event, []).append(listener)
+            self._listeners.setdefault(event, []).append((listener, once))
 
     def remove(self, event: str, listener: Listener) -> None:
-        with self._changed, contextlib.suppress(ValueError, KeyError):
-            self._listeners[event].remove(listener)
+        with self._changed:
+            known = self._listeners.get(event, [])
+            for place, (each, _) in enumerate(known):
+                if each == listener:
+                    del known[place]
+                    return
 
     def want(self, event: str) -> bool:
         """Whether anybody listens to `event`."""
@@ -86,8 +101,9 @@ class Listeners:
                 event, payload = self._pending.popleft()
                 if isinstance(payload, Output):
                     self._pending_text -= len(payload.text)
-                listeners = tuple(self._listeners.get(event, ()))
-            for listener in listeners:
+                listeners = self._listeners.get(event, [])
+                self._listeners[event] = [each for each in listeners if not each[1]]
+            for listener, _ in listeners:
                 try:
                     listener(payload)
                 except BaseException:  # pytest.fail() is one; the next listener is to hear it too
@@ -95,3 +111,58 @@ class Listeners:
                         threading.excepthook(
                             threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
                         )
+
+
+class Listening:
+    """What has listeners: the part of `ShimmyProcessManager` that is about them."""
+
+    def __init__(self) -> None:
+        self._listeners = Listeners()
+
+    @overload
+    def on(self, event: Literal["starting"], listener: Callable[[Starting], object]) -> None: ...
+    @overload
+    def on(self, event: Literal["ready"], listener: Callable[[Ready], object]) -> None: ...
+    @overload
+    def on(self, event: Literal["exited"], listener: Callable[[Exited], object]) -> None: ...
+    @overload
+    def on(
+        self, event: Literal["restarting"], listener: Callable[[Restarting], object]
+    ) -> None: ...
+    @overload
+    def on(self, event: Literal["stopped"], listener: Callable[[Stopped], object]) -> None: ...
+    @overload
+    def on(
+        self, event: Literal["stdout", "stderr"], listener: Callable[[Output], object]
+    ) -> None: ...
+    @overload
+    def on(self, event: Literal["error"], listener: Callable[[Failed], object]) -> None: ...
+    def on(self, event: EventName, listener: Listener) -> None:
+        """Call `listener(payload)` at each `event`; the payloads are in `pytest_shimmy.events`."""
+        self._listeners.add(event, listener)
+
+    @overload
+    def once(self, event: Literal["starting"], listener: Callable[[Starting], object]) -> None: ...
+    @overload
+    def once(self, event: Literal["ready"], listener: Callable[[Ready], object]) -> None: ...
+    @overload
+    def once(self, event: Literal["exited"], listener: Callable[[Exited], object]) -> None: ...
+    @overload
+    def once(
+        self, event: Literal["restarting"], listener: Callable[[Restarting], object]
+    ) -> None: ...
+    @overload
+    def once(self, event: Literal["stopped"], listener: Callable[[Stopped], object]) -> None: ...
+    @overload
+    def once(
+        self, event: Literal["stdout", "stderr"], listener: Callable[[Output], object]
+    ) -> None: ...
+    @overload
+    def once(self, event: Literal["error"], listener: Callable[[Failed], object]) -> None: ...
+    def once(self, event: EventName, listener: Listener) -> None:
+        """Call `listener(payload)` at the next `event`, and never again."""
+        self._listeners.add(event, listener, once=True)
+
+    def off(self, event: EventName, listener: Listener) -> None:
+        """Undo `on` or `once`. A listener that is not there is ignored."""
+        self._listeners.remove(event, listener)

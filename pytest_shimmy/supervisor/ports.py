@@ -10,6 +10,7 @@ manager answers it by taking the next port.
 from __future__ import annotations
 
 import errno
+import itertools
 import random
 import socket
 import sys
@@ -47,8 +48,9 @@ def lease(
     *,
     host: str = ShimmyProcessDefaults.bind_host,
     skip: frozenset[int] = frozenset(),
+    limit: int | None = None,
 ) -> PortLease:
-    """Lease the first free port, counting up from `first`.
+    """Lease the first free port, counting up from `first`, of `limit` ports if that is given.
 
     Without `first`, counting begins at a random place of the default range, so that a port which
     was just given up is not reused at once: a client that outlived its server would talk to ours.
@@ -56,7 +58,7 @@ def lease(
     Raises `ShimmyError` (``PORT_IN_USE``) when no port is left.
     """
     tried = 0
-    for port in _candidates(first):
+    for port in itertools.islice(_candidates(first), limit):
         if port in skip:
             continue
         tried += 1
@@ -76,7 +78,8 @@ def lease(
     begin = ShimmyProcessDefaults.port_range.start if first is None else first
     raise ShimmyError(
         ShimmyErrorCode.PORT_IN_USE,
-        f"no free port on {host}: tried {tried}, from {begin} up; "
+        f"no free port on {host}: tried {tried}, from {begin} up"
+        f"{'' if limit is None else f', of at most {limit}'}; "
         "all are leased by other runs or bound by other programs.\n"
         "Stop what holds them, or choose another first port (--shimmy-port).",
         {"host": host, "first": begin, "tried": tried},

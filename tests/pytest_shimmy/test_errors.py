@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyUsageError
+from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyUsageError, is_shimmy_error_json
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -96,3 +96,25 @@ def test_has_every_promised_code() -> None:
 def test_refuses_a_code_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="NOPE"):
         ShimmyError.from_json({"code": "NOPE", "message": "", "details": {}})
+
+
+@pytest.mark.slow
+@given(ERRORS)
+def test_its_json_is_recognised_on_the_other_side(error: ShimmyError) -> None:
+    value: object = json.loads(json.dumps(error.to_json()))
+    assert is_shimmy_error_json(value)
+    assert ShimmyError.from_json(value).code is error.code
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "START_FAILED", [], {}, {"code": "NO_MODELS"}, {"code": [], "message": "x"}),
+        {"code": "NOPE", "message": "x", "details": {}},
+        {"code": "NO_MODELS", "message": 1, "details": {}},
+        {"code": "NO_MODELS", "message": "x", "details": []},
+        {"error": {"code": "NO_MODELS", "message": "x", "details": {}}},
+    ],
+)
+def test_other_json_is_not_taken_for_an_error(value: object) -> None:
+    assert not is_shimmy_error_json(value)

@@ -29,6 +29,9 @@ OPTIONS = st.builds(
     health_timeout=st.none() | st.floats(1e-3, 1e6),
     env=st.dictionaries(st.text(), st.none() | st.text()),
     max_restarts=st.integers(0),
+    port_attempts=st.none() | st.integers(1),
+    restarts_counted=st.sampled_from(["for_life", "since_ready"]),
+    retry_first_start=st.booleans(),
     cwd=st.none() | PATHS,
     log_path=st.none() | PATHS,
 )

@@ -180,6 +180,7 @@ def test_an_unknown_setting_is_named_with_those_that_there_are() -> None:
     [
         *(("port", 0), ("gpu", "gpu"), ("max_restarts", -1), ("url", "nonsense"), ("gpu", [])),
         *(("max_restarts", True), ("port", [1, 2]), ("port", object()), ("model", b"x")),
+        *(("args", ["serve"]), ("args", ["--legacy", "--bind=127.0.0.1:1"])),
         *(("args", 3.5j), ("args", {"a": "b"}), ("gpu", [object()]), ("env", [1])),
     ],
 )

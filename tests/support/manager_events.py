@@ -35,7 +35,9 @@ class Recorder:
             self._changed.notify_all()
 
     def names(self) -> list[str]:
-        return [name for name, payload in self.events if not isinstance(payload, events.Output)]
+        """The states that it went through: without output and the ends of processes."""
+        other = (events.Output, events.Exited)
+        return [name for name, payload in self.events if not isinstance(payload, other)]
 
     def text(self, stream: str) -> str:
         return "".join(payload.text for name, payload in self.events if name == stream)

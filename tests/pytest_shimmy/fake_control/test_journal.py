@@ -168,6 +168,8 @@ def test_requests_without_the_key_are_counted_and_the_way_is_shown(
     assert "1 request came without this test's API key" in text
     assert fake.base_url in text
     assert fake.api_key in text
+    assert "takes only a host and a port" in text
+    assert "make_shimmy_server().fake" in text
     assert "very-secret" not in text
 
 

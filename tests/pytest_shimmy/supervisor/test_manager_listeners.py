@@ -48,7 +48,7 @@ def test_a_listener_that_raises_changes_nothing_but_is_heard_of(
     assert recorder.names() == later.names() == lives
     assert {type(error) for error in raised} == {kind}
     assert {str(error) for error in raised} == {
-        *("Starting", "Ready", "Restarting", "Stopped", "Output"),
+        *("Starting", "Ready", "Exited", "Restarting", "Stopped", "Output"),
     }
 
 
@@ -63,6 +63,20 @@ def test_a_listener_is_not_called_after_it_was_taken_off(
     manager.start(pretend(["serve"]))
     recorder.wait_for("ready")
     assert len(heard) == 1
+
+
+def test_once_is_once(manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend) -> None:
+    first: list[int] = []
+    never: list[object] = []
+    manager.once("starting", lambda starting: first.append(starting.attempt))
+    manager.once("starting", never.append)
+    manager.off("starting", never.append)
+    for start in (1, 2):
+        manager.start(pretend(["serve"]))
+        recorder.wait_for("ready", start)
+        manager.stop()
+    assert first == [1]
+    assert never == []
 
 
 def test_a_listener_may_stop_the_server(

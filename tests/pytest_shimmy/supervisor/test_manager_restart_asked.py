@@ -35,7 +35,9 @@ def test_a_new_server_on_the_same_port_is_no_crash(
     assert ask(manager, "GET", "/health") == 200
     assert (manager.restarts, manager.crashes) == (0, ())
     assert recorder.names() == ["starting", "ready", "restarting", "starting", "ready"]
-    assert recorder.wait_for("restarting") == events.Restarting(None, 0, options.max_restarts, 0.0)
+    asked = events.Restarting(None, 0, options.max_restarts, 0.0, None)
+    assert recorder.wait_for("restarting") == asked
+    assert recorder.wait_for("exited").expected
     manager.stop()
     assert recorder.names()[5:] == ["stopped"]
 

@@ -47,8 +47,13 @@ def test_a_killed_server_comes_back_on_the_same_port(
     assert recorder.names() == ["starting", "ready", "restarting", "starting", "ready"]
     (crash,) = manager.crashes
     assert (crash.pid, crash.exit) == (pid, (None, signal.SIGKILL))
-    restarting = recorder.wait_for("restarting")
-    assert restarting == events.Restarting(crash, 1, options.max_restarts, 0.01)
+    error = recorder.wait_for("restarting").error
+    restarting = events.Restarting(crash, 1, options.max_restarts, 0.01, error)
+    assert recorder.wait_for("restarting") == restarting
+    assert error.code is ShimmyErrorCode.CRASHED
+    assert f"process {pid}, died: killed by SIGKILL" in error.message
+    assert recorder.wait_for("exited") == events.Exited(pid, crash.exit, expected=False)
+    assert [recorder.wait_for("starting", life).attempt for life in (1, 2)] == [1, 2]
 
 
 @pytest.mark.slow

@@ -43,20 +43,23 @@ def test_a_life_without_incident_in_order(
     assert manager.state == "ready"
     pid, port, version = pid_of(manager), manager.port, manager.version
     recorder.wait_for("ready")
+    now = time.time()
     manager.stop()
     assert manager.state == "idle"
     assert manager.pid is None
 
     assert recorder.names() == ["starting", "ready", "stopped"]
-    starting, ready, stopped = (
+    starting, ready, exited, stopped = (
         payload for _, payload in recorder.events if not isinstance(payload, events.Output)
     )
     assert isinstance(starting, events.Starting)
-    assert (starting.pid, starting.port) == (pid, port)
+    assert (starting.pid, starting.port, starting.attempt) == (pid, port, 1)
     assert starting.command[-4:-2] == ("--bind", f"127.0.0.1:{port}")
     assert isinstance(ready, events.Ready)
     assert (ready.pid, ready.port, ready.version) == (pid, port, version)
     assert 0 < ready.elapsed < LONG
+    assert now - LONG < ready.time <= now
+    assert exited == events.Exited(pid, stopped.exit, expected=True)
     assert isinstance(stopped, events.Stopped)
     assert stopped.exit == (None, signal.SIGTERM)
     assert "Ready to serve requests" in recorder.text("stdout")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,20 @@ def test_a_model_is_told_in_full(shimmy: Path | None, models: Path) -> None:
             lora=False,
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "description"),
+    [
+        (("7B", "Q4_K_M", 4_400_000_000, False), "7B, Q4_K_M, 4.1 GiB, discovered"),
+        ((None, None, 5, True), "5 B, discovered, with a LoRA adapter"),
+        ((None, None, None, False), "discovered"),
+    ],
+)
+def test_a_description_has_what_is_known(known: tuple[Any, ...], description: str) -> None:
+    parameters, quantization, size, lora = known
+    model = ShimmyModelSummary("m", True, None, size, parameters, quantization, "discovered", lora)
+    assert model.description == description
 
 
 @pytest.mark.parametrize("release", RELEASES)
