@@ -38,7 +38,7 @@ from pytest_shimmy import (
     ShimmyProcessManager,
     ShimmyProcessOptions,
 )
-from pytest_shimmy.events import Output, Ready, Starting
+from pytest_shimmy.events import Exited, Output, Ready, Starting
 from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.manager import State
 from tests.support.manager_events import LONG, Step, ask
@@ -103,7 +103,7 @@ class Life(RuleBasedStateMachine):
         self.manager = ShimmyProcessManager()
         self.calls: list[Call] = []
         self.lives: list[object] = []
-        for event in ("starting", "ready", "restarting", "stopped", "error"):
+        for event in ("starting", "ready", "exited", "restarting", "stopped", "error"):
             self.manager.on(event, self.lives.append)  # type: ignore[call-overload]
         self.heard: list[Output] = []
 
@@ -118,13 +118,18 @@ class Life(RuleBasedStateMachine):
         self.start("good", 2)
         self.all_return()
 
-    @rule(child=st.sampled_from(["good", "good", *CHILDREN]), restarts=st.integers(0, 2))
-    def start(self, child: str, restarts: int) -> None:
+    @rule(
+        child=st.sampled_from(["good", "good", *CHILDREN]),
+        restarts=st.integers(0, 2),
+        retry=st.booleans(),
+    )
+    def start(self, child: str, restarts: int, retry: bool = False) -> None:
         options = ShimmyProcessOptions(
             shimmy_path=self.shimmy,
             args=[self.mark],
             env={"PRETEND": json.dumps(CHILDREN[child])},
             max_restarts=restarts,
+            retry_first_start=retry,
             health_timeout=0.4 if child == "never healthy" else LONG,
         )
         self.by_a_thread(lambda: self.manager.start(options))
@@ -217,6 +222,8 @@ class Life(RuleBasedStateMachine):
         started = [event.pid for event in self.lives if isinstance(event, Starting)]
         ready = [event.pid for event in self.lives if isinstance(event, Ready)]
         assert set(ready) <= set(started)
+        exited = [event.pid for event in self.lives if isinstance(event, Exited)]
+        assert exited == started
         for before, event in zip(self.lives, self.lives[1:], strict=False):
             if isinstance(event, Ready):
                 assert isinstance(before, Starting)
