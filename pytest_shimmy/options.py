@@ -6,16 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 from . import masking
 from .defaults import ShimmyProcessDefaults
-from .errors import misused
+from .errors import is_ours, misused
+from .setting_types import GpuMode
 
-if TYPE_CHECKING:
-    from .setting_types import GpuMode
+__tracebackhide__ = is_ours
 
 StrPath = str | os.PathLike[str]
+RestartsCounted = Literal["for_life", "since_ready"]
 
 CONTROL_TOKEN = "FAKE_SHIMMY_CONTROL"
 """The variable that gives the fake a remote control, and the token that it asks for."""
@@ -59,7 +60,7 @@ class ShimmyProcessOptions:
     """Further environment, on top of this process's own; None removes a variable."""
     max_restarts: int = ShimmyProcessDefaults.max_restarts
     """Automatic restarts after unexpected exits; 0 means none."""
-    restarts_counted: Literal["for_life", "since_ready"] = "for_life"
+    restarts_counted: RestartsCounted = "for_life"
     """What of them is limited. ``for_life``: all since `ShimmyProcessManager.start`;
     ``since_ready``: those in a row that did not bring the server back, so that one that comes back
     and dies again is started for ever. The pause between them grows with the same count."""
@@ -93,10 +94,9 @@ class ShimmyProcessOptions:
             raise misused(f"port_attempts {self.port_attempts} is not 1 or more")
         if self.max_restarts < 0:
             raise misused(f"max_restarts {self.max_restarts} is negative")
-        if self.restarts_counted not in ("for_life", "since_ready"):
-            raise misused(
-                f"restarts_counted {self.restarts_counted!r} is not one of: for_life, since_ready"
-            )
+        for name, allowed in (("restarts_counted", RestartsCounted), ("gpu_mode", GpuMode)):
+            if (word := getattr(self, name)) not in (words := get_args(allowed)):
+                raise misused(f"{name} {word!r} is not one of: {', '.join(words)}")
         for path in self.model_dirs:
             if ";" in path:
                 raise misused(f"models_dir {path!r}: shimmy takes ';' as a separator")

@@ -193,17 +193,18 @@ class ShimmyServer:
             self._fake = self.remote_control("")
         return self._fake
 
-    def openai_client(self, **kwargs: Any) -> openai.OpenAI:
-        """A new client; see `openai_clients.openai_client`. The caller closes it."""
-        kwargs = {"api_key": self.api_key, **kwargs}
+    def openai_client(self, *, say_stream: bool = True, **kwargs: Any) -> openai.OpenAI:
+        """A new client, which the caller closes. `say_stream` off sends requests as they are
+        written; further arguments are those of `openai.OpenAI`."""
+        kwargs = {"api_key": self.api_key, "say_stream": say_stream, **kwargs}
         if self.exchanges is not None:
             kwargs["hooks"] = self.exchanges.hooks()
         client: openai.OpenAI = _clients().openai_client(self.base_url, **kwargs)
         return client
 
-    def async_openai_client(self, **kwargs: Any) -> openai.AsyncOpenAI:
-        """A new client; see `openai_clients.async_openai_client`. The caller closes it."""
-        kwargs = {"api_key": self.api_key, **kwargs}
+    def async_openai_client(self, *, say_stream: bool = True, **kwargs: Any) -> openai.AsyncOpenAI:
+        """The same for asyncio and trio."""
+        kwargs = {"api_key": self.api_key, "say_stream": say_stream, **kwargs}
         if self.exchanges is not None:
             kwargs["hooks"] = self.exchanges.async_hooks()
         client: openai.AsyncOpenAI = _clients().async_openai_client(self.base_url, **kwargs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Self, Unpack, overload
 
 from fake_shimmy.script import rules as vocabulary
 from fake_shimmy.script.shapes import SECONDS
@@ -24,7 +24,6 @@ from ..outcomes import (
     Garble,
     Hang,
     Outcome,
-    Position,
     RealFailure,
     Reply,
     Stall,
@@ -32,63 +31,27 @@ from ..outcomes import (
     ToolCall,
     document_of,
 )
-from .conditions import RuleConditions, WhenLike, argument_errors, expectation, when_document
+from .conditions import argument_errors, expectation, when_document
 from .connection import refused
 from .journal import RecordedRequest
+from .rule_options import (
+    CONDITIONS,
+    POSITION,
+    RULE_MEMBERS,
+    SAID,
+    TIMING,
+    AnswerOptions,
+    FaultOptions,
+    Faults,
+    RuleOptions,
+    TimedOptions,
+    given_of,
+    position_of,
+)
 from .scripts import check_fidelity, exits, load_script
 from .session import FakeSession, judges
 
 __tracebackhide__ = is_ours
-
-Faults = Sequence[Fault | Mapping[str, Any]]
-
-
-class RuleOptions(RuleConditions, total=False):
-    """Which requests a rule is for, and how many of them."""
-
-    when: WhenLike | None
-    """A part of the last user message, a regular expression for it, or a script's ``when``."""
-    times: int | None
-    """How many requests it answers; default: as often as asked, with several answers once each."""
-    seconds: float | None
-    """For how long after its first use."""
-    chance: float
-    """The share of matching requests that it takes; see `FakeSession.seed`."""
-    name: str
-    """How reports call it."""
-    validate: bool | None
-    """False: it also answers what shimmy refuses (an unknown model, no messages, a content that is
-    null); None: as long as no rule of the test gives an answer that no shimmy gives."""
-
-
-class TimedOptions(RuleOptions, total=False):
-    """The same, and when tokens come, in seconds from the complete request."""
-
-    first_token: float
-    per_token: float
-    jitter: float
-    tokens_per_second: float
-
-
-class AnswerOptions(TimedOptions, total=False):
-    """The same, and what an answer says beside its text; see `pytest_shimmy.outcomes.Reply`. From
-    ``tool_calls`` on no shimmy answers like that."""
-
-    headers: Mapping[str, str] | None
-    expect: WhenLike | None
-    tool_calls: Sequence[ToolCall | Mapping[str, Any]]
-    reasoning: Text | None
-    refusal: Text | None
-    choices: Sequence[Text]
-    logprobs: bool | Sequence[float] | None
-    finish_reason: str | None
-    usage: Mapping[str, Any] | None
-
-
-class FaultOptions(AnswerOptions, Position, total=False):
-    """The same, and where in the answer to the text ``reply`` something goes wrong."""
-
-    reply: Text | None
 
 
 class Rule:
@@ -206,7 +169,7 @@ class FakeShimmy(FakeSession):
         """Answer with a status, or fail as the real one does: ``model_not_found``,
         ``load_failed``, ``generation_failed``, ``unprocessable``, ``bad_json``,
         ``unsupported_media_type``, ``too_large``. A failure comes when the first token would."""
-        rest = _given(options)
+        rest = given_of(options)
         timing: Any = {name: rest.pop(name) for name in TIMING if name in rest}
         outcome = Fail(failure, body, headers, faults, **timing)
         return self._add("fail()", document_of(outcome), rest)
@@ -220,7 +183,7 @@ class FakeShimmy(FakeSession):
     ) -> Rule:
         """Cut the connection: ``reset`` it, ``close`` it in order, ``half_close`` it, or ``end``
         the answer as if nothing were missing."""
-        return self._fault("drop()", Drop(after_tokens, how, **_position(options)), options)
+        return self._fault("drop()", Drop(after_tokens, how, **position_of(options)), options)
 
     def stall(
         self,
@@ -230,18 +193,18 @@ class FakeShimmy(FakeSession):
         **options: Unpack[FaultOptions],
     ) -> Rule:
         """Send nothing for so many seconds, then go on."""
-        return self._fault("stall()", Stall(seconds, after_tokens, **_position(options)), options)
+        return self._fault("stall()", Stall(seconds, after_tokens, **position_of(options)), options)
 
     def hang(self, after_tokens: int | None = None, **options: Unpack[FaultOptions]) -> Rule:
         """Send nothing any more, and keep the connection open until the client leaves."""
-        return self._fault("hang()", Hang(after_tokens, **_position(options)), options)
+        return self._fault("hang()", Hang(after_tokens, **position_of(options)), options)
 
     def garble(
         self, how: Damage, after_tokens: int | None = None, **options: Unpack[FaultOptions]
     ) -> Rule:
         """Change bytes: ``malformed_event``, ``truncated_json``, ``truncated_event``,
         ``invalid_utf8``, ``content_type``, ``duplicate_done``, ``missing_done``."""
-        return self._fault("garble()", Garble(how, after_tokens, **_position(options)), options)
+        return self._fault("garble()", Garble(how, after_tokens, **position_of(options)), options)
 
     @overload
     def crash(
@@ -271,7 +234,7 @@ class FakeShimmy(FakeSession):
         ("SIGSEGV")."""
         if status is not None and signal is not None:
             raise misused("crash(): status and signal contradict each other: give one of them")
-        fault = Crash(after_tokens, 1 if status is None else status, signal, **_position(options))
+        fault = Crash(after_tokens, 1 if status is None else status, signal, **position_of(options))
         return self._fault("crash()", fault, options)
 
     def remove(self, rule: Rule) -> None:
@@ -352,7 +315,7 @@ class FakeShimmy(FakeSession):
 
     def _single(self, method: str, says: Mapping[str, Any], options: Mapping[str, Any]) -> Rule:
         """One answer that `says` this, with what of it is among the options."""
-        rest = _given(options)
+        rest = given_of(options)
         more = {name: rest.pop(name) for name in (*TIMING, *SAID) if name in rest}
         twice = [name for name in more if name in says]
         if twice:
@@ -361,11 +324,11 @@ class FakeShimmy(FakeSession):
 
     def _elsewhere(self, options: Any, endpoint: str) -> None:
         """The rule is for an endpoint of its own, unless it says where it is."""
-        if not ({"endpoint", "path", "when"} & _given(options).keys()):
+        if not ({"endpoint", "path", "when"} & given_of(options).keys()):
             options["endpoint"] = endpoint
 
     def _add(self, method: str, document: dict[str, Any], options: Mapping[str, Any]) -> Rule:
-        given = _given(options)
+        given = given_of(options)
         when = given.pop("when", None)
         conditions: Any = {name: given.pop(name) for name in CONDITIONS if name in given}
         members = {name: given.pop(name) for name in RULE_MEMBERS if name in given}
@@ -397,21 +360,3 @@ class FakeShimmy(FakeSession):
                 f"{method}: it would end or cut off a server that other tests use too. Start one "
                 "for this test alone, and tell that: make_shimmy_server().fake"
             )
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _position(options: FaultOptions) -> Any:
-    return {name: options[name] for name in POSITION if name in options}
-
-
-CONDITIONS = tuple(RuleConditions.__annotations__)
-RULE_MEMBERS = ("times", "seconds", "chance", "name", "validate")
-TIMING = ("first_token", "per_token", "jitter", "tokens_per_second")
-SAID = (
-    *("headers", "expect", "tool_calls", "reasoning", "refusal", "choices"),
-    *("logprobs", "finish_reason", "usage"),
-)
-POSITION: tuple[Literal["at", "inside", "after_bytes"], ...] = ("at", "inside", "after_bytes")

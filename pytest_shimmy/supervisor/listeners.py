@@ -12,9 +12,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
-from ..errors import REFUSALS
+from ..errors import REFUSALS, is_ours, misused
 from ..events import (
     Event,
     EventName,
@@ -27,6 +27,8 @@ from ..events import (
     Stopped,
 )
 from ..process.thread import start_thread
+
+__tracebackhide__ = is_ours
 
 Listener = Callable[[Any], object]
 
@@ -139,7 +141,7 @@ class Listening:
     def on(self, event: Literal["error"], listener: Callable[[Failed], object]) -> None: ...
     def on(self, event: EventName, listener: Listener) -> None:
         """Call `listener(payload)` at each `event`; the payloads are in `pytest_shimmy.events`."""
-        self._listeners.add(event, listener)
+        self._listeners.add(_known(event), listener)
 
     @overload
     def once(self, event: Literal["starting"], listener: Callable[[Starting], object]) -> None: ...
@@ -161,8 +163,15 @@ class Listening:
     def once(self, event: Literal["error"], listener: Callable[[Failed], object]) -> None: ...
     def once(self, event: EventName, listener: Listener) -> None:
         """Call `listener(payload)` at the next `event`, and never again."""
-        self._listeners.add(event, listener, once=True)
+        self._listeners.add(_known(event), listener, once=True)
 
     def off(self, event: EventName, listener: Listener) -> None:
         """Undo `on` or `once`. A listener that is not there is ignored."""
-        self._listeners.remove(event, listener)
+        self._listeners.remove(_known(event), listener)
+
+
+def _known(event: str) -> str:
+    names = get_args(EventName)
+    if event not in names:
+        raise misused(f"there is no event {event!r}; there are: {', '.join(names)}")
+    return event

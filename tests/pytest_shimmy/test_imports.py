@@ -122,6 +122,7 @@ def test_a_public_name_loads_no_more_than_its_own_room_needs() -> None:
         "pytest_shimmy.errors",
         "pytest_shimmy.masking",
         "pytest_shimmy.options",
+        "pytest_shimmy.setting_types",
     }
 
 

@@ -23,8 +23,11 @@ from pytest_shimmy import (
     ShimmyError,
     ShimmyErrorCode,
     ShimmyModelSummary,
+    ShimmyProcessManager,
+    ShimmyProcessOptions,
     ShimmyServer,
     ShimmyUsageError,
+    is_shimmy_error_json,
 )
 from pytest_shimmy.outcomes import Drop, Fail, Garble, Reply, Stall, ToolCall
 
@@ -83,6 +86,26 @@ def test_errors(shimmy_fake: FakeShimmy, make_shimmy_server: MakeShimmyServer) -
         make_shimmy_server(faults={"refuse": {"status": 3, "stderr": "no device"}})
     code: ShimmyErrorCode = caught.value.code
     assert code is ShimmyErrorCode.START_FAILED
+
+
+def test_a_manager(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    options = ShimmyProcessOptions(
+        models_dir=tmp_path, gpu_mode="auto", port_attempts=100, restarts_counted="since_ready"
+    )
+    moments: list[float] = []
+    with ShimmyProcessManager() as manager:
+        manager.once("ready", lambda ready: moments.append(ready.time))
+        manager.on("exited", lambda exited: moments.append(exited.exit.code or 0))
+        manager.start(options)
+        manager.ensure_ready()
+    assert len(moments) == 2
+
+
+def test_an_error_from_elsewhere() -> None:
+    value: object = {"code": "NO_MODELS", "message": "none", "details": {}}
+    assert is_shimmy_error_json(value)
+    assert ShimmyError.from_json(value).code is ShimmyErrorCode.NO_MODELS
 
 
 def test_what_there_is(

@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_shimmy import FakeShimmy, MakeShimmyServer, Settings, ShimmyServer
+from pytest_shimmy import (
+    FakeShimmy,
+    MakeShimmyServer,
+    Settings,
+    ShimmyProcessManager,
+    ShimmyProcessOptions,
+    ShimmyServer,
+)
 from pytest_shimmy.outcomes import Garble
 
 
@@ -101,3 +108,19 @@ def test_a_fake_that_others_use(shimmy_server: ShimmyServer) -> None:
 
 def test_a_script_with_a_mistake(shimmy_fake: FakeShimmy) -> None:
     shimmy_fake.script({"rule": []})  # run
+
+
+def test_an_event_that_there_is_not() -> None:
+    ShimmyProcessManager().on("restarted", print)  # seen
+
+
+def test_an_event_that_there_is_not_once() -> None:
+    ShimmyProcessManager().once("restarted", print)  # seen
+
+
+def test_a_backend_that_there_is_not() -> None:
+    ShimmyProcessOptions(gpu_mode="cdua")  # seen
+
+
+def test_an_argument_that_is_there_already() -> None:
+    ShimmyProcessOptions(args=["serve"])  # run

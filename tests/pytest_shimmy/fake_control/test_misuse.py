@@ -12,7 +12,7 @@ import pytest
 from pytest_shimmy import FakeShimmy, ShimmyUsageError
 from pytest_shimmy.errors import UnknownArgumentError
 from pytest_shimmy.fake_control.conditions import Conditions
-from pytest_shimmy.fake_control.fake import FaultOptions
+from pytest_shimmy.fake_control.rule_options import FaultOptions
 
 GIVEN: dict[str, dict[str, Any]] = {
     "events": {"events": ["x"]},

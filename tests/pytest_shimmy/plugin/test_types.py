@@ -112,7 +112,7 @@ def test_a_run_says_each_mistake_in_its_own_line_as_a_usage_error(
 @pytest.mark.slow
 def test_the_careful_suite_passes(pytester: pytest.Pytester, run: Run) -> None:
     shutil.copy(SUITES / "test_right.py", pytester.path)
-    run().assert_outcomes(passed=4)
+    run().assert_outcomes(passed=6)
 
 
 @pytest.mark.parametrize(

@@ -82,17 +82,24 @@ def test_a_first_start_that_fails_is_tried_again_where_that_is_asked_for(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [["exit", 3], ["silent"]])
+@pytest.mark.parametrize(
+    ("steps", "patience", "code"),
+    [(["exit", 3], LONG, "START_FAILED"), (["silent"], 0.2, "START_TIMEOUT")],
+)
 def test_a_first_start_that_goes_on_failing_ends_with_its_own_error(
-    manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend, steps: list[object]
+    manager: ShimmyProcessManager,
+    recorder: Recorder,
+    pretend: Pretend,
+    steps: list[object],
+    patience: float,
+    code: str,
 ) -> None:
-    options = pretend(steps, retry_first_start=True, max_restarts=2, health_timeout=0.5)
-    error = failure(manager, options)
-    assert error.code in (ShimmyErrorCode.START_FAILED, ShimmyErrorCode.START_TIMEOUT)
+    options = pretend(steps, retry_first_start=True, max_restarts=2, health_timeout=patience)
+    assert failure(manager, options).code == code
     tried = ["starting", "restarting"] * 2 + ["starting", "error"]
     assert recorder.names() == tried
     ended = [each.expected for _, each in recorder.events if isinstance(each, events.Exited)]
-    assert ended == [steps == ["silent"]] * 3
+    assert ended == [code == "START_TIMEOUT"] * 3
 
 
 def test_a_first_start_that_fails_is_told_at_once_by_default(
@@ -150,6 +157,7 @@ def test_one_port_attempt_is_that_port_or_none(
     [
         ({"port_attempts": 0}, "port_attempts 0 is not 1 or more"),
         ({"restarts_counted": "never"}, "restarts_counted 'never' is not one of: for_life"),
+        ({"gpu_mode": "cdua"}, "gpu_mode 'cdua' is not one of: auto, cpu, cuda"),
         ({"args": ["serve"]}, r"'serve' is there already: leave it out"),
         ({"args": ["--bind", "127.0.0.1:1"]}, r"--bind is there already: say it by host and"),
         ({"args": ["-v", "--bind=127.0.0.1:1"]}, r"--bind is there already"),
