@@ -84,6 +84,22 @@ def deaths_section(deaths: Sequence[Death]) -> str:
     )
 
 
+_NO_SUCH_MODEL = re.compile(r"Model '([^'\n]+)' not found")
+"""What a chat completion is answered where the model is unknown (seen on 2.5.0 and 2.6.5)."""
+
+
+def unknown_model_section(said: str) -> str | None:
+    """What to do where a test's failure is that the fake has no such model; None: it is not."""
+    found = _NO_SUCH_MODEL.search(said)
+    if found is None:
+        return None
+    name = printable(masked(found[1]))
+    return (
+        f"the fake has the models that the settings name, and none of them is {name!r}.\n"
+        f"In pytest.ini: shimmy_model = {name}, or on the command line: --shimmy-model={name}"
+    )
+
+
 _PANICKED_OVER_MODEL = re.compile(r"panicked at \S*airframe-[\d.]+/src/(backend/bindless|core)/")
 """What the engine of a default build does over a file that is no whole GGUF (2.5.0, 2.6.5)."""
 

@@ -15,7 +15,7 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError
 from ..masking import masked, printable
 from .state import HARNESS, SERVERS_OF_TEST, failures_reported
-from .texts import MODE_ATTRIBUTE, deaths_section, log_section, model_section
+from .texts import MODE_ATTRIBUTE, deaths_section, log_section, model_section, unknown_model_section
 
 if TYPE_CHECKING:
     from ..fake_control.fake import FakeShimmy
@@ -76,6 +76,10 @@ def complete(report: pytest.TestReport, item: pytest.Item) -> None:
         about = [section for server in servers for section in _explained(server)]
         has_died = any(title == DIED for title, _ in about)
         told = [section for fake in _fakes(item) for section in _told(fake, has_died)]
+        if any(server.mode == "fake" for server in servers):
+            captured = (report.capstdout, report.capstderr, report.caplog)
+            if hint := unknown_model_section("\n".join([report.longreprtext, *captured])):
+                told.insert(0, ("shimmy model", hint))
         encoding = _encoding(item.config)
         report.sections += [(title, _for(encoding, text)) for title, text in [*told, *about]]
 

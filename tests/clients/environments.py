@@ -133,9 +133,10 @@ class ExampleEnvironment(NodeEnvironment):
 SDKS = PythonEnvironment("sdks")
 LITELLM = PythonEnvironment("litellm")
 AGENTS = PythonEnvironment("agents")
+RECIPES = PythonEnvironment("recipes")
 NPM = NodeEnvironment("npm")
 EXAMPLE = ExampleEnvironment()
-ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, AGENTS, NPM, EXAMPLE)
+ENVIRONMENTS: tuple[Environment, ...] = (LITELLM, SDKS, AGENTS, RECIPES, NPM, EXAMPLE)
 """All of them, the slowest to make first."""
 
 

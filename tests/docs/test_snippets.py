@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -12,14 +11,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.clients import environments
+from tests.clients.conftest import demand
 from tests.support.consumer_suite import WITHOUT_PLUGINS
 from tests.support.pages import (
     PAGES,
     ROOT,
+    Foreign,
     Suite,
     blocks,
     foreign,
     programs,
+    suites,
     suites_by_files,
     title,
 )
@@ -80,13 +83,36 @@ def test_example_programs_run(program: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_code_that_is_annotated_passes_mypy(tmp_path: Path) -> None:
+    annotated = [
+        (f"{re.sub('[^a-z]', '_', title(page))}_{number}", {**files, "": code})
+        for page in PAGES
+        for files, codes in suites(page)
+        for number, code in enumerate(codes)
+        if re.search(r"def test_.*?\) -> None:", code, re.DOTALL)
+    ]
+    assert len(annotated) > 2
+    for name, texts in annotated:
+        for file, text in texts.items():
+            if not file or file.endswith(".py"):
+                (tmp_path / f"{name}_{file or 'test.py'}").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     "text",
     [
         pytest.param(block.text, id=f"{title(page)}-{number}")
         for page in PAGES
         for number, block in enumerate(blocks(page), 1)
-        if block.language == "yaml"
+        if block.language == "yaml" and not block.name
     ],
 )
 def test_a_job_for_ci_has_steps_that_do_something(text: str) -> None:
@@ -95,33 +121,37 @@ def test_a_job_for_ci_has_steps_that_do_something(text: str) -> None:
     assert all("run" in step or "uses" in step for step in job["steps"])
 
 
-FOREIGN = [
-    pytest.param(packages, code, id=f"{title(page)}-{'-'.join(packages)}")
-    for page in PAGES
-    for packages, code in foreign(page)
-]
-
-
-@pytest.mark.parametrize(("packages", "code"), FOREIGN)
-def test_code_of_other_libraries_is_python(packages: list[str], code: str) -> None:
-    imported = {
-        name
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [])
-        + [alias.name for alias in node.names]
-    }
-    assert "def test_" in code
-    assert imported
-
-
-@pytest.mark.parametrize(("packages", "code"), FOREIGN)
-def test_code_of_other_libraries_runs_where_they_are(
-    packages: list[str], code: str, run_tests: Callable[[Suite], None]
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(block, id=f"{title(page)}-{'-'.join(block.packages)}")
+        for page in PAGES
+        for block in foreign(page)
+    ],
+)
+def test_code_beside_other_libraries_runs(
+    block: Foreign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in packages:
-        pytest.importorskip(name)
-    run_tests(Suite("", {}, {"foreign": code}))
+    demand(environments.RECIPES)
+    for name, text in {**block.files, "test_page.py": block.code}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    options = ["-p", "pytest_shimmy.plugin", "-q"]
+    python, *_ = environments.RECIPES.command(tmp_path)
+    done = subprocess.run(
+        [python, "-B", "-m", "pytest", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    skipped = block.code.count("mark.skip(")
+    expected = [("passed", block.code.count("def test_") - skipped), ("skipped", skipped)]
+    for outcome, count in expected:
+        assert f"{count} {outcome}" in done.stdout or not count
 
 
 @pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])

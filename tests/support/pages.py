@@ -24,7 +24,7 @@ BLOCK = re.compile(
 )
 WITH_FILES = re.compile(r"<!-- with the files of ([\w.]+) -->")
 RUNS_WITH = re.compile(r"runs with ([\w, ]+)")
-"""A comment before the code of another library, which need not be installed."""
+"""A comment before the code of another library; the environment of the recipes has them."""
 ON_REAL = "on a real shimmy"
 """A comment before commands for which there has to be a ``shimmy`` on PATH."""
 ON_ATTACHED = "a server runs at 11435"
@@ -116,13 +116,23 @@ def programs(page: Path) -> list[str]:
     return [code for each in snippets(page) for code in each.codes if "def test_" not in code]
 
 
-def foreign(page: Path) -> list[tuple[list[str], str]]:
-    """Code that needs libraries of other people, after the names of these."""
-    return [
-        (found[1].replace(",", " ").split(), block.text)
-        for block in blocks(page)
-        if (found := RUNS_WITH.search(block.comment))
-    ]
+class Foreign(NamedTuple):
+    """Tests of a page that need libraries of other people, and the files beside them."""
+
+    packages: list[str]
+    files: dict[str, str]
+    code: str
+
+
+def foreign(page: Path) -> list[Foreign]:
+    found = []
+    files: dict[str, str] = {}
+    for block in blocks(page):
+        if block.name:
+            files = {**files, block.name: block.text}
+        elif needs := RUNS_WITH.search(block.comment):
+            found.append(Foreign(needs[1].replace(",", " ").split(), files, block.text))
+    return found
 
 
 def commands(page: Path) -> list[Commands]:

@@ -46,6 +46,33 @@ def test_a_dummy_for_a_model_file_is_named_as_the_reason(
     )
 
 
+@pytest.mark.parametrize("release", ["2.5.0", "2.6.5"])
+@pytest.mark.parametrize("catches", [False, True])
+def test_a_model_of_the_applications_own_name_is_told_how_to_be_there(
+    pytester: pytest.Pytester, run: Run, release: str, catches: bool
+) -> None:
+    ask = CHAT.replace("shimmy_model,", "'gpt-4o',").replace("model=shimmy_model", "model='gpt-4o'")
+    assert ask.count("gpt-4o") == 1
+    if catches:
+        ask = f"""
+import logging, openai, pytest
+{ask.replace("def test_chat", "def chat")}
+def test_chat(shimmy_openai_client, shimmy_model):
+    try:
+        chat(shimmy_openai_client, shimmy_model)
+    except openai.NotFoundError as error:
+        logging.error("the model: %s", error)
+        pytest.fail("no answer")
+"""
+    pytester.makepyfile(ask)
+    result = run(f"--shimmy-fake-version={release}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*shimmy_model = gpt-4o*--shimmy-model=gpt-4o"])
+    told = run(f"--shimmy-fake-version={release}", "--shimmy-model=gpt-4o")
+    told.assert_outcomes(passed=1)
+    assert "--shimmy-model=" not in told.stdout.str()
+
+
 @pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
 @pytest.mark.parametrize("argument", ["--gpu=auto", "--port=8080", "--host=127.0.0.1"])
 def test_arguments_that_only_the_documentation_knows_end_the_start_at_once(
