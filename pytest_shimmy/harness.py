@@ -154,6 +154,11 @@ class Harness:
         """A test begins, which has no server of its own yet."""
         self._own_servers = 0
 
+    def settle(self) -> None:
+        """Wait until the tests before have no session left on a shared fake."""
+        for server in self._servers.values():
+            server.settle()
+
     def control(self, fake: FakeShimmy) -> FakeShimmy:
         """Begin anew with what `fake` controls, for the running test. Raises `ShimmyError`."""
         fake.__enter__()
@@ -186,6 +191,8 @@ class Harness:
         for cassettes in (self.recording, self.replay):
             if cassettes is not None:
                 cassettes.close()
+        for server in self._servers.values():
+            server.hang_up()
         for link, timeout in self._links.items():
             self.server_summaries += link.leave(timeout)
         if self._gpu is not None:

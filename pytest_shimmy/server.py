@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import openai
 
     from .accel.readback import ServerGpu
+    from .fake_control.connection import Control
     from .fake_control.fake import FakeShimmy
     from .launch.target import Target
     from .launch.warm_up import WarmUp
@@ -88,6 +89,8 @@ class ShimmyServer:
         self._recorded = recorded
         """What a replay says of itself."""
         self._fake: FakeShimmy | None = None
+        self._control: Control | None = None
+        """The line to a fake, for all remote controls of it."""
         self._gpu: tuple[int | None, ServerGpu] | None = None
         self._warm_up: WarmUp | None = None
 
@@ -214,26 +217,38 @@ class ShimmyServer:
 
     def remote_control(self, key: str) -> FakeShimmy:
         """The control of the requests with `key`; nothing is opened yet. Raises `ShimmyError`."""
-        token = None if self._link is None else self._link.status().control
-        if not self.settings.uses_fake or token is None:
-            raise ShimmyError(
-                ShimmyErrorCode.CONTROL_FAILED,
-                f"{self!r} is not the bundled fake, and cannot be told what to answer.\n"
-                "Run the test with --shimmy-fake, or mark it with shimmy_fake.",
-            )
+        if self._control is None:
+            token = None if self._link is None else self._link.status().control
+            if not self.settings.uses_fake or token is None:
+                raise ShimmyError(
+                    ShimmyErrorCode.CONTROL_FAILED,
+                    f"{self!r} is not the bundled fake, and cannot be told what to answer.\n"
+                    "Run the test with --shimmy-fake, or mark it with shimmy_fake.",
+                )
+            from .fake_control.connection import Control
+
+            self._control = Control(self._behind, token)
         from .fake_control.fake import FakeShimmy
 
-        settings = self.settings
-        fidelity = settings.strict_fidelity
         return FakeShimmy(
-            self._behind, token, key=key, seed=settings.seed, strict_fidelity=fidelity
+            self._behind,
+            self._control.token,
+            control=self._control,
+            key=key,
+            seed=self.settings.seed,
+            strict_fidelity=self.settings.strict_fidelity,
         )
+
+    def settle(self) -> None:
+        """Wait until the fake has ended the sessions of the tests before."""
+        if self._control is not None:
+            self._control.settle()
 
     def begin_test(self) -> None:
         """Wait for a restart that is under way, and note where this test's log begins."""
         if self._link is not None:
             try:
-                self._note(self._link.ready())
+                self._note(self._link.glance() or self._link.ready())
             except ShimmyError:
                 self.note_log()
                 raise
@@ -256,7 +271,7 @@ class ShimmyServer:
         """Note where this test's log begins, and no more: it may not need the server."""
         if self._link is not None:
             with contextlib.suppress(ShimmyError):
-                self._note(self._link.status())
+                self._note(self._link.glance() or self._link.status())
 
     def _note(self, snapshot: Snapshot) -> None:
         self._offset = snapshot.log_size
@@ -279,8 +294,14 @@ class ShimmyServer:
             with contextlib.suppress(ShimmyError):
                 self._link.keep_log()
 
+    def hang_up(self) -> None:
+        """Close the connections to it that are kept open; they open again when needed."""
+        if self._control is not None:
+            self._control.close()
+
     def leave(self, timeout: float) -> list[ServerSummary]:
         """Give up this process's hold; see `Link.leave`."""
+        self.hang_up()
         return [] if self._link is None else self._link.leave(timeout)
 
     def _generate(

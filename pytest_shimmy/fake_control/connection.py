@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, misused
+from ..network import http
 from ..network.http import Answer, Connection, Patience
 from ..network.route import route_to
 from ..options import CONTROL_TOKEN
@@ -28,6 +30,31 @@ NEVER = 10**14
 """A record's number that no journal reaches."""
 
 
+class Line(Connection):
+    """A connection, on which answers come in the order of the questions."""
+
+    def __init__(self, url: str, path: str, headers: Mapping[str, str]) -> None:
+        """Raises `OSError`."""
+        route = route_to(url)
+        super().__init__(route, TIMEOUT)
+        self._begin = http.head(route, "POST", path, headers)
+        self.owed = 0
+        """How many answers nobody has read yet."""
+
+    def tell(self, body: bytes, patience: Patience) -> None:
+        """Ask, and do not wait."""
+        self.send(http.request(self._begin, body), patience)
+        self.owed += 1
+
+    def newest_answer(self, patience: Patience) -> Answer:
+        """The answer to what was asked last."""
+        while True:
+            answer = self.receive(patience, MAX_JOURNAL)
+            self.owed -= 1
+            if not self.owed:
+                return answer
+
+
 class Control:
     """Asks one fake. Thread-safe, and survives a fork of the process."""
 
@@ -39,8 +66,8 @@ class Control:
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
-        self._token = token
-        self._idle: list[Connection] = []
+        self.token = token
+        self._idle: list[Line] = []
         self._pid = os.getpid()
 
     def ask(self, op: str, *, patience: float = 0.0, **members: Any) -> dict[str, Any]:
@@ -49,11 +76,10 @@ class Control:
         Raises `ShimmyError` (``CONTROL_FAILED``), and `ShimmyUsageError` for a question that
         cannot be meant.
         """
-        # Escapes keep lone surrogates whole, which UTF-8 would not take.
-        question = json.dumps({"op": op, **members}).encode()
+        question = _question(op, members)
         try:
             try:
-                answer = self._exchange(self._idle_connection(), question, patience)
+                answer = self._exchange(self._idle_line(), question, patience)
             except ConnectionError:
                 # A connection that was kept open across a restart of the server, or it has ended.
                 answer = self._exchange(None, question, patience)
@@ -66,12 +92,32 @@ class Control:
             ) from error
         return self._judge(op, answer)
 
+    def tell(self, op: str, **members: Any) -> None:
+        """Say what nobody needs an answer to; `settle` waits until it is done. A fake that has
+        ended is not told."""
+        line = self._idle_line()
+        if line is None:
+            with contextlib.suppress(ShimmyError):
+                self.ask(op, **members)
+            return
+        with contextlib.suppress(OSError), self._given_back(line):
+            line.tell(_question(op, members), Patience(TIMEOUT))
+
+    def settle(self) -> None:
+        """Wait until all that was told is done, or the fake has ended."""
+        for line in [self._idle_line() for _ in self._idle]:
+            if line is not None and line.owed:
+                with contextlib.suppress(OSError), self._given_back(line):
+                    line.newest_answer(Patience(TIMEOUT))
+            elif line is not None:
+                self._idle.append(line)
+
     def close(self) -> None:
         """Close what is kept open; it opens again when asked."""
         while self._idle:
             self._idle.pop().close()
 
-    def _idle_connection(self) -> Connection | None:
+    def _idle_line(self) -> Line | None:
         if self._pid != os.getpid():
             # A forked child and its parent must not talk over the same connections.
             self._pid = os.getpid()
@@ -81,22 +127,27 @@ class Control:
         except IndexError:
             return None
 
-    def _exchange(self, connection: Connection | None, question: bytes, patience: float) -> Answer:
-        if connection is None:
-            connection = Connection(route_to(self._url), TIMEOUT)
-        headers = {"content-type": "application/json", self.header: self._token}
+    def _exchange(self, line: Line | None, question: bytes, patience: float) -> Answer:
+        if line is None:
+            headers = {"content-type": "application/json", self.header: self.token}
+            line = Line(self._url, self.route, headers)
+        with self._given_back(line):
+            until = Patience(TIMEOUT + patience)
+            line.tell(question, until)
+            return line.newest_answer(until)
+
+    @contextlib.contextmanager
+    def _given_back(self, line: Line) -> Iterator[None]:
+        """Keep it open for the next question, unless something went wrong with it."""
         try:
-            answer = connection.ask(
-                "POST", self.route, headers, question, Patience(TIMEOUT + patience), MAX_JOURNAL
-            )
+            yield
         except BaseException:  # an interrupted test has left its answer behind
-            connection.close()
+            line.close()
             raise
-        if connection.is_reusable:
-            self._idle.append(connection)
+        if line.is_reusable:
+            self._idle.append(line)
         else:
-            connection.close()
-        return answer
+            line.close()
 
     def _judge(self, op: str, answer: Answer) -> dict[str, Any]:
         status = answer.status
@@ -119,6 +170,11 @@ class Control:
 
     def _wanted(self) -> str:
         return f"It must be a bundled fake that was started with {CONTROL_TOKEN}."
+
+
+def _question(op: str, members: Mapping[str, Any]) -> bytes:
+    # Escapes keep lone surrogates whole, which UTF-8 would not take.
+    return json.dumps({"op": op, **members}).encode()
 
 
 def refused(reason: str, code: str = "refused") -> ShimmyError:

@@ -48,7 +48,10 @@ class FakeSession:
         key: str = "",
         seed: int | None = None,
         strict_fidelity: bool = False,
+        control: Control | None = None,
     ) -> None:
+        """`control` is a line to that fake which others use, too. Its owner closes it, and calls
+        `Control.settle` before anybody counts on it that a session has ended."""
         self.server_url = url
         self.api_key = key
         """The key whose requests are answered and recorded."""
@@ -61,7 +64,8 @@ class FakeSession:
         self.strict_fidelity = strict_fidelity
         """Rules are refused whose answers no shimmy gives."""
         self._given_seed = seed
-        self._control = Control(url, token)
+        self._owns_control = control is None
+        self._control = control or Control(url, token)
         self._strict = False
         self._own_rules: set[int] = set()
         self._judges = False
@@ -73,7 +77,7 @@ class FakeSession:
         try:
             self.reset()
         except BaseException:
-            self._control.close()
+            self._hang_up()
             raise
         return self
 
@@ -89,9 +93,16 @@ class FakeSession:
 
     def close(self) -> None:
         """End the session; its requests are answered as if nothing had been scripted."""
+        if not self._owns_control:
+            self._control.tell("close", session=self.api_key)
+            return
         with contextlib.suppress(ShimmyError):  # the server has ended, and the session with it
             self._control.ask("close", session=self.api_key)
-        self._control.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._owns_control:
+            self._control.close()
 
     # What came
 

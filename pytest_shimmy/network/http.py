@@ -141,13 +141,8 @@ class Connection:
         limit: int = MAX_BODY,
     ) -> Answer:
         """The whole answer to one request. Raises `OSError`, so `TimeoutError`, `NotHttpError`."""
-        answer, pieces = self.open(method, path, headers, body, patience)
-        whole = bytearray()
-        for piece in pieces:
-            whole += piece
-            if len(whole) > limit:
-                raise NotHttpError(f"the answer is longer than {limit} bytes")
-        return answer._replace(body=bytes(whole))
+        self._send(method, path, headers, body, patience)
+        return self.receive(patience, limit, method)
 
     def open(
         self,
@@ -159,25 +154,41 @@ class Connection:
     ) -> tuple[Answer, Iterator[bytes]]:
         """The answer without its body, and the pieces of that as they come."""
         self._send(method, path, headers, body, patience)
-        while True:
-            answer = self._head(patience)
-            if not 100 <= answer.status < 200:
-                return answer, self._pieces(method, answer, patience)
+        answer = self._final_head(patience)
+        return answer, self._pieces(method, answer, patience)
+
+    def send(self, request: bytes, patience: Patience) -> None:
+        """Send a whole request; `receive` gives the answers in the order of the requests."""
+        self._peer.settimeout(patience.left())
+        self._peer.sendall(request)
+
+    def receive(self, patience: Patience, limit: int = MAX_BODY, method: str = "POST") -> Answer:
+        """The next whole answer."""
+        answer = self._final_head(patience)
+        size = len(self._received)
+        if answer.headers.get("content-length") == str(size) and size <= limit:
+            body = bytes(self._received)  # all of it came at once, as most answers do
+            self._received.clear()
+            return Answer(answer.status, answer.status_line, answer.headers, body)
+        whole = bytearray()
+        for piece in self._pieces(method, answer, patience):
+            whole += piece
+            if len(whole) > limit:
+                raise NotHttpError(f"the answer is longer than {limit} bytes")
+        return answer._replace(body=bytes(whole))
 
     def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, patience: Patience
     ) -> None:
-        route = self._route
-        lines = [f"{method} {route.prefix}{path} HTTP/1.1"]
-        every = {"host": authority(route.host, route.port), **route.headers, **headers}
-        if body or method == "POST":
-            every["content-length"] = str(len(body))
-        lines += [f"{name}: {value}" for name, value in every.items()]
-        if any("\r" in line or "\n" in line for line in lines):
-            raise NotHttpError("a line break in a header or an address cannot be sent")
         self._received.clear()
-        self._peer.settimeout(patience.left())
-        self._peer.sendall("\r\n".join([*lines, "", ""]).encode("utf-8") + body)
+        has_body = bool(body) or method == "POST"
+        self.send(request(head(self._route, method, path, headers), body, has_body), patience)
+
+    def _final_head(self, patience: Patience) -> Answer:
+        while True:
+            answer = self._head(patience)
+            if not 100 <= answer.status < 200:
+                return answer
 
     def _head(self, patience: Patience) -> Answer:
         begin = bytearray()
@@ -261,6 +272,23 @@ class Connection:
         data = bytes(self._received)
         self._received.clear()
         return data or patience.receive(self._peer)
+
+
+def head(route: Route, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+    """The lines before a request's ``content-length``."""
+    every = {"host": authority(route.host, route.port), **route.headers, **headers}
+    lines = [f"{method} {route.prefix}{path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in every.items()]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise NotHttpError("a line break in a header or an address cannot be sent")
+    return "\r\n".join([*lines, ""]).encode("utf-8")
+
+
+def request(head: bytes, body: bytes, has_body: bool = True) -> bytes:
+    """A whole request, which begins with this `head`."""
+    if not has_body:
+        return head + b"\r\n"
+    return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 def ask(

@@ -193,6 +193,6 @@ def finish(config: pytest.Config) -> None:
     anchor = config.stash.get(ANCHOR, None)
     if anchor is not None and (keepers := anchor.let_go()):
         from ..harness import END_TIMEOUT
-        from ..sharing.link import release_all
+        from ..sharing.release import release_all
 
         summaries += release_all(keepers, END_TIMEOUT)

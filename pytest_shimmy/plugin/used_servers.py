@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def begin_test(item: pytest.Item) -> None:
-    """Wait until the servers that the test asks for are well; note where its logs begin."""
+    """Wait until the servers that the test asks for are well, and know nothing of the tests before;
+    note where its logs begin."""
+    item.config.stash[HARNESS].settle()
     servers = _servers(item)
     for server in servers:
         with failures_reported():

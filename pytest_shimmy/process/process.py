@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from .pump import BlockingPump, Pump, SelectingPump
 from .thread import start_thread
+from .vitals import is_exiting
 
 if sys.platform == "win32":
     from .windows_job import Job
@@ -119,7 +120,7 @@ class Process:
 
     def is_over(self) -> bool:
         """Whether it has exited or is just exiting, even if this object has not noticed yet."""
-        return self.exit is not None or _is_exiting(self.pid)
+        return self.exit is not None or is_exiting(self.pid)
 
     def owns(self, pid: int) -> bool:
         """Whether process `pid` is this one, or one that it has started in its group."""
@@ -252,22 +253,6 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return arm
-
-
-def _is_exiting(pid: int) -> bool:
-    if sys.platform == "linux":
-        # A dying process closes its sockets before it can be waited for, and may lose the
-        # processor in between. Its flag is up before both.
-        with contextlib.suppress(OSError):  # reaped since, or there is no /proc
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            flags = int(stat.rpartition(b")")[2].split()[6])
-            return bool(flags & 0x4)  # PF_EXITING
-    if sys.platform == "win32" or not hasattr(os, "waitid"):
-        return False
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-    except ChildProcessError:  # reaped since
-        return True
 
 
 def _wait_unreaped(popen: subprocess.Popen[bytes]) -> None:

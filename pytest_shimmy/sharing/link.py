@@ -14,13 +14,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-import signal
-import socket
-import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +27,15 @@ from filelock import FileLock, Timeout
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, refusals_reported
 from ..launch.plan import Plan
+from ..process.vitals import Vitals, vitals_of
 from ..runtime_dir import runtime_dir, subdir
 from . import sockets
 from .files import RendezvousFile, read_rendezvous
 from .keeper import KeeperSpec, run_is_over
-from .launcher import held, reap
+from .launcher import held
 from .launcher import launch as launch_keeper
 from .protocol import Channel, Op, ServerSummary, Snapshot, hello, packed, read_error
+from .release import release_all
 from .run import Run
 
 __tracebackhide__ = is_ours
@@ -52,52 +52,6 @@ AGAIN = 0.5
 SIGN_OF_LIFE = 3.0
 """Seconds between two looks, while a server starts, at whether its keeper lives, and between two
 signs of life to a person who waits."""
-
-
-def release_all(keepers: Iterable[Channel], timeout: float) -> list[ServerSummary]:
-    """Let go of `keepers`, and wait at most `timeout` seconds for those that end because of it.
-
-    Returns the last words of those that ended; one that was killed has none, and one that is
-    stopped, which would never end, is killed.
-    """
-    deadline = time.monotonic() + timeout
-    channels = list(keepers)
-    for channel in channels:
-        with contextlib.suppress(OSError):
-            channel.socket.shutdown(socket.SHUT_WR)
-    summaries, ending = [], []
-    for channel in channels:
-        with contextlib.closing(channel), contextlib.suppress(OSError, ValueError):
-            try:
-                if summary := _last_words(channel, deadline):
-                    summaries.append(summary)
-            except TimeoutError:
-                if not _kill_stopped(channel):
-                    continue
-            ending.append(channel.process or 0)
-    reap(ending)
-    return summaries
-
-
-def _last_words(keeper: Channel, deadline: float) -> ServerSummary | None:
-    """Read to the end; raises `TimeoutError` when the keeper lives on."""
-    summary = None
-    while True:
-        keeper.socket.settimeout(max(0.001, deadline - time.monotonic()))
-        message = keeper.receive()
-        if message is None:
-            return summary
-        if "server_summary" in message:
-            summary = ServerSummary.from_json(message["server_summary"])
-
-
-def _kill_stopped(keeper: Channel) -> bool:
-    """Kill a keeper that is stopped: its janitor puts everything away. Whether that was done."""
-    # Its end of the connection is open, so the process still is the one of which we were told.
-    if not keeper.process or not held(keeper.process) or sys.platform == "win32":
-        return False
-    os.kill(keeper.process, signal.SIGKILL)
-    return True
 
 
 class Link:
@@ -121,6 +75,9 @@ class Link:
         self._lock = threading.Lock()
         self._questions = 0
         self._was_silent = False
+        self._newest: Snapshot | None = None
+        self._vitals: Vitals | None = None
+        """The server's, from just before `_newest` was asked for."""
         _links.add(self)
 
     def ready(self, waiting: Callable[[float], None] | None = None) -> Snapshot:
@@ -134,6 +91,31 @@ class Link:
     def status(self) -> Snapshot:
         """What the server is doing now. Raises `ShimmyError` (``CONTROL_FAILED``)."""
         return self._ask("status")
+
+    def glance(self) -> Snapshot | None:
+        """What the keeper would say of a server that was ready, where that is certain without a
+        question; else None.
+
+        Certain it is while the server is there, its keeper has said nothing, and the log has grown
+        by just as much as the server has written: then nothing of that is still on its way.
+        """
+        with self._lock:
+            newest, before, channel = self._newest, self._vitals, self._channel
+            if newest is None or newest.pid is None or before is None or channel is None:
+                return None
+            now = vitals_of(newest.pid)
+            # Another parent: in another container, the number is that of another process.
+            if now is None or now[:2] != before[:2] or now.parent != channel.process:
+                return None
+            if channel.has_news():
+                return None
+            try:
+                log_size = Path(newest.log_path).stat().st_size
+            except OSError:
+                return None
+            if log_size - newest.log_size != now.written - before.written:
+                return None
+            return replace(newest, log_size=log_size)
 
     def keep_log(self) -> None:
         """Have the log kept when the server ends, because a test failed."""
@@ -149,6 +131,8 @@ class Link:
 
     def _ask(self, op: Op, waiting: Callable[[float], None] | None = None) -> Snapshot:
         with self._lock:
+            pid = None if self._newest is None else self._newest.pid
+            vitals = None if pid is None else vitals_of(pid)
             try:
                 if self._channel is None:
                     self._channel = _connect(self._rendezvous, self.name)
@@ -157,7 +141,10 @@ class Link:
                     raise self._keeper_gone("it closed the connection")
                 if "error" in answer:
                     raise read_error(answer["error"])
-                return Snapshot.from_json(answer.get("snapshot"))
+                snapshot = self._newest = Snapshot.from_json(answer.get("snapshot"))
+                is_well = snapshot.state == "ready" and snapshot.pid == pid
+                self._vitals = vitals if is_well else None
+                return snapshot
             except TimeoutError as error:
                 self._was_silent = True
                 raise _keeper_silent(self.name, self._channel) from error

@@ -207,6 +207,17 @@ class Channel:
         self._received += data
         return bool(data) and len(self._received) <= self.limit
 
+    def has_news(self) -> bool:
+        """Whether there is something to read, the end of the connection included."""
+        self.socket.setblocking(False)
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def next_received(self) -> dict[str, Any] | None:
         """The next message that has arrived whole. Raises `ValueError` for anything else."""
         line, newline, rest = self._received.partition(b"\n")

@@ -22,6 +22,7 @@ from pytest_shimmy import ShimmyError, ShimmyProcessManager, ShimmyProcessOption
 from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.launch.plan import Plan
 from pytest_shimmy.sharing import launcher, link
+from pytest_shimmy.sharing.release import release_all
 from pytest_shimmy.sharing.run import Anchor, Run
 from tests.pytest_shimmy import refusing
 from tests.pytest_shimmy.refusing import KINDS, Refusal
@@ -174,7 +175,7 @@ def test_who_launches_says_what_was_refused_and_leaves_nothing(
         except ShimmyError as error:
             return error
         finally:
-            link.release_all(anchor.let_go(), START_TIMEOUT)
+            release_all(anchor.let_go(), START_TIMEOUT)
         return None
 
     errors = sweep(kind, always, start, runtime_dir)

@@ -24,12 +24,14 @@ from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.launch.plan import Plan
+from pytest_shimmy.network.questions import Questions
 from pytest_shimmy.options import SCRIPT, ShimmyProcessOptions
 from pytest_shimmy.sharing import launcher, sockets
 from pytest_shimmy.sharing import link as room
 from pytest_shimmy.sharing.files import KEPT_LOGS, read_rendezvous
 from pytest_shimmy.sharing.link import Link
-from pytest_shimmy.sharing.protocol import Channel
+from pytest_shimmy.sharing.protocol import Channel, Snapshot
+from pytest_shimmy.sharing.release import release_all
 from pytest_shimmy.sharing.run import Anchor, Run
 
 SOON = 5.0
@@ -191,7 +193,7 @@ def test_an_anchor_holds_the_server_while_nobody_else_does(join: Join, runtime_d
     later = join(run)
     assert later.ready().pid == server
     # It lets go of a server that somebody else would still hold: the run is over.
-    assert len(room.release_all(anchor.let_go(), SOON)) == 1
+    assert len(release_all(anchor.let_go(), SOON)) == 1
     assert is_gone(server)
     assert list((runtime_dir / "servers").iterdir()) == []
 
@@ -237,6 +239,79 @@ def test_a_death_of_the_server_is_known_as_soon_as_anybody_asks(join: Join, run:
     second = link.ready()
     assert second.pid != first.pid
     assert (second.port, second.restarts) == (first.port, 1)
+
+
+ONLY_LINUX = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the system tells too little, and each test asks"
+)
+
+
+def seen(link: Link) -> Snapshot:
+    """What a second question is answered, so that the next look needs none."""
+    link.ready()
+    return link.ready()
+
+
+def chat(server: Snapshot) -> None:
+    """Have the server answer, which it logs first."""
+    body = {"model": "shared", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+    Questions(f"http://{server.host}:{server.port}").answers_chat(body, SOON)
+
+
+@ONLY_LINUX
+def test_that_nothing_has_changed_is_seen_without_a_question(join: Join, run: Run) -> None:
+    link = join(run)
+    assert link.glance() is None, "nothing is known yet"
+    before = seen(link)
+    keeper = keeper_of(before.pid)
+    keeper.suspend()
+    try:
+        assert link.glance() == before
+    finally:
+        keeper.resume()
+
+
+@ONLY_LINUX
+def test_a_look_knows_a_log_that_has_grown_or_nothing(join: Join, run: Run) -> None:
+    link = join(run)
+    before = seen(link)
+    keeper = keeper_of(before.pid)
+    keeper.suspend()
+    try:
+        chat(before)
+        assert link.glance() is None, "what the server wrote is still in the keeper's pipe"
+    finally:
+        keeper.resume()
+    deadline = time.monotonic() + SOON
+    while (found := link.glance()) is None:
+        assert time.monotonic() < deadline
+    assert found.log_size > before.log_size
+    assert found == link.status()
+
+
+@ONLY_LINUX
+def test_a_look_sees_a_death_as_soon_as_a_client_can(join: Join, run: Run) -> None:
+    link = join(run)
+    server = seen(link)
+    assert server.pid is not None
+    with socket.create_connection((server.host, server.port)) as witness:
+        os.kill(server.pid, signal.SIGKILL)
+        with contextlib.suppress(ConnectionResetError):
+            assert witness.recv(1) == b""
+    assert link.glance() is None
+    assert seen(link).restarts == 1
+    again = link.glance()
+    assert again is not None
+    assert again.pid != server.pid
+
+
+@ONLY_LINUX
+def test_a_look_sees_that_the_keeper_is_gone(join: Join, run: Run) -> None:
+    link = join(run)
+    server = seen(link).pid
+    keeper_of(server).terminate()
+    assert is_gone(server)
+    assert link.glance() is None
 
 
 def test_a_killed_keeper_takes_the_server_along_and_the_next_asker_starts_anew(
