@@ -47,9 +47,9 @@ examples:
   pytest-shimmy verify                    the bundled fake against what real ones did
 
 exit codes:
-    0  all is well
-    1  a problem was found, and said
-    2  the command line was not understood
+    0  success
+    1  a problem: "pytest-shimmy: [CODE] ..." on stderr
+    2  the command line is invalid
   129  the terminal was closed (SIGHUP)
   130  ended by Ctrl-C (SIGINT)
   141  the output was closed early, as in "| head -1"
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="pytest-shimmy",
-        description="The parts of pytest-shimmy, outside pytest.",
+        description="The commands of pytest-shimmy.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -20,19 +20,19 @@ class ShimmyErrorCode(StrEnum):
     """Why something failed. The values are stable: compare with them, not with messages."""
 
     BINARY_NOT_FOUND = "BINARY_NOT_FOUND"
-    """The executable is not where we were told to look."""
+    """There is no executable at the path, or of that name on PATH."""
     BINARY_NOT_EXECUTABLE = "BINARY_NOT_EXECUTABLE"
     """There is something at that path, but the system cannot execute it."""
     BINARY_NOT_SHIMMY = "BINARY_NOT_SHIMMY"
     """It runs, but ``--version`` does not answer as shimmy."""
     PORT_IN_USE = "PORT_IN_USE"
-    """No port could be leased and bound."""
+    """No free port was found."""
     START_FAILED = "START_FAILED"
     """The server exited before it was healthy."""
     START_TIMEOUT = "START_TIMEOUT"
     """The server runs, but nothing answered in time."""
     HEALTHCHECK_FAILED = "HEALTHCHECK_FAILED"
-    """Nothing answered any more, or something did, but not as a shimmy that is ours."""
+    """The server stopped answering, or the answer is not that of the shimmy that was started."""
     CRASHED = "CRASHED"
     """The server exited by itself after it had been ready."""
     RESTARTS_EXHAUSTED = "RESTARTS_EXHAUSTED"
@@ -46,9 +46,9 @@ class ShimmyErrorCode(StrEnum):
     DOWNLOAD_FAILED = "DOWNLOAD_FAILED"
     """A model could not be fetched."""
     UNSUPPORTED_ACCEL = "UNSUPPORTED_ACCEL"
-    """The GPU backend that was asked for cannot be had."""
+    """The GPU backend that was asked for is not available."""
     LOCK_TIMEOUT = "LOCK_TIMEOUT"
-    """A lock was not free in time."""
+    """Another process held a lock for too long."""
     CONTROL_FAILED = "CONTROL_FAILED"
     """A helper process of ours (the keeper, the fake's remote control) could not be reached, or
     cannot do what it is asked any more."""
@@ -68,9 +68,9 @@ class ShimmyErrorCode(StrEnum):
     CASSETTE_SECRET = "CASSETTE_SECRET"
     """A secret was still in a cassette when it was to be written."""
     NOT_RECORDED = "NOT_RECORDED"
-    """There is no recording of what a replay is asked for."""
+    """A replay has no recording of the request."""
     REPORT_UNREADABLE = "REPORT_UNREADABLE"
-    """A file that should be a run report is none."""
+    """The file is not a run report."""
     CLIENT_MISSING = "CLIENT_MISSING"
     """A client library that was asked for is not installed."""
 
@@ -136,8 +136,8 @@ class ShimmyError(Exception):
 
 
 class ShimmyUsageError(ShimmyError, ValueError):
-    """A call that cannot be meant (``USAGE_ERROR``). It is the caller's to change, so it is a
-    `ValueError` as well."""
+    """An invalid call (``USAGE_ERROR``). The caller has to change it, so it is a `ValueError` as
+    well."""
 
 
 class UnknownArgumentError(TypeError):
@@ -145,7 +145,7 @@ class UnknownArgumentError(TypeError):
 
 
 def misused(message: str) -> ShimmyUsageError:
-    """The error for a call that cannot be meant."""
+    """The error for an invalid call."""
     return ShimmyUsageError(ShimmyErrorCode.USAGE_ERROR, message)
 
 

@@ -98,7 +98,7 @@ class Output:
     """``stdout`` and ``stderr``: what the server wrote, in pieces as they arrived."""
 
     text: str
-    """Decoded as UTF-8; what is none is replaced."""
+    """Decoded as UTF-8; invalid bytes are replaced."""
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,8 @@ class ShimmyServer:
 
     @property
     def fake(self) -> FakeShimmy:
-        """The remote control of a fake that one test has for itself: of all its traffic, whatever
-        the API key. Raises `ShimmyUsageError` for a server that other tests use, `ShimmyError`
+        """Controls every request to this server, whatever API key is sent. For a fake that one test
+        has for itself. Raises `ShimmyUsageError` for a server that other tests use, `ShimmyError`
         (``CONTROL_FAILED``) for one that is not the fake.
         """
         if self._fake is None:

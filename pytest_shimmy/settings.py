@@ -33,7 +33,7 @@ API_KEY_VARIABLE = "SHIMMY_API_KEY"
 
 
 class BadSettingError(ValueError):
-    """A value that cannot be meant. The text names the setting, its source and what is allowed."""
+    """An invalid value. The text names the setting, its source and what is allowed."""
 
 
 class Settings(NamedTuple):
@@ -52,7 +52,7 @@ class Settings(NamedTuple):
     strict_fidelity: bool = False
     """Refuse scripts whose answers no shimmy gives."""
     seed: int | None = None
-    """What the fake's chance and jitter grow from; None: another number for every test."""
+    """Random seed for the fake's chance and jitter; None: another number for every test."""
     url: str | None = None
     """Server to attach to, without ``/v1``."""
     record: str | None = None
@@ -122,8 +122,8 @@ class Settings(NamedTuple):
         mapping, one value where several are possible.
 
         ``path``, ``url``, ``fake`` and ``replay`` exclude each other: naming one drops the others.
-        Raises `TypeError` for an unknown setting, `BadSettingError`, a `ValueError`, for a value
-        that cannot be meant.
+        Raises `TypeError` for an unknown setting, `BadSettingError`, a `ValueError`, for an invalid
+        value.
         """
         __tracebackhide__ = True
         rows = {row.name: row for row in TABLE}
@@ -182,7 +182,7 @@ class Settings(NamedTuple):
         return self.mode in ("fake", "replayed")
 
     def without_cassettes(self) -> "Settings":
-        """The same for who runs no tests, and so neither records nor replays."""
+        """The same without recording and replaying, for commands that run no tests."""
         return self._replace(record=None, replay=None)
 
     @property

@@ -75,7 +75,7 @@ def _directory(value: str) -> str:
         what = "is not a directory" if path.exists() else "does not exist"
         raise ValueError(f"an existing directory ({path} {what})")
     if ";" in str(path):
-        raise ValueError("a directory that shimmy can be told: it takes ';' as a separator")
+        raise ValueError("a directory without ';', which shimmy takes as a separator")
     return str(path)
 
 

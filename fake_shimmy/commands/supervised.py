@@ -30,7 +30,7 @@ _PERIOD = 0.1
 
 
 class InvalidError(Exception):
-    """A value that cannot be meant; the text says what can."""
+    """An invalid value; the text says what is allowed."""
 
 
 def watch(environ: Mapping[str, str]) -> None:

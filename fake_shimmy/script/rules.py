@@ -109,7 +109,7 @@ class Script(Node):
     life: Life
     FIELDS: ClassVar[dict[str, Field]] = {
         "seed": Field(
-            Number(0, 2**63 - 1, is_float=False), None, "what chance and jitter grow from"
+            Number(0, 2**63 - 1, is_float=False), None, "random seed for chance and jitter"
         ),
         "strict": Field(
             Flag(), False, "a request to generate that no rule matches is refused with status 400"

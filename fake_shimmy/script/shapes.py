@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ScriptError(ValueError):
-    """A script that cannot be meant. ``path`` leads to the value, ``reason`` says what is wrong."""
+    """An invalid script. ``path`` leads to the value, ``reason`` says what is wrong."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)

@@ -55,7 +55,7 @@ Opened = _object(
     "The session is there.",
     {
         **Done.FIELDS,
-        "seed": needed(WHOLE, "what chance and jitter grow from"),
+        "seed": needed(WHOLE, "random seed for chance and jitter"),
         "stray_count": needed(WHOLE, "as in a journal"),
     },
 )
@@ -136,7 +136,7 @@ State = _object(
         "records": needed(Items(shapes.of(RecordedRequest)), "the requests, the oldest first"),
         "dropped": needed(WHOLE, "how many older ones were dropped, over 1000 or 4 MiB"),
         "rules": needed(Items(shapes.of(RuleState)), "the rules, in the order they are asked"),
-        "seed": needed(WHOLE, "what chance and jitter grow from"),
+        "seed": needed(WHOLE, "random seed for chance and jitter"),
         "is_random": needed(Flag(), "whether the seed has mattered"),
         "stray": needed(
             Items(shapes.of(Stray)), "while several sessions are open: requests of none of them"
@@ -184,7 +184,7 @@ Used = _object(
 
 Refused = _object(
     "Refused",
-    "With status 400: it cannot be meant, and nothing was changed.",
+    "With status 400: the message is invalid, and nothing was changed.",
     {
         "error": needed(Text(), "why"),
         "code": needed(shapes.OneOf(("refused", "no_session")), "no_session: it is not open"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """A message that cannot be meant; the text says why, ``code`` says it to a program."""
+    """An invalid message; the text says why, ``code`` says it to a program."""
 
     code = "refused"
 

@@ -2,7 +2,7 @@
 
 /** A whole script. */
 export interface Script {
-  /** what chance and jitter grow from */
+  /** random seed for chance and jitter */
   seed?: number;
   /** a request to generate that no rule matches is refused with status 400 */
   strict?: boolean;
@@ -416,7 +416,7 @@ export interface Replayed {
 export interface Opened {
   /** true */
   ok: boolean;
-  /** what chance and jitter grow from */
+  /** random seed for chance and jitter */
   seed: number;
   /** as in a journal */
   stray_count: number;
@@ -444,7 +444,7 @@ export interface State {
   dropped: number;
   /** the rules, in the order they are asked */
   rules: Array<RuleState>;
-  /** what chance and jitter grow from */
+  /** random seed for chance and jitter */
   seed: number;
   /** whether the seed has mattered */
   is_random: boolean;
@@ -542,7 +542,7 @@ export interface Waited {
   dropped: number;
   /** the rules, in the order they are asked */
   rules: Array<RuleState>;
-  /** what chance and jitter grow from */
+  /** random seed for chance and jitter */
   seed: number;
   /** whether the seed has mattered */
   is_random: boolean;

@@ -101,7 +101,9 @@ def _split(text: str, source: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise settings.BadSettingError(f"{source}: {text!r} is not words: {error}") from None
+        raise settings.BadSettingError(
+            f"{source}: {text!r} cannot be split into words: {error}"
+        ) from None
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def add_to(commands: Commands) -> None:
         commands,
         "record",
         "record what a real shimmy does, for verify",
-        "Do every check to an executable, twice, and write down what came back.",
+        "Run every check on an executable, twice, and record the answers.",
         EXAMPLES,
     )
     record.add_argument("--shimmy-path", metavar="PATH", required=True, help="the executable")

@@ -18,8 +18,8 @@ def add_to(commands: Commands) -> None:
         commands,
         "verify",
         "compare a shimmy, or the bundled fake, with recordings of real ones",
-        "Do what was done to real executables when they were recorded, and say what comes out\n"
-        "differently. Without a path, the bundled fake is compared with every recording.\n"
+        "Repeat the recorded checks on an executable, and show what it answers differently.\n"
+        "Without a path, the bundled fake is compared with every recording.\n"
         "Exit code 1 means that something differs.",
         EXAMPLES,
     )

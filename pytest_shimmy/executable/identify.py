@@ -167,7 +167,7 @@ def identify(
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_SHIMMY,
             f"{executable} is not a shimmy.\n{answer.told()}\n"
-            "A shimmy says 'shimmy 2.5.0' or another version. Check the path.",
+            "A shimmy answers 'shimmy 2.5.0', or another version. Check the path.",
             {"path": str(executable), **answer.details()},
         )
     return Executable((str(executable),), match[1], False, dict(env))

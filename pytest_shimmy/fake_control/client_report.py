@@ -146,7 +146,7 @@ class ClientReport:
         hung_up_after: Amount | None = None,
         noticed_truncation: bool = False,
     ) -> list[str]:
-        """In what the client did not do as it should."""
+        """What the client did not do as it should, a line each."""
         found = []
         if retries is not None and not _is_in(self.retries, retries):
             found.append(f"it made {_retries(self.retries)}, not {_amount(retries)}")

@@ -73,8 +73,8 @@ class Control:
     def ask(self, op: str, *, patience: float = 0.0, **members: Any) -> dict[str, Any]:
         """The answer to one question.
 
-        Raises `ShimmyError` (``CONTROL_FAILED``), and `ShimmyUsageError` for a question that
-        cannot be meant.
+        Raises `ShimmyError` (``CONTROL_FAILED``), and `ShimmyUsageError` for an invalid
+        question.
         """
         question = _question(op, members)
         try:

@@ -79,7 +79,7 @@ class Rule:
         return [record for record in self._fake.requests if record.rule == self.id]
 
     def remove(self) -> None:
-        """Follow it no more."""
+        """Remove it from the fake."""
         self._fake.remove(self)
 
     def __enter__(self) -> Self:
@@ -103,7 +103,7 @@ class FakeShimmy(FakeSession):
 
     Rules are asked in the order in which they were added; the first that matches and is not used
     up answers. What no rule matches is answered as if there were none. All methods raise
-    `ShimmyUsageError` for what cannot be meant, and `ShimmyError` (``CONTROL_FAILED``) when the
+    `ShimmyUsageError` for invalid arguments, and `ShimmyError` (``CONTROL_FAILED``) when the
     fake is gone.
     """
 
@@ -238,7 +238,7 @@ class FakeShimmy(FakeSession):
         return self._fault("crash()", fault, options)
 
     def remove(self, rule: Rule) -> None:
-        """Follow a rule no more; one that is gone already is no error."""
+        """Remove a rule. One that is removed already is no error."""
         if not isinstance(rule, Rule):
             raise misused(f"remove(): {rule!r} is not a rule, as reply() and the others return it")
         if any(known["id"] == rule.id for known in self._counters()):
@@ -254,7 +254,7 @@ class FakeShimmy(FakeSession):
         jitter: float = 0.0,
         tokens_per_second: float = 0.0,
     ) -> None:
-        """When tokens come in answers that have no timing of their own."""
+        """Timing of tokens, in seconds, for answers that have none of their own."""
         timing = {
             "first_token": first_token,
             "per_token": per_token,
@@ -283,7 +283,7 @@ class FakeShimmy(FakeSession):
         self._strict = on
 
     def script(self, script: Mapping[str, Any] | str | os.PathLike[str]) -> None:
-        """Begin anew with a whole script: a mapping, or the path of a JSON or TOML file."""
+        """Reset, then follow a whole script: a mapping, or the path of a JSON or TOML file."""
         document = load_script(script)
         if self.strict_fidelity:
             check_fidelity("script()", vocabulary.read(document).rules)

@@ -50,7 +50,7 @@ class RecordedRequest:
     """A request, and what became of it. Times are in seconds."""
 
     id: int
-    """Counted from 1, in the order of their coming."""
+    """Counted from 1, in the order of arrival."""
     time: float
     """When it was complete, as `time.time` has it."""
     started: float
@@ -82,7 +82,7 @@ class RecordedRequest:
     schedule: tuple[float, ...]
     """When each token was to be sent, counted from the complete request."""
     measured: tuple[float, ...]
-    """When it was."""
+    """When each token was sent."""
     duration: float | None
     """From the complete request to the answer's end; None while it is in flight."""
     ended: Ended | None
@@ -90,7 +90,7 @@ class RecordedRequest:
     faults: tuple[str, ...]
     """The faults that were played, in words."""
     unfired: tuple[str, ...]
-    """What its rule says and what did not happen, in words."""
+    """Faults of its rule that did not happen, in words."""
     beyond: bool
     """It got an answer that no shimmy gives."""
 

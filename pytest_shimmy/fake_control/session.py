@@ -60,7 +60,7 @@ class FakeSession:
         self.base_url = f"{self.url}/v1"
         """The same, as OpenAI clients want it."""
         self.seed = seed if seed is not None else 0
-        """What chance and jitter grow from; drawn by the fake where none was given."""
+        """Random seed for chance and jitter; drawn by the fake where none was given."""
         self.strict_fidelity = strict_fidelity
         """Rules are refused whose answers no shimmy gives."""
         self._given_seed = seed
@@ -123,7 +123,7 @@ class FakeSession:
     def matching(
         self, when: WhenLike | None = None, **conditions: Unpack[Conditions]
     ) -> list[RecordedRequest]:
-        """The requests that are as wanted, oldest first."""
+        """The requests that meet the conditions, oldest first."""
         return self.journal().matching(read_when(when, conditions, "matching()"))
 
     def assert_requested(
@@ -133,7 +133,7 @@ class FakeSession:
         count: int | None = None,
         **conditions: Unpack[Conditions],
     ) -> RecordedRequest:
-        """Assert that a request came as wanted (exactly `count`); returns the newest."""
+        """Assert that a request met the conditions (exactly `count` did); returns the newest."""
         __tracebackhide__ = True
         if count == 0:
             raise misused("assert_requested(): for a count of 0 there is assert_no_requests()")

@@ -171,6 +171,6 @@ def _failed(
 ) -> ShimmyError:
     return ShimmyError(
         ShimmyErrorCode.DOWNLOAD_FAILED,
-        f"the model {model_id!r} could not be had: {what}.\n{advice}".rstrip(),
+        f"the model {model_id!r} is not available: {what}.\n{advice}".rstrip(),
         {"model": model_id, **(details or {})},
     )

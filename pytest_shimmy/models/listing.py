@@ -81,7 +81,7 @@ def parse(text: str) -> list[Entry]:
     total = _TOTAL.match(text, at)
     if total is None:
         line = text[at:].lstrip("\n").partition("\n")[0]
-        raise ValueError(f"it breaks off or goes on strangely at {line[:100]!r}")
+        raise ValueError(f"it breaks off or goes on unexpectedly at {line[:100]!r}")
     read = len({entry.name for entry in entries})
     if read != int(total[1]):
         raise ValueError(f"it counts {total[1]} models, but names {read}")

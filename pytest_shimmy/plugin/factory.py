@@ -19,9 +19,8 @@ class MakeShimmyServer(Protocol):
     path, and `faults`, what goes wrong in its life: ``make_shimmy_server(faults={"start_delay":
     1})``. The server is stopped at the end of the test.
 
-    Raises `ShimmyError` for a server that does not start, `ShimmyUsageError` for a script or
-    faults that cannot be meant, `ValueError` for a setting's value, `TypeError` for a setting that
-    there is not.
+    Raises `ShimmyError` for a server that does not start, `ShimmyUsageError` for an invalid
+    script or faults, `ValueError` for a setting's value, `TypeError` for an unknown setting.
     """
 
     def __call__(

@@ -262,7 +262,7 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
             raise ShimmyError(
                 ShimmyErrorCode.LOCK_TIMEOUT,
                 f"{lock_file} was not free within {ShimmyProcessDefaults.lock_timeout:g} s: "
-                "another process of this user is just starting a server, and does not get on.\n"
+                "another process of this user is starting a server, and makes no progress.\n"
                 "Look for a stopped or hanging pytest process.",
                 {"lock": str(lock_file)},
             ) from error

@@ -166,7 +166,7 @@ class Listening:
         self._listeners.add(_known(event), listener, once=True)
 
     def off(self, event: EventName, listener: Listener) -> None:
-        """Undo `on` or `once`. A listener that is not there is ignored."""
+        """Remove a listener. One that is not there is ignored."""
         self._listeners.remove(_known(event), listener)
 
 

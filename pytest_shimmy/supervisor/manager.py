@@ -46,7 +46,7 @@ class ShimmyProcessManager(Listening):
         *,
         executable: Executable | None = None,
     ) -> None:
-        """Begin to start a server. A no-op while one is wanted already.
+        """Start a server, in the background. Does nothing while one is started or running.
 
         Without `options`, those of the last start are taken. `executable` is what they mean, where
         that has been asked for its version already. Returns before the server is ready, and never
@@ -81,7 +81,7 @@ class ShimmyProcessManager(Listening):
             self._supervisor = supervisor
 
     def ensure_ready(self, timeout: float | None = None) -> None:
-        """Wait until the server is healthy; starts it when nobody did.
+        """Wait until the server is healthy; starts it if that was not done.
 
         `timeout` is in seconds; None means for as long as a start and its restarts may take.
 
@@ -111,7 +111,7 @@ class ShimmyProcessManager(Listening):
             )
 
     def stop(self) -> None:
-        """Stop the server and wait until it is gone. A no-op when there is none."""
+        """Stop the server and wait until it is gone. Does nothing when there is none."""
         with self._changed:
             life, supervisor = self._life, self._supervisor
             if life is None:

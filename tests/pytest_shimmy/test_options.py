@@ -1,4 +1,4 @@
-"""`ShimmyProcessOptions`: normalised once, refused when they cannot be meant, whole in JSON."""
+"""`ShimmyProcessOptions`: normalised once, refused when invalid, whole in JSON."""
 
 from __future__ import annotations
 

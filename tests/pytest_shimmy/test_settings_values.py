@@ -1,4 +1,4 @@
-"""Settings: what a text means, and a readable answer to one that cannot be meant."""
+"""Settings: what a text means, and a readable answer to an invalid one."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ LANGCHAIN = [
     Row(
         "max_tokens",
         "`max_tokens=`",
-        "has no effect: it is sent as `max_completion_tokens`, which shimmy does not look at",
+        "has no effect: it is sent as `max_completion_tokens`, which shimmy ignores",
         {"value": WHOLE},
         silent=True,
     ),

@@ -149,7 +149,7 @@ def test_one_port_attempt_is_that_port_or_none(
     assert manager.port == wanted
 
 
-# Options that cannot be meant
+# Invalid options
 
 
 @pytest.mark.parametrize(
