@@ -18,7 +18,7 @@ from pytest_shimmy.fake_control.fake import FakeShimmy, Rule
 from pytest_shimmy.fake_control.journal import RecordedRequest
 from pytest_shimmy.plugin import fixtures
 from pytest_shimmy.settings_table import TABLE
-from tests.support.pages import DOCS, PAGES, title
+from tests.support.pages import DOCS, PAGES, ROOT, title
 
 REFERENCE = DOCS / "reference"
 
@@ -110,6 +110,11 @@ def test_the_events_page_has_a_section_for_every_payload() -> None:
     fields = re.findall(r"^\| `\w+` \| <code>.*</code> \| (.*) \|$", page, re.MULTILINE)
     assert fields
     assert all(fields), "a field without a text below it"
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=title)
+def test_no_page_has_the_marks_of_a_merge(page: Path) -> None:
+    assert not re.findall(r"^(?:<{7}|>{7}|={7}$).*", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)

@@ -17,10 +17,12 @@ import pytest
 
 from fake_shimmy.script import rules
 from pytest_shimmy import SettingChanges
+from pytest_shimmy.executable.dialect import GPU_MODES
 from pytest_shimmy.fake_control import conditions
 from pytest_shimmy.outcomes import Cut, Damage, Inside, Place, RealFailure
 from pytest_shimmy.settings_table import TABLE
 from tests.support.consumer_suite import Run
+from tests.support.language_server import HERE, LanguageServer
 
 ROOT = Path(__file__).parents[3]
 SUITES = ROOT / "tests" / "programs" / "typed"
@@ -61,20 +63,22 @@ def mypy(tmp_path: Path) -> list[tuple[str, int, str]]:
     return [(Path(line[1]).name, int(line[2]), line[3]) for line in lines if line is not None]
 
 
-def pyright(tmp_path: Path) -> list[tuple[str, int, str]]:
-    """The same of pyright."""
+def need_pyright() -> None:
     if find_spec("pyright") is None:
         pytest.skip("pyright is not installed; the extra check has it")
     if shutil.which("node") is None:
         pytest.skip("pyright needs node")
+
+
+def pyright(tmp_path: Path) -> list[tuple[str, int, str]]:
+    """The same of pyright."""
+    need_pyright()
     (tmp_path / "pyrightconfig.json").write_text(
         json.dumps({"include": ["."], "typeCheckingMode": "strict"})
     )
-    # The package has the program in it; it is neither fetched nor looked for a newer one.
-    here = {"PYRIGHT_PYTHON_GLOBAL_NODE": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable],
-        cwd=tmp_path, env={**os.environ, **here}, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env={**os.environ, **HERE}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return [
@@ -93,6 +97,32 @@ def test_type_checkers_see_the_mistakes_and_nothing_else(
     told = checker(tmp_path)
     assert [each for each in told if each[0] != "test_wrong.py"] == []
     assert {line for _, line, _ in told} == marked("seen"), told
+
+
+@pytest.mark.slow
+def test_editors_offer_settings_options_and_words(tmp_path: Path) -> None:
+    need_pyright()
+    file = tmp_path / "test_it.py"
+    lines = [
+        "from pytest_shimmy import FakeShimmy, MakeShimmyServer",
+        "def test_it(make_shimmy_server: MakeShimmyServer, shimmy_fake: FakeShimmy) -> None:",
+        "    make_shimmy_server(max_|)",
+        '    make_shimmy_server(gpu="|")',
+        '    shimmy_fake.garble("|")',
+        '    shimmy_fake.reply("x", per_|)',
+    ]
+    file.write_text("\n".join(lines).replace("|", ""))
+    with LanguageServer(tmp_path) as server:
+        server.open(file)
+        setting, backends, damages, option = (
+            server.offers(file, number, line.index("|"))
+            for number, line in enumerate(lines)
+            if "|" in line
+        )
+    assert "max_restarts=" in setting
+    assert backends == [f'"{name}"' for name in GPU_MODES]
+    assert damages == [f'"{name}"' for name in rules.GARBLES]
+    assert "per_token=" in option
 
 
 @pytest.mark.slow
