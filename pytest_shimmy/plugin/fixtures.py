@@ -31,35 +31,47 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def shimmy_settings(pytestconfig: pytest.Config) -> Settings:
+def shimmy_settings(request: pytest.FixtureRequest) -> Settings:
     """The run's settings, frozen. Override it in a conftest to change them for its tests."""
-    return settings_of(pytestconfig)
+    return settings_of(request.config)
+
+
+# pytest looks all fixtures behind a fixture up again for each test that uses it. So there are few
+# behind ours, and these two ask for none.
 
 
 @pytest.fixture(scope="session")
-def _shimmy_gpu(shimmy_settings: Settings) -> GpuMode:
-    """The GPU backend asked for; parametrised when the run is to use several."""
-    return shimmy_settings.gpu[0]
+def _shimmy_gpu() -> GpuMode | None:
+    """The GPU backend whose turn it is; parametrised when the run is to use several, else None."""
+    return None
 
 
 @pytest.fixture(scope="session")
-def _shimmy_release(shimmy_settings: Settings) -> str | None:
-    """The release that the fake imitates; parametrised when the run is to use several."""
-    return next(iter(shimmy_settings.fake_version), None)
+def _shimmy_release() -> str | None:
+    """The release whose turn it is for the fake; parametrised as well."""
+    return None
 
 
 @pytest.fixture(scope="session")
 def shimmy_server(
-    pytestconfig: pytest.Config,
+    request: pytest.FixtureRequest,
     shimmy_settings: Settings,
-    _shimmy_gpu: GpuMode,
+    _shimmy_gpu: GpuMode | None,
     _shimmy_release: str | None,
 ) -> ShimmyServer:
     """A running server, shared by the whole run: bundled fake, real executable, or attached."""
-    chosen = shimmy_settings.but(gpu=_shimmy_gpu, fake_version=_shimmy_release)
-    _skip_impossible(pytestconfig, chosen)
+    chosen = shimmy_settings.but(**_turn(shimmy_settings, _shimmy_gpu, _shimmy_release))
+    _skip_impossible(request.config, chosen)
     with failures_reported():
-        return harness_of(pytestconfig).shared_server(chosen)
+        return harness_of(request.config).shared_server(chosen)
+
+
+def _turn(settings: Settings, gpu: GpuMode | None, release: str | None) -> SettingChanges:
+    """The backend and the release whose turn it is, or the first of `settings`."""
+    return {
+        "gpu": gpu or settings.gpu[0],
+        "fake_version": release or next(iter(settings.fake_version), None),
+    }
 
 
 def _skip_impossible(config: pytest.Config, chosen: Settings) -> None:
@@ -75,13 +87,15 @@ def _skip_impossible(config: pytest.Config, chosen: Settings) -> None:
 
 
 @pytest.fixture
-def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Iterator[FakeShimmy]:
+def shimmy_fake(
+    request: pytest.FixtureRequest, shimmy_server: ShimmyServer
+) -> Iterator[FakeShimmy]:
     """Remote control of the bundled fake, for this test only: replies, faults, and what came."""
     if not shimmy_server.settings.uses_fake:
         from .texts import unmet
 
         skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
-    harness = harness_of(pytestconfig)
+    harness = harness_of(request.config)
     with failures_reported():
         fake = harness.control(shimmy_server.remote_control(shimmy_server.session_key))
     yield fake
@@ -91,9 +105,8 @@ def shimmy_fake(pytestconfig: pytest.Config, shimmy_server: ShimmyServer) -> Ite
 @pytest.fixture
 def make_shimmy_server(
     request: pytest.FixtureRequest,
-    pytestconfig: pytest.Config,
     shimmy_settings: Settings,
-    _shimmy_gpu: GpuMode,
+    _shimmy_gpu: GpuMode | None,
     _shimmy_release: str | None,
 ) -> Iterator[MakeShimmyServer]:
     """A function that starts a server for this test alone: make_shimmy_server(max_restarts=0).
@@ -101,7 +114,7 @@ def make_shimmy_server(
     It takes the settings by name, as `Settings` has them, and for the fake also script= and
     faults=; see `MakeShimmyServer`. The servers are stopped at the end of the test.
     """
-    harness = harness_of(pytestconfig)
+    harness = harness_of(request.config)
     made = []
 
     def make(
@@ -113,9 +126,9 @@ def make_shimmy_server(
         from .used_servers import judge_servers
 
         __tracebackhide__ = True
-        settings.setdefault("gpu", _shimmy_gpu)
-        settings.setdefault("fake_version", _shimmy_release)
-        chosen = shimmy_settings.but(**settings)
+        changes = _turn(shimmy_settings, _shimmy_gpu, _shimmy_release)
+        changes.update(settings)
+        chosen = shimmy_settings.but(**changes)
         document = None
         if script is not None or faults is not None:
             from ..fake_control.scripts import script_of
