@@ -80,6 +80,7 @@ class Vocabulary:
             }
         self._special = sorted(special - {""}, key=len, reverse=True)
         self._longest = max(map(len, tokens))
+        self._newest: tuple[str | None, list[str]] = None, []
         if self.kind not in _SENTENCE_PIECE and self.kind not in _OTHERS:
             raise VocabularyError(f"Unsupported model type: {self.kind}")
 
@@ -107,10 +108,18 @@ class Vocabulary:
 
     def tokens(self, text: str, limit: int) -> list[str]:
         """``text`` as a prompt, token by token; of a text of more than ``limit`` only so many."""
-        begin = [_BEGIN] if self._adds_begin else []
-        end = [_END] if self._adds_end else []
         # So many tokens can be in so much text, whatever it is.
         text = text[: (limit + 1) * self._longest]
+        # Each answer counts its prompt twice, and many tests ask the same.
+        before, tokens = self._newest
+        if before != text:
+            tokens = self._tokens_of(text)
+            self._newest = text, tokens
+        return tokens
+
+    def _tokens_of(self, text: str) -> list[str]:
+        begin = [_BEGIN] if self._adds_begin else []
+        end = [_END] if self._adds_end else []
         if self.kind not in _SENTENCE_PIECE:
             raw = text.encode()
             pieces = range(0, len(raw), BYTES_PER_TOKEN)
