@@ -13,10 +13,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from filelock import FileLock, Timeout
-
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..process.file_lock import FileLock, LockedError
 from ..runtime_dir import subdir
 
 VISIBLE = (
@@ -34,7 +33,7 @@ class GpuLease:
     def __init__(self, environ: Mapping[str, str]) -> None:
         shown = "\n".join(f"{name}={environ.get(name)}" for name in VISIBLE)
         path = subdir("locks") / f"gpu-{hashlib.sha256(shown.encode()).hexdigest()[:8]}.lock"
-        self._lock = FileLock(str(path), thread_local=False)
+        self._lock = FileLock(path)
         self._holder = path.with_suffix(".holder")
 
     def acquire(self, owner: str, waiting: Callable[[str], None] | None = None) -> None:
@@ -46,8 +45,8 @@ class GpuLease:
         while True:
             left = max(0.0, deadline - time.monotonic())
             try:
-                self._lock.acquire(timeout=min(left, 3.0), poll_interval=0.05)
-            except Timeout:
+                self._lock.acquire(min(left, 3.0))
+            except LockedError:
                 if not left:
                     raise self._timed_out() from None
                 if waiting is not None:
@@ -70,8 +69,8 @@ class GpuLease:
         seconds = ShimmyProcessDefaults.gpu_timeout
         return ShimmyError(
             ShimmyErrorCode.LOCK_TIMEOUT,
-            f"the GPU was not free within {seconds:g} s: {self._who()} holds {self._lock.lock_file}"
+            f"the GPU was not free within {seconds:g} s: {self._who()} holds {self._lock.path}"
             ".\nWith one server per worker, the workers take turns on a GPU. Let them share a "
             "server (--shimmy-scope=run), or show each another GPU (CUDA_VISIBLE_DEVICES).",
-            {"lock": self._lock.lock_file, "timeout": seconds},
+            {"lock": self._lock.path, "timeout": seconds},
         )

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..process.file_lock import FileLock, LockedError
 
 WAITING_SHOWN = 3.0
 """Seconds between two signs of life to a person who waits."""
@@ -58,13 +57,13 @@ def warmed_up(
             shown = now
             show(f"loading the model {model!r} ({now - begin:.0f} s so far)")
 
-    lock = FileLock(str(directory / "warm-up.lock"), thread_local=False)
+    lock = FileLock(directory / "warm-up.lock")
     record = directory / "warm-up.json"
     while True:
         try:
-            lock.acquire(timeout=1.0, poll_interval=0.02)
+            lock.acquire(timeout=1.0)
             break
-        except Timeout:
+        except LockedError:
             waiting()
             if time.monotonic() - begin > 2 * limit:
                 why = f"another process of this run waits for its answer for over {limit:g} s"

@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
+from ..process.file_lock import FileLock, LockedError
 from . import sockets
 
 KEPT_LOGS = 20
@@ -59,8 +58,8 @@ def remove(directory: Path) -> None:
 def sweep(directory: Path) -> None:
     """Remove what killed keepers left in `directory`; the holder of a lock is alive."""
     for lock_file in directory.glob("*.lock"):
-        lock = FileLock(str(lock_file), thread_local=False)
-        with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
+        lock = FileLock(lock_file)
+        with contextlib.suppress(LockedError, OSError), lock.acquire():
             remove(lock_file.with_suffix(""))
             lock_file.unlink(missing_ok=True)
 

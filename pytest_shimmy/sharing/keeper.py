@@ -29,8 +29,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from filelock import FileLock
-
 from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
@@ -39,6 +37,7 @@ from ..executable.identify import Executable
 from ..launch.warm_up import WarmUp, recorded
 from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
+from ..process.file_lock import FileLock
 from ..runtime_dir import write_files
 from ..supervisor.health import requests_sent
 from ..supervisor.manager import ShimmyProcessManager
@@ -110,12 +109,12 @@ class Keeper:
 
     def run(self) -> None:
         """Keep the server until the last lifeline ends."""
-        alive = FileLock(f"{self._directory}.lock", thread_local=False)
+        alive = FileLock(f"{self._directory}.lock")
         # Before there is anything to put away.
-        self._janitor = Janitor(self._directory, Path(alive.lock_file))
+        self._janitor = Janitor(self._directory, Path(alive.path))
         kept_log = None
         try:
-            alive.acquire(timeout=ShimmyProcessDefaults.lock_timeout)
+            alive.acquire(ShimmyProcessDefaults.lock_timeout)
             self._directory.mkdir(parents=True)
             try:
                 self._keep()
@@ -129,7 +128,7 @@ class Keeper:
         finally:
             # It is still locked, so that it is not taken for one that a killed keeper has left.
             with contextlib.suppress(OSError):
-                Path(alive.lock_file).unlink(missing_ok=True)
+                Path(alive.path).unlink(missing_ok=True)
             alive.release()
             self._janitor.dismiss()
         self._say_goodbye(kept_log)

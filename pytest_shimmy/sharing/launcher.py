@@ -30,6 +30,8 @@ from .protocol import Channel, read_error
 
 END_TIMEOUT = 2.0
 """Seconds for a keeper that has closed its last connection; it takes a few milliseconds."""
+FURTHER = ("filelock",) if sys.platform == "win32" else ()
+"""What a keeper needs beside our own packages; see `process.file_lock`."""
 SAID = 64 * 1024
 """Bytes of a keeper's last words on stderr that are read."""
 
@@ -68,7 +70,7 @@ def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
 
 def _spawn(theirs: Socket, cwd: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        python_command("pytest_shimmy.sharing.keeper", "pytest_shimmy", "fake_shimmy", "filelock"),
+        python_command("pytest_shimmy.sharing.keeper", "pytest_shimmy", "fake_shimmy", *FURTHER),
         stdin=subprocess.PIPE,
         # It inherits none of our own streams: an xdist worker's are its line to the controller.
         stdout=subprocess.DEVNULL,

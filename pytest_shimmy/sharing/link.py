@@ -22,11 +22,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, refusals_reported
 from ..launch.plan import Plan
+from ..process.file_lock import FileLock, LockedError
 from ..process.vitals import Vitals, vitals_of
 from ..runtime_dir import runtime_dir, subdir
 from . import sockets
@@ -251,14 +250,14 @@ def join(run: Run, key: str, plan: Callable[[Path], Plan]) -> Link:
         if link := _join_existing(name):
             return link
         lock_file = subdir("locks") / f"start-{int(digest[8:16], 16) % START_LOCKS}.lock"
-        lock = FileLock(str(lock_file))
+        lock = FileLock(lock_file)
         try:
-            with lock.acquire(ShimmyProcessDefaults.lock_timeout, poll_interval=0.005):
+            with lock.acquire(ShimmyProcessDefaults.lock_timeout):
                 if link := _join_existing(name):
                     return link
                 directory = server_directory(name)
                 return launch(run, directory, plan(directory))
-        except Timeout as error:
+        except LockedError as error:
             raise ShimmyError(
                 ShimmyErrorCode.LOCK_TIMEOUT,
                 f"{lock_file} was not free within {ShimmyProcessDefaults.lock_timeout:g} s: "

@@ -11,10 +11,10 @@ it belongs to us, and whatever has not the names and types that are expected is 
 from __future__ import annotations
 
 import binascii
-import hmac
 import json
 import socket
 import zlib
+from _operator import _compare_digest as compare_digest  # as hmac has it, which loads OpenSSL
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -80,9 +80,7 @@ def hello(token: str) -> dict[str, Any]:
 def is_hello(message: dict[str, Any], token: str) -> bool:
     """Whether `message` proves that its sender was told `token`."""
     said = message.get("token")
-    return isinstance(said, str) and hmac.compare_digest(
-        said.encode("utf-8", "replace"), token.encode()
-    )
+    return isinstance(said, str) and compare_digest(said.encode("utf-8", "replace"), token.encode())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
-import secrets
 import socket
 import struct
 import sys
@@ -44,7 +43,7 @@ def listen() -> Socket:
         return listen_on_loopback(QUEUE)[0]
     listener = Socket(socket.AF_UNIX)
     try:
-        listener.bind(f"\0pytest-shimmy-{secrets.token_hex(16)}")
+        listener.bind(f"\0pytest-shimmy-{os.urandom(16).hex()}")
         listener.listen(QUEUE)
     except BaseException:
         listener.close()

@@ -16,10 +16,9 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from filelock import FileLock, Timeout
-
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, refusals_reported
+from ..process.file_lock import FileLock, LockedError
 from ..runtime_dir import subdir
 
 SHIMMY_AUTO_PORTS = range(11435, 11536)
@@ -63,10 +62,10 @@ def lease(
             continue
         tried += 1
         with refusals_reported("no port could be leased"):
-            lock = FileLock(str(subdir("ports") / f"{port}.lock"), thread_local=False)
+            lock = FileLock(subdir("ports") / f"{port}.lock")
             try:
-                lock.acquire(blocking=False)
-            except Timeout:
+                lock.acquire()
+            except LockedError:
                 continue
             try:
                 if is_free(host, port):
