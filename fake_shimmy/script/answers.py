@@ -140,9 +140,6 @@ _FAILURE = Made(
 _TOKENS = Either((str,), Text(), Items(Text()))
 
 
-_TOKENS = Either((str,), Text(), Items(Text()))
-
-
 class ToolCall(Node):
     """A call of one of the client's tools. No shimmy makes one."""
 
@@ -264,15 +261,17 @@ class Answer(Node):
 
     def check(self) -> None:
         said = [name for name in ("reply", "fail", *BEYOND) if self._says(name)]
-        self.is_beyond = any(name in BEYOND for name in said)
-        """Whether no shimmy gives it."""
+        self.beyond = next((name for name in said if name in BEYOND), None)
+        """What it says that no shimmy says."""
+        self.is_beyond = self.beyond is not None
         for name, others in _ALONE.items():
             if name in said and (other := next((o for o in said if o in others), None)):
                 first, second = sorted((name, other), key=said.index)
                 raise ValueError(f"{first} and {second} contradict each other: give one of them")
 
     def _says(self, name: str) -> bool:
-        return getattr(self, name) not in (None, [])
+        # A stream may have no events.
+        return getattr(self, name) not in ((None,) if name == "events" else (None, []))
 
 
 _ALONE = {

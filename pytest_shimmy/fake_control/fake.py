@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, Unpack, overload
+from typing import Any, Protocol, Self, Unpack, overload
 
 from fake_shimmy.script import rules as vocabulary
 from fake_shimmy.script.shapes import SECONDS
@@ -52,6 +52,13 @@ from .scripts import check_fidelity, exits, load_script
 from .session import FakeSession, judges
 
 __tracebackhide__ = is_ours
+
+
+class Playable(Protocol):
+    """What can be played: it says with which script."""
+
+    def script(self) -> Mapping[str, Any]:
+        """The script."""
 
 
 class Rule:
@@ -295,6 +302,12 @@ class FakeShimmy(FakeSession):
         if exits(document.get("rules", ())):
             self._want_private("script() with a fault that exits")
         self._open(document)
+
+    def play(self, played: Playable) -> Rule:
+        """Begin anew with what a strategy gave (see `pytest_shimmy.strategies`), for the requests
+        that come from now on; the rule has what became of it."""
+        self.script(played.script())
+        return Rule(self, 1)
 
     # For the process
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from fake_shimmy.script import files
 from fake_shimmy.script import rules as vocabulary
-from fake_shimmy.script.answers import BEYOND
 from fake_shimmy.script.shapes import ScriptError
 
 from ..errors import is_ours, misused
@@ -63,7 +62,7 @@ def script_of(
 def check_fidelity(what: str, rules: Sequence[vocabulary.Rule]) -> None:
     """Refuse rules whose answers no shimmy gives. Raises `ShimmyUsageError`."""
     for rule in rules:
-        says = next((name for each in rule.answers for name in BEYOND if getattr(each, name)), None)
+        says = next((each.beyond for each in rule.answers if each.is_beyond), None)
         if rule.validate is False:
             says = "validate=False"
         if says is not None:

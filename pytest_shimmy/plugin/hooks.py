@@ -156,6 +156,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from . import markers
 
         markers.apply(item)
+    if hasattr(getattr(item, "obj", None), "hypothesis"):
+        from . import examples
+
+        examples.prepare(item)
     if settings_of(item.config).uses_cassettes:
         from . import cassettes
 
