@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .accel.lease import GpuLease
-from .addresses import authority
 from .defaults import ShimmyProcessDefaults
 from .errors import ShimmyError, is_ours
 from .executable.dialect import API_KEY
 from .launch.plan import Plan, plan
 from .launch.target import Target, Targets
+from .network.addresses import authority
 from .real_files import real_files
 from .server import ShimmyServer, attach, attached_version
 from .settings import Settings

@@ -17,8 +17,8 @@ from typing import Any
 import openai
 from openai._models import FinalRequestOptions
 
-from .addresses import is_loopback
 from .executable.dialect import API_KEY
+from .network.addresses import is_loopback
 
 STREAMS_BY_DEFAULT = "/chat/completions"
 """The SDK's route that streams when nothing is said (seen on 2.5.0)."""

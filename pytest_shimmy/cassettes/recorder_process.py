@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable.dialect import API_KEY, HARNESS_KEY
 from ..executable.identify import python_command
+from ..network.addresses import authority
 
 
 class RecorderAddress(NamedTuple):

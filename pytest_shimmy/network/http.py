@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
-from ..addresses import authority
 from . import sockets
+from .addresses import authority
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 16 * 1024 * 1024

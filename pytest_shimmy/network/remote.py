@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ..addresses import authority, is_loopback
+from .addresses import authority, is_loopback
 from .http import NotHttpError, Patience, Peer, Route
 from .sockets import Socket
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ..addresses import is_loopback
+from .addresses import is_loopback
 from .http import Route
 
 

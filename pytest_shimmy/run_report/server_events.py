@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ..addresses import authority
+from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..supervisor.manager import ShimmyProcessManager
 from .parts import SERVER, Part

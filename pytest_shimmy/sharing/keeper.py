@@ -29,12 +29,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..events import Ready
 from ..executable.identify import Executable
 from ..launch.warm_up import WarmUp, recorded
+from ..network.addresses import authority
 from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
 from ..process.file_lock import FileLock

@@ -12,11 +12,11 @@ import threading
 import weakref
 from pathlib import Path
 
-from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..events import Crash
 from ..executable.identify import Executable
+from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..process.thread import start_thread
 from .life import Life, State

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..addresses import authority
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode
 from ..executable import dialect
 from ..executable.identify import Executable, bundled_fake, identify
+from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
 from ..process.process import Process

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_shimmy.addresses import is_loopback
+from pytest_shimmy.network.addresses import is_loopback
 from pytest_shimmy.supervisor import health, port_owner
 
 HEALTHY = b'{"status":"ok","service":"shimmy","version":"2.5.0"}'
