@@ -90,6 +90,17 @@ def test_the_site_builds_without_a_warning_and_stands_alone(tmp_path: Path) -> N
     assert f'href="{site_pages.REPOSITORY}"' in front
 
 
+def test_the_cells_of_a_table_say_their_column_and_long_code_breaks_between_words() -> None:
+    head = "<thead><tr><th>a <code>b</code></th><th>c</th></tr></thead>"
+    long = "--shimmy-path=shimmy --shimmy-tiny-model"
+    body = f"<tr><td>1</td><td><code>short one</code> <code>{long}</code></td></tr>"
+    first, second = long.split()
+    assert site_pages.for_phones(f"<table>{head}{body}</table>") == (
+        f'<table>{head}<tr><td data-column="a b">1</td><td data-column="c"><code>short one</code> '
+        f"<code><span>{first}</span> <span>{second}</span></code></td></tr></table>"
+    )
+
+
 def test_links_lead_from_page_to_page_or_into_the_repository() -> None:
     to_code = f"{site_pages.REPOSITORY}/blob/v{site_pages.VERSION}/hatch_build.py"
     assert site_pages.linked(
