@@ -32,6 +32,9 @@ ENDPOINTS = {
 }
 """The endpoints that generate, by the names that a matcher may use."""
 
+FACTS = ("user", "system", "tool", "last", "model", "path")
+"""What a request says and a matcher may ask for by name; see `matching.Request`."""
+
 OTHER_ENDPOINTS = {"responses": "/v1/responses", "embeddings": "/v1/embeddings"}
 """Endpoints of other servers, which no shimmy has; a rule that names one opens it."""
 
@@ -124,6 +127,14 @@ class When(Node):
             "anything but an object: the whole value",
         ),
     }
+
+    asked: tuple[tuple[str, Matcher], ...]
+    """The facts of a request that are asked for by name, and what they must be."""
+
+    def check(self) -> None:
+        # Once, since every request is held against every rule.
+        given = ((name, getattr(self, name)) for name in FACTS)
+        self.asked = tuple((name, matcher) for name, matcher in given if matcher is not None)
 
     @property
     def opens(self) -> bool:

@@ -26,7 +26,7 @@ LARGEST_BODY = 8 * 1024 * 1024
 class Request:
     """The facts of one request that matchers ask for."""
 
-    __slots__ = ("_document", "_is_read", "body", "headers", "method", "path")
+    __slots__ = ("_document", "_facts", "_is_read", "body", "headers", "method", "path")
 
     def __init__(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
         self.method = method
@@ -36,6 +36,13 @@ class Request:
         self.body = body
         self._document: Any = MISSING
         self._is_read = False
+        self._facts: dict[str, Any] = {}
+
+    def fact(self, name: str) -> Any:
+        """What the property `name` says, worked out once for all rules."""
+        if name not in self._facts:
+            self._facts[name] = getattr(self, name)
+        return self._facts[name]
 
     @property
     def json(self) -> Any:
@@ -142,19 +149,38 @@ def _tool_result(message: dict[str, Any]) -> str | None:
 
 
 class Difference:
-    """One thing in which a request is not what was wanted."""
+    """One thing in which a request is not what was wanted; made into words when they are asked
+    for, since most rules are not for most requests."""
 
-    __slots__ = ("found", "wanted", "what")
+    __slots__ = ("_verb", "_wanted", "found", "what")
 
-    def __init__(self, what: str, wanted: str, found: object) -> None:
+    def __init__(self, what: str, verb: str, wanted: object, found: object) -> None:
         self.what = what
-        self.wanted = wanted
         self.found = found
         """:data:`MISSING` where there is none."""
+        self._verb = verb
+        self._wanted = wanted
+
+    @property
+    def wanted(self) -> str:
+        """What it should do, such as ``contain 'Hi'``."""
+        is_whole = self._verb == "be"
+        return f"{self._verb} {_show(self._wanted) if is_whole else repr(self._wanted)}"
 
     def __str__(self) -> str:
         found = "there is none" if self.found is MISSING else f"it is {_show(self.found)}"
         return f"{self.what} should {self.wanted}, and {found}"
+
+
+class _Endpoint(str):
+    """The name of an endpoint, which is shown with its path."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        from fake_shimmy.script.conditions import path_of
+
+        return f"{self} ({path_of(self)})"
 
 
 def differences(when: When, request: Request) -> list[Difference]:
@@ -165,14 +191,12 @@ def differences(when: When, request: Request) -> list[Difference]:
 
         path = path_of(when.endpoint)
         if request.path != path:
-            found.append(Difference("endpoint", f"be {when.endpoint} ({path})", request.path))
-    for name in ("user", "system", "tool", "last", "model", "path"):
-        matcher: Matcher | None = getattr(when, name)
-        if matcher is not None:
-            value = getattr(request, name)
-            if name in ("tool", "last"):
-                value = _like(matcher.equals, value)
-            found += compare(matcher, value, name, request)
+            found.append(Difference("endpoint", "be", _Endpoint(when.endpoint), request.path))
+    for name, matcher in when.asked:
+        value = request.fact(name)
+        if name in ("tool", "last"):
+            value = _like(matcher.equals, value)
+        found += compare(matcher, value, name, request)
     for name, matcher in when.headers.items():
         values = [value for known, value in request.headers if known == name.lower()]
         value = ", ".join(values) if values else MISSING
@@ -186,13 +210,13 @@ def compare(matcher: Matcher, value: Any, what: str, request: Request) -> list[D
     """In what ``value``, which is of ``request``, is not what ``matcher`` wants."""
     found = []
     if matcher.contains is not None and not (isinstance(value, str) and matcher.contains in value):
-        found.append(Difference(what, f"contain {matcher.contains!r}", value))
+        found.append(Difference(what, "contain", matcher.contains, value))
     if matcher.matches is not None and not (
         isinstance(value, str) and request.is_found(matcher.matches, value)
     ):
-        found.append(Difference(what, f"match {matcher.matches.pattern!r}", value))
+        found.append(Difference(what, "match", matcher.matches.pattern, value))
     if matcher.equals is not MISSING and not _equal(matcher.equals, value):
-        found.append(Difference(what, f"be {_show(matcher.equals)}", value))
+        found.append(Difference(what, "be", matcher.equals, value))
     return found
 
 
