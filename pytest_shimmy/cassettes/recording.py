@@ -31,6 +31,9 @@ class RecordingRun(CassetteRun):
         self._taken: dict[str, list[Recorded]] = {}
         self._written: set[str] = set()
         self._origin: Origin | None = None
+        self.unwritten: dict[str, str] = {}
+        """Cassettes that could not be written, because of a secret in them or else; and why, in a
+        line. The run has failed then, whatever became of its tests."""
 
     def add(self, url: str, token: str, number: int) -> RecorderControl:
         """Record a server; `number` is 0 for the shared one. Raises `ShimmyError`."""
@@ -65,14 +68,19 @@ class RecordingRun(CassetteRun):
             self._take(control)
         recorded = self._taken.get(name, []) if is_shared else self._taken.pop(name, [])
         if recorded and (self._mode != "failed" or has_failed or is_shared):
-            self._write(name, recorded, keep=is_shared or has_failed)
+            try:
+                self._write(name, recorded, keep=is_shared or has_failed)
+            except ShimmyError as error:
+                self.unwritten[name] = str(error).partition("\n")[0]
+                raise
 
     def close(self) -> None:
-        """Nothing more is asked: write what was asked after the last test. Raises `ShimmyError`."""
+        """Nothing more is asked: write what was asked after the last test; see `unwritten`."""
         for control in list(self._controls):
             self.remove(control)
         for name in list(self._taken):
-            self.finish(name, is_shared=True)
+            with contextlib.suppress(ShimmyError):  # no test is there to fail
+                self.finish(name, is_shared=True)
 
     def _switched(self) -> None:
         for control in self._controls:

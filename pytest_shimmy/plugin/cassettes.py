@@ -76,8 +76,8 @@ def end_test(item: pytest.Item) -> None:
     with failures_reported():
         is_shared = item.get_closest_marker(MARKER) is not None
         if harness.recording is not None:
-            harness.recording.finish(name, is_shared=is_shared, has_failed=item.stash[FAILED])
             harness.recording.leave()
+            harness.recording.finish(name, is_shared=is_shared, has_failed=item.stash[FAILED])
         elif harness.replay is not None:
             _misses(item)
             harness.replay.finish(name, is_shared=is_shared)
@@ -96,9 +96,9 @@ def of_fixture(fixturedef: pytest.FixtureDef[Any], request: Any) -> Iterator[Non
     def leave() -> None:
         with failures_reported():
             harness = harness_of(request.config)
+            run.leave()
             if harness.recording is not None:
                 harness.recording.finish(name, is_shared=True)
-            run.leave()
 
     def enter_again() -> None:
         with failures_reported():
@@ -122,7 +122,8 @@ def output_of(config: pytest.Config) -> dict[str, Any] | None:
     if not run:
         return None
     used = sorted(run.used_names) if isinstance(run, ReplayRun) else []
-    return {"counts": tuple(run.counts), "used": used}
+    unwritten = getattr(run, "unwritten", {})
+    return {"counts": tuple(run.counts), "used": used, "unwritten": unwritten}
 
 
 def header(config: pytest.Config) -> str:
@@ -163,6 +164,14 @@ def summary(config: pytest.Config) -> list[str]:
     if counts.unused:
         lines.append(f"shimmy: {counts.unused} recorded exchanges were not asked for")
     return lines
+
+
+def unwritten(config: pytest.Config) -> list[str]:
+    """Why the run has failed: the cassettes that could not be written, a line for each."""
+    reasons: dict[str, str] = {}
+    for each in counts_of(config):
+        reasons |= each["unwritten"]
+    return [f"shimmy: FAILED: {reason}" for _, reason in sorted(reasons.items())]
 
 
 def _name_of(item: pytest.Item, run: CassetteRun) -> str:

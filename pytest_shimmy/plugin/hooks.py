@@ -278,6 +278,11 @@ def pytest_terminal_summary(
         has_failed = verbosity >= 0 and texts.has_failed(terminalreporter.stats)
         if has_failed and REPORT not in config.stash:
             terminalreporter.write_line(texts.REPORT_HINT)
+    if settings_of(config).record is not None:
+        from . import cassettes
+
+        for line in cassettes.unwritten(config):
+            terminalreporter.write_line(line, red=True)
     if reason := _unmet_requirement(config, modes):
         terminalreporter.write_line(f"shimmy: {reason}", red=True)
 
@@ -297,6 +302,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 counts_of(config).append(counts)
         if not hasattr(config, "workeroutput"):
             cassettes.tell_usage(config)
+            if cassettes.unwritten(config) and not session.exitstatus:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
     report: Any = config.pluginmanager.get_plugin(RUN_REPORT)
     if report is not None:  # servers and workers have written their last
         report.finish(config, int(session.exitstatus))

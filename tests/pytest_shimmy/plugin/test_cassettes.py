@@ -331,6 +331,73 @@ def test_a_secret_of_the_environment_is_in_no_file(
     run("--shimmy-replay=cassettes").assert_outcomes(passed=1)
 
 
+ASKS_AFTER_ALL_TESTS = """
+import pytest
+from asking import chat
+
+SERVERS = []
+
+@pytest.fixture
+def kept(shimmy_server):
+    SERVERS.append(shimmy_server)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish():
+    for server in SERVERS:
+        chat(server, "my token is tok-123")
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["alone", "worker"])
+def test_a_secret_that_is_found_when_all_tests_have_passed_fails_the_run(
+    pytester: pytest.Pytester, run: Run, arguments: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(asking=ASKING, test_b="def test_b(kept):\n    pass")
+    pytester.makeconftest(ASKS_AFTER_ALL_TESTS)
+    rules = pytester.mkdir("cassettes") / "cassettes.toml"
+    # A pattern that matches what stands for a secret, too.
+    rules.write_text(r"secret = ['tok-\d+|\*+']")
+    result = run(*arguments, "--shimmy-fake", "--shimmy-record=cassettes")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        "shimmy: FAILED: [[]CASSETTE_SECRET] *between-tests.json was not written: a secret is "
+        "still in it, at exchanges[[]0].request.*"
+    )
+    assert "INTERNALERROR" not in result.stdout.str()
+    assert not list(rules.parent.rglob("between-tests.json"))
+
+    # Without the secret the same run succeeds.
+    rules.write_text(r"secret = ['tok-\d+']")
+    result = run(*arguments, "--shimmy-fake", "--shimmy-record=cassettes")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
+    assert "my token is ***" in (rules.parent / "between-tests.json").read_text()
+
+
+def test_a_secret_that_is_found_in_a_tests_cassette_fails_the_test_and_the_run(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        asking=ASKING,
+        test_b="""
+        from asking import chat
+        def test_b(shimmy_server):
+            chat(shimmy_server, "my token is tok-123")
+        def test_c(shimmy_server):
+            chat(shimmy_server, "hi")
+        """,
+    )
+    rules = pytester.mkdir("cassettes") / "cassettes.toml"
+    rules.write_text(r"secret = ['tok-\d+|\*+']")
+    result = run("--shimmy-fake", "--shimmy-record=cassettes")
+    result.assert_outcomes(passed=2, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.stdout.str().count("shimmy: FAILED: [CASSETTE_SECRET] ") == 1
+    names = {path.name for path in (rules.parent / "test_b").iterdir()}
+    assert names == {"test_c.json"}
+
+
 def test_a_cassette_that_cannot_be_read_fails_the_test_that_needs_it(
     suite: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
