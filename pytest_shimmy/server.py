@@ -277,6 +277,12 @@ class ShimmyServer:
         self._offset = snapshot.log_size
         self._deaths_seen = len(snapshot.deaths)
 
+    def missing_model(self) -> str | None:
+        """The model file that it was started with, if that is gone. Raises `ShimmyError`."""
+        path = None if self._link is None else self._link.status().model_path
+        with real_files():
+            return None if path is None or Path(path).exists() else path
+
     def what_happened(self, limit: int) -> tuple[str, int, list[Death]]:
         """The log since `begin_test`, and the server's deaths since then.
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..masking import masked, printable, quoted
+from ..runtime_dir import VARIABLE
 
 if TYPE_CHECKING:  # the header is part of every run, and is not to load what it does not need
     from ..accel.result import AccelDetectorResult
@@ -113,6 +114,16 @@ def model_section(log: str) -> str | None:
         "answer:\nthe file is no GGUF, or is cut short. The log says which file.\n"
         "Use a whole one, or --shimmy-tiny-model, which makes the smallest that this executable "
         "can serve."
+    )
+
+
+def missing_model_section(path: str) -> str:
+    """What to do where the model file at `path`, with which a server was started, is gone."""
+    return (
+        f"The model file {printable(masked(path))} is gone since the server was started with it; "
+        "something has removed it (a cleaner of temporary files?).\n"
+        "Keep that away from this directory. Files that the plugin makes for a server are in the "
+        f"runtime directory: {VARIABLE} names another."
     )
 
 

@@ -15,7 +15,14 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError
 from ..masking import masked, printable
 from .state import HARNESS, SERVERS_OF_TEST, failures_reported
-from .texts import MODE_ATTRIBUTE, deaths_section, log_section, model_section, unknown_model_section
+from .texts import (
+    MODE_ATTRIBUTE,
+    deaths_section,
+    log_section,
+    missing_model_section,
+    model_section,
+    unknown_model_section,
+)
 
 if TYPE_CHECKING:
     from ..fake_control.fake import FakeShimmy
@@ -113,6 +120,8 @@ def _told(fake: FakeShimmy, has_died: bool) -> Iterator[tuple[str, str]]:
 def _explained(server: ShimmyServer) -> Iterator[tuple[str, str]]:
     server.keep_log()
     try:
+        if missing := server.missing_model():
+            yield "shimmy server", missing_model_section(missing)
         log, left_out, deaths = server.what_happened(ShimmyProcessDefaults.log_section)
     except ShimmyError as error:
         yield "shimmy server", str(error)

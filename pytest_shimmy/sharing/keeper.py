@@ -268,6 +268,7 @@ class Keeper:
             control=self._options.env.get(CONTROL_TOKEN),
             recorder=None if self._recorder is None else self._recorder.address.url,
             recorder_token=None if self._recorder is None else self._recorder.address.token,
+            model_path=self._options.model_path and str(self._options.model_path),
         )
 
     def _count_requests(self) -> int | None:

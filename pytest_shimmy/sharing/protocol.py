@@ -113,6 +113,8 @@ class Snapshot:
     """Address of the recorder in front of the server, if there is one."""
     recorder_token: str | None = field(default=None, repr=False)
     """What it wants to be told; never shown to anybody."""
+    model_path: str | None = None
+    """The model file that it was started with, if it was one."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy.executable.identify import identify
 from tests.support.consumer_suite import CHAT, Run
 
@@ -43,6 +44,32 @@ def test_a_dummy_for_a_model_file_is_named_as_the_reason(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["The server panicked while it read the model file, *", "*--shimmy-tiny-model*"]
+    )
+
+
+@pytest.mark.parametrize("made_up", [True, False])
+def test_a_model_file_that_something_has_removed_is_named_as_the_reason(
+    pytester: pytest.Pytester, run: Run, made_up: bool
+) -> None:
+    (pytester.path / "mine.gguf").write_bytes(contents())
+    pytester.makepyfile(
+        """
+        from pathlib import Path
+
+        def test_chat(shimmy_server, shimmy_openai_client, shimmy_model):
+            mine = Path("mine.gguf")
+            made_up = shimmy_server.log_path.with_name(f"{shimmy_model}.gguf")
+            (mine if shimmy_model == "mine" else made_up).unlink()
+            shimmy_openai_client.chat.completions.create(
+                model=shimmy_model, messages=[{"role": "user", "content": "x"}]
+            )
+        """
+    )
+    result = run(*(() if made_up else ("--shimmy-model=mine.gguf",)))
+    result.assert_outcomes(failed=1)
+    name = "placeholder" if made_up else "mine"
+    result.stdout.fnmatch_lines(
+        ["*502*", f"The model file */{name}.gguf is gone*cleaner*", "*PYTEST_SHIMMY_RUNTIME_DIR*"]
     )
 
 
