@@ -20,14 +20,13 @@ MARK = "| "
 MASKED = "***"
 """What is shown instead of a value that need not be told from others."""
 
-_SECRET_NAMES = re.compile(
-    r"(KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|SHIMMY_CONTROL)$", re.IGNORECASE
-)
+# Not compiled here: every pytest run loads this, and few need it.
+_SECRET_NAMES = r"(?i)(KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|SHIMMY_CONTROL)$"
 SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "set-cookie")
 )
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s@]+(?=@)")
-_NOT_PRINTABLE = re.compile(
+_USER_INFO = r"(?<=://)[^/?#\s@]+(?=@)"
+_NOT_PRINTABLE = (
     r"[^\t\n\x20-\x7e\xa0-\U0010ffff]"  # moves a cursor
     r"|[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # misleads an eye
 )
@@ -37,7 +36,7 @@ _hidden: set[str] = set()
 
 def is_secret_name(name: str) -> bool:
     """Whether the value of a variable of that name is secret."""
-    return _SECRET_NAMES.search(name) is not None
+    return re.search(_SECRET_NAMES, name) is not None
 
 
 def secrets_of(environ: Mapping[str, str | None]) -> list[str]:
@@ -67,7 +66,7 @@ def masked(text: str, more: Iterable[str] = ()) -> str:
     for secret in sorted({*_hidden, *more}, key=len, reverse=True):
         if secret in text:
             text = text.replace(secret, mask(secret))
-    return _USER_INFO.sub(MASKED, text) if "@" in text else text
+    return re.sub(_USER_INFO, MASKED, text) if "@" in text else text
 
 
 def masked_values(value: Any) -> Any:
@@ -101,7 +100,9 @@ def credentials(headers: Iterable[tuple[str, str]]) -> list[str]:
 
 def printable(text: str) -> str:
     """`text` with each character that could move a cursor, or mislead, as an escape."""
-    return _NOT_PRINTABLE.sub(_escape, text.replace("\r\n", "\n"))
+    if text.isprintable():  # as a version is, and then the pattern is not even compiled
+        return text
+    return re.sub(_NOT_PRINTABLE, _escape, text.replace("\r\n", "\n"))
 
 
 def quoted(text: str) -> str:

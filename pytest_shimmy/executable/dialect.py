@@ -33,7 +33,7 @@ HARNESS_KEY = f"{API_KEY}-harness"
 BUILD_WITHOUT_GPU = "Airframe Engine: Disabled"
 """In the output of ``gpu-info`` of a CPU-only build (seen on 2.5.0)."""
 
-_ADDRESS_IN_USE = re.compile(r"^Error: .*\(os error (98|48|10048)\)$", re.MULTILINE)
+_ADDRESS_IN_USE = r"(?m)^Error: .*\(os error (98|48|10048)\)$"
 """Linux, macOS, Windows. Seen on 2.5.0 and 1.8.1, Linux; with RUST_BACKTRACE more lines follow."""
 _NO_MODELS = "No models available"
 """On stderr, with exit code 1 (seen on 2.5.0; 1.8.1 always has a model to name)."""
@@ -58,25 +58,26 @@ class Build(NamedTuple):
 
 UNKNOWN_BUILD = Build("unknown", (), "")
 
-_ENGINES: tuple[tuple[re.Pattern[str], Engine], ...] = (
+# Not compiled here: every keeper loads this, and few need it.
+_ENGINES: tuple[tuple[str, Engine], ...] = (
     # Both seen on 2.5.0 and 2.6.5.
-    (re.compile(r"^.*Airframe Engine: .*Enabled.*$", re.MULTILINE), "airframe"),
-    (re.compile(rf"^.*{BUILD_WITHOUT_GPU}.*$", re.MULTILINE), "adapter"),
+    (r"(?m)^.*Airframe Engine: .*Enabled.*$", "airframe"),
+    (rf"(?m)^.*{BUILD_WITHOUT_GPU}.*$", "adapter"),
     # Seen on 1.9.0 and 1.8.1, where the word after it is what was chosen and not what was compiled
     # in; the last one was read in the source of 1.8.1.
-    (re.compile(r"^.*llama\.cpp Backend: Disabled.*$", re.MULTILINE), "adapter"),
-    (re.compile(r"^.*llama\.cpp Backend: .*$", re.MULTILINE), "llama"),
-    (re.compile(r"^.*llama\.cpp backend not available.*$", re.MULTILINE), "adapter"),
+    (r"(?m)^.*llama\.cpp Backend: Disabled.*$", "adapter"),
+    (r"(?m)^.*llama\.cpp Backend: .*$", "llama"),
+    (r"(?m)^.*llama\.cpp backend not available.*$", "adapter"),
 )
-_COMPILED_IN = re.compile(r"^\s*✅ (CUDA|Vulkan|OpenCL) support enabled\s*$", re.MULTILINE)
+_COMPILED_IN = r"(?m)^\s*✅ (CUDA|Vulkan|OpenCL) support enabled\s*$"
 """On 1.8.1; ``❌ … support disabled`` for the others."""
 
 
 def read_build(gpu_info: str) -> Build:
     """The build that prints this for ``gpu-info``; for any text."""
     for pattern, engine in _ENGINES:
-        if said := pattern.search(gpu_info):
-            backends = _COMPILED_IN.findall(gpu_info) if engine == "llama" else []
+        if said := re.search(pattern, gpu_info):
+            backends = re.findall(_COMPILED_IN, gpu_info) if engine == "llama" else []
             return Build(engine, tuple(name.lower() for name in backends), said[0].strip())
     return UNKNOWN_BUILD
 
@@ -204,8 +205,8 @@ def askable(version: str, build: Build, system: str = sys.platform) -> tuple[str
 
 READS_ACCESS = (2, 6, 5)
 """The first release that reads ``SHIMMY_API_KEY`` and ``SHIMMY_ALLOWED_ORIGINS``."""
-_KEY = re.compile(r"[!-~]{16,}")
-_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d+)?/*")
+_KEY = r"[!-~]{16,}"
+_ORIGIN = r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d+)?/*"
 """As exact as a browser writes it; with the port that is the scheme's own, it is not."""
 
 
@@ -219,7 +220,7 @@ def access_problems(version: str, key: str | None, origins: str | None) -> list[
     if numbers(version) < READS_ACCESS:
         return []
     problems = []
-    if key is not None and not _KEY.fullmatch(key):
+    if key is not None and not re.fullmatch(_KEY, key):
         problems.append(
             "the API key is refused by shimmy: it wants at least 16 printable ASCII characters "
             "without spaces.\nChange --shimmy-api-key (or SHIMMY_API_KEY in --shimmy-env)."
@@ -229,7 +230,7 @@ def access_problems(version: str, key: str | None, origins: str | None) -> list[
         for origin in map(str.strip, (origins or "").split(","))
         if origin
         and (
-            not _ORIGIN.fullmatch(origin)
+            not re.fullmatch(_ORIGIN, origin)
             or re.fullmatch(r"http://.*:80/*|https://.*:443/*", origin)
         )
     ]
@@ -244,7 +245,7 @@ def access_problems(version: str, key: str | None, origins: str | None) -> list[
 
 def address_in_use(stderr: str) -> bool:
     """Whether a server that exited had found its port taken."""
-    return _ADDRESS_IN_USE.search(stderr) is not None
+    return re.search(_ADDRESS_IN_USE, stderr) is not None
 
 
 def no_models(output: str) -> bool:

@@ -20,7 +20,7 @@ from ..process import command
 from .dialect import Build, read_build
 from .fake_profile import BUILD, RELEASE, system_of
 
-_VERSION = re.compile(r"^shimmy (\d+\.\d+\.\d+\S*)$")
+_VERSION = r"^shimmy (\d+\.\d+\.\d+\S*)$"
 """All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
 
 ANSWER_LIMIT = 1 << 18
@@ -162,7 +162,7 @@ def identify(
     """
     executable = locate(path)
     answer = _ask([str(executable), "--version"], env, cancelled)
-    match = _VERSION.match(answer.stdout.decode("utf-8", "replace").strip())
+    match = re.match(_VERSION, answer.stdout.decode("utf-8", "replace").strip())
     if match is None or answer.exit.code != 0 or answer.cut is not None:
         raise ShimmyError(
             ShimmyErrorCode.BINARY_NOT_SHIMMY,

@@ -56,13 +56,13 @@ def log_section(text: str, left_out: int) -> str:
     return f"[{left_out} earlier bytes left out]\n{_folded(quoted(kept or text))}"
 
 
-_ENGINE_SAYS = re.compile(r"\| (\[\w+\] |  \w)")
+_ENGINE_SAYS = r"\| (\[\w+\] |  \w)"
 _SHOWN_OF_ENGINE = (2, 4)
 """Its first and its last lines."""
 
 
 def _is_of_engine(line: str) -> bool:
-    return _ENGINE_SAYS.match(line) is not None
+    return re.match(_ENGINE_SAYS, line) is not None
 
 
 def _folded(log: str) -> str:
@@ -85,13 +85,13 @@ def deaths_section(deaths: Sequence[Death]) -> str:
     )
 
 
-_NO_SUCH_MODEL = re.compile(r"Model '([^'\n]+)' not found")
+_NO_SUCH_MODEL = r"Model '([^'\n]+)' not found"
 """What a chat completion is answered where the model is unknown (seen on 2.5.0 and 2.6.5)."""
 
 
 def unknown_model_section(said: str) -> str | None:
     """What to do where a test's failure is that the fake has no such model; None: it is not."""
-    found = _NO_SUCH_MODEL.search(said)
+    found = re.search(_NO_SUCH_MODEL, said)
     if found is None:
         return None
     name = printable(masked(found[1]))
@@ -101,13 +101,13 @@ def unknown_model_section(said: str) -> str | None:
     )
 
 
-_PANICKED_OVER_MODEL = re.compile(r"panicked at \S*airframe-[\d.]+/src/(backend/bindless|core)/")
+_PANICKED_OVER_MODEL = r"panicked at \S*airframe-[\d.]+/src/(backend/bindless|core)/"
 """What the engine of a default build does over a file that is no whole GGUF (2.5.0, 2.6.5)."""
 
 
 def model_section(log: str) -> str | None:
     """What a server's log says of a model file that its engine cannot read; None: nothing."""
-    if not _PANICKED_OVER_MODEL.search(log):
+    if not re.search(_PANICKED_OVER_MODEL, log):
         return None
     return (
         "The server panicked while it read the model file, and closed the connection without an "

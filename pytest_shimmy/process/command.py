@@ -26,13 +26,14 @@ _SHOWN_COLUMNS = 500
 _KEPT = 4000
 
 
-_MAIN_OF_PACKAGE = re.compile(r"from (\w+)\.\w+ import main; ")
+_MAIN_OF_PACKAGE = r"from (\w+)\.\w+ import main; "
 
 
 def as_typed(command: Sequence[str]) -> str:
     """`command` as a person would type it: one that runs a package's ``main()`` in a bare
     interpreter by the name of its program."""
-    if tuple(command[1:4]) == ("-I", "-S", "-c") and (of := _MAIN_OF_PACKAGE.search(command[4])):
+    is_bare = tuple(command[1:4]) == ("-I", "-S", "-c")
+    if is_bare and (of := re.search(_MAIN_OF_PACKAGE, command[4])):
         command = [of[1].replace("_", "-"), *command[5:]]
     return shlex.join(command)
 
