@@ -19,7 +19,7 @@ def client() -> Iterator[tuple[Connection, socket.socket]]:
     ours.setblocking(False)
     theirs.setblocking(False)
     with theirs, loop.selector as selector:
-        connection = Connection(loop, None, ours, 1, lambda seconds: None)
+        connection = Connection(loop, None, ours, 1, lambda _: None)
         selector.register(ours, connection.mask, connection)
         yield connection, theirs
         connection.close()
