@@ -228,14 +228,19 @@ def _ask(port: int, requests: Sequence[bytes]) -> list[Received]:
             selector.register(peer, selectors.EVENT_READ, number)
         left = len(requests)
         while left:
-            for key, _ in selector.select(load.TIMEOUT):
+            ready = selector.select(load.TIMEOUT)
+            if not ready:
+                raise RuntimeError(f"{left} of {len(requests)} streams did not end")
+            for key, _ in ready:
                 number, peer = key.data, key.fileobj
                 assert isinstance(peer, socket.socket)
                 data = peer.recv(load.RECV)
+                if not data or not (raw[number] or data.startswith(b"HTTP/1.1 200 ")):
+                    raise RuntimeError(f"not a stream: {bytes(raw[number] + data)[:500]!r}")
                 moments[number].append(1000 * time.perf_counter())
                 raw[number] += data
                 sizes[number].append(len(raw[number]))
-                if not data or raw[number].endswith(load.LAST_CHUNK):
+                if raw[number].endswith(load.LAST_CHUNK):
                     selector.unregister(peer)
                     left -= 1
     date = re.compile(rb"\r\ndate: [^\r]*")

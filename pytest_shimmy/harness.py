@@ -22,7 +22,7 @@ from .launch.target import Target, Targets
 from .network.addresses import authority
 from .real_files import real_files
 from .server import ShimmyServer, attach, attached_version
-from .settings import Settings
+from .settings import API_KEY_VARIABLE, Settings
 from .sharing.link import Link, join, launch, server_directory
 from .sharing.protocol import ServerSummary
 from .sharing.run import Run
@@ -139,6 +139,8 @@ class Harness:
         from .cassettes.folder import Folder
 
         environ = dict(settings.env)
+        if (server_key := settings.server_key()) is not None:
+            environ[API_KEY_VARIABLE] = server_key  # as secret when it comes from elsewhere
         if settings.replay is not None:
             from .cassettes.replaying import ReplayRun
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -328,6 +331,68 @@ def test_a_secret_of_the_environment_is_in_no_file(
     assert "my token is ***" in text
     assert "0123456789" not in text
     monkeypatch.setenv("MY_SERVICE_TOKEN", "another-token")
+    run("--shimmy-replay=cassettes").assert_outcomes(passed=1)
+
+
+class TellsKeys(BaseHTTPRequestHandler):
+    """Refuses requests, and says which key they had, as some servers do."""
+
+    keys: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self._answer(200, {"status": "ok", "service": "shimmy", "data": [{"id": "m"}]})
+
+    def do_POST(self) -> None:
+        key = self.headers["authorization"]
+        self.keys.append(key)
+        self.rfile.read(int(self.headers["content-length"]))
+        self._answer(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
+
+    def _answer(self, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_server_gets_its_own_key_and_no_key_is_in_any_file(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        asking=ASKING,
+        test_b="""
+        from asking import chat
+        def test_b(shimmy_server):
+            assert shimmy_server.api_key != "sk-of-the-server"
+            seen = chat(shimmy_server, "hi")
+            assert b"401" in seen and b"Incorrect API key provided: Bearer " in seen
+            with open("session-key", "w") as file:
+                file.write(shimmy_server.api_key)
+        """,
+    )
+    pytester.makeini("[pytest]\nshimmy_api_key = sk-of-the-server\nshimmy_model = m")
+    TellsKeys.keys.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), TellsKeys) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            result = run(f"--shimmy-url={url}", "--shimmy-record=cassettes")
+        finally:
+            server.shutdown()
+            thread.join()
+    result.assert_outcomes(passed=1)
+    assert TellsKeys.keys == ["Bearer sk-of-the-server"]
+    session_key = Path("session-key").read_text()
+    written = {path.name: path.read_text() for path in Path("cassettes").rglob("*.json")}
+    assert "provided: Bearer ****************" in written["test_b.json"]
+    for text in written.values():
+        assert "sk-of-the-server" not in text
+        assert session_key not in text
     run("--shimmy-replay=cassettes").assert_outcomes(passed=1)
 
 
