@@ -23,7 +23,8 @@ THEMES = {
     "joining": "6. Joining a running server, and memory",
     "throughput": "7. The fake under load",
     "cassettes": "8. Recording and replaying",
-    "per_test": "9. One more test that does nothing",
+    "per_test": "9. One more test",
+    "scale": "10. How costs grow with numbers",
 }
 """Modules of this package with a ``measure(bench)``, and their titles."""
 
@@ -39,22 +40,28 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     from .bench import workplace
-    from .figures import Figure
+    from .figures import Figure, Series
     from .table import table
 
     document: dict[str, Any] = {"environment": _environment(), "quick": arguments.quick}
     themes = document["themes"] = {}
     print("  ".join(f"{name} {value}" for name, value in document["environment"].items()))
     missed = 0
+    lines: list[Series] = []
     with workplace(arguments.quick, arguments.shimmy_path) as bench:
         for theme in arguments.themes or THEMES:
             began = time.monotonic()
             results = list(importlib.import_module(f".{theme}", __package__).measure(bench))
             print(table(f"{THEMES[theme]} ({time.monotonic() - began:.0f} s)", results), flush=True)
             themes[theme] = [result.to_json() for result in results]
+            lines += [result for result in results if isinstance(result, Series)]
             missed += sum(isinstance(each, Figure) and each.is_met is False for each in results)
     if arguments.json is not None:
         Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
+    if arguments.plot is not None:
+        from .plot import plot
+
+        Path(arguments.plot).write_text(plot(lines), encoding="utf-8")
     print(f"\n{missed} target{'s' * (missed != 1)} missed" if missed else "\nno target missed")
     return 1 if missed else 0
 
@@ -64,6 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("themes", nargs="*", metavar="THEME", help=f"of: {', '.join(THEMES)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute")
     parser.add_argument("--json", metavar="FILE", help="write all values there")
+    parser.add_argument("--plot", metavar="FILE", help="draw the lines of the theme scale (SVG)")
     parser.add_argument("--shimmy-path", metavar="PATH", help="a real executable to measure, too")
     arguments = parser.parse_args()
     unknown = [theme for theme in arguments.themes if theme not in THEMES]

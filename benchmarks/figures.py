@@ -68,7 +68,32 @@ class Missing(NamedTuple):
         return {"name": self.name, "not_measured": self.reason}
 
 
-Result = Figure | Missing
+class Point(NamedTuple):
+    number: int
+    seconds: float
+    megabytes: float | None
+
+
+class Series(NamedTuple):
+    """How time and memory grow with a number."""
+
+    name: str
+    points: tuple[Point, ...]
+    clock: str
+    """What the seconds are of."""
+    weighed: str
+    """Whose memory it is."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "points": [point._asdict() for point in self.points],
+            "clock": self.clock,
+            "weighed": self.weighed,
+        }
+
+
+Result = Figure | Missing | Series
 
 
 def interleave(

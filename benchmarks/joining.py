@@ -31,13 +31,13 @@ def measure(bench: Bench) -> Iterator[Result]:
     for _ in range(rounds):
         run, key = Run(uuid.uuid4().hex, None), "benchmark"
         began = time.perf_counter()
-        link = join(run, key, lambda directory: _plan(bench, directory))
+        link = join(run, key, lambda directory: plan(bench, directory))
         try:
             server = link.ready()
             starts.append(1000 * (time.perf_counter() - began))
             assert server.pid is not None
             if (keeper := _parent(server.pid)) is not None:
-                keepers.append(_rss(keeper))
+                keepers.append(rss(keeper))
             joins += _joins(run, key, bench.rounds(40, 20))
         finally:
             _leave(link)
@@ -57,7 +57,7 @@ def measure(bench: Bench) -> Iterator[Result]:
         yield Figure("resident size: real", "MB", real)
 
 
-def _plan(bench: Bench, directory: Path) -> Plan:
+def plan(bench: Bench, directory: Path) -> Plan:
     options = bench.options(real=False)
     return Plan(type(options)(**{**options.to_json(), "log_path": str(directory / "server.log")}))
 
@@ -84,7 +84,7 @@ def _weights(rounds: int, weigh: Callable[[], float]) -> tuple[float, ...]:
 def _bare_rss() -> float:
     with running([*BARE, "-c", "import time; time.sleep(60)"]) as process:
         time.sleep(0.2)
-        return _rss(process.pid)
+        return rss(process.pid)
 
 
 def _server_rss(bench: Bench, real: bool) -> float:
@@ -92,7 +92,7 @@ def _server_rss(bench: Bench, real: bool) -> float:
     command = real_command(bench, port) if real else fake_command(bench, port)
     with running(command, hermetic(bench), bench.home) as process:
         await_health(process, port)
-        return _rss(process.pid)
+        return rss(process.pid)
 
 
 def _status(pid: int, field: str) -> str:
@@ -103,7 +103,7 @@ def _status(pid: int, field: str) -> str:
     raise LookupError(field)
 
 
-def _rss(pid: int) -> float:
+def rss(pid: int) -> float:
     return int(_status(pid, "VmRSS")) / 1024
 
 

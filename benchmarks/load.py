@@ -69,6 +69,12 @@ def answer_length(peer: socket.socket, request: bytes) -> int:
     return len(head) + 4 + length
 
 
+def skip(peer: socket.socket, length: int) -> None:
+    """Take an answer of so many bytes, and do not look at it."""
+    while length:
+        length -= len(_receive(peer))
+
+
 def request_rate(port: int, request: bytes, count: int, seconds: float) -> Rate:
     """Answers per second over `count` keep-alive connections, one request at a time on each."""
     with connections(port, count) as peers:

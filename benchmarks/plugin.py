@@ -7,18 +7,16 @@ does. Elsewhere it is CPU time, in rounds that take all subjects in turn.
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import pytest_run
+from . import counting, pytest_run
 from .bench import Bench, not_installed
 from .figures import Figure, Missing, Result, Target, interleave, paired_ratio
 
-TARGET = Target(1.02, of_ratio=True)
+TARGET = Target(1.05, of_ratio=True)
 BASE = "bare pytest"
 OURS = "with shimmy"
 
@@ -42,17 +40,15 @@ def measure(bench: Bench) -> Iterator[Result]:
             yield Missing(name, not_installed(distribution))
         elif not bench.quick or "xprocess" in entries:
             subjects[name] = entries
-    count, unit, rounds, warm_up = _instructions, "M instr.", 1, 0
-    if shutil.which("valgrind") is None:
-        yield Missing("instructions", "valgrind is not installed; CPU time instead")
-        count, unit, rounds, warm_up = _cpu_time, "ms CPU", bench.rounds(30, 10), 2
-    elif (reason := _valgrind_fails(directory)) is not None:
-        yield Missing("instructions", f"valgrind does not work here ({reason}); CPU time instead")
+    count: Callable[[list[str], Path], float] = counting.count
+    unit, rounds, warm_up = "M instr.", 1, 0
+    if (reason := counting.missing(directory)) is not None:
+        yield Missing("instructions", f"{reason}; CPU time instead")
         count, unit, rounds, warm_up = _cpu_time, "ms CPU", bench.rounds(30, 10), 2
     commands = {name: pytest_run.command(wanted) for name, wanted in subjects.items()}
     for command in commands.values():
-        pytest_run.run(command, directory, _environment())  # byte code is written now
-    if count is _instructions:
+        pytest_run.run(command, directory, counting.environment())  # byte code is written now
+    if count is counting.count:
         values = _in_parallel(commands, directory, rounds)
     else:
         values = interleave(
@@ -70,7 +66,7 @@ def _in_parallel(
     # What is counted does not depend on who else is running.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         jobs = {
-            name: [pool.submit(_instructions, command, directory) for _ in range(rounds)]
+            name: [pool.submit(counting.count, command, directory) for _ in range(rounds)]
             for name, command in commands.items()
         }
         return {name: tuple(job.result() for job in found) for name, found in jobs.items()}
@@ -82,36 +78,13 @@ def _bound(
     return lambda: count(command, directory)
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONHASHSEED": "0"}  # the same dictionaries, the same instructions
-
-
-VALGRIND = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-COUNT = re.compile(r"I +refs: +([\d,]+)")
-
-
-def _instructions(command: list[str], directory: Path) -> float:
-    output = pytest_run.run([*VALGRIND, *command], directory, _environment())
-    match = COUNT.search(output)
-    assert match is not None, output
-    return int(match[1].replace(",", "")) / 1e6
-
-
-def _valgrind_fails(directory: Path) -> str | None:
-    try:
-        _instructions(["true"], directory)
-    except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as error:
-        return str(error).strip().splitlines()[-1][:80] or type(error).__name__
-    return None
-
-
 def _cpu_time(command: list[str], directory: Path) -> float:
     devnull = os.open(os.devnull, os.O_RDWR)
     try:
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env=_environment(),
+            env=counting.environment(),
             stdin=devnull,
             stdout=devnull,
             stderr=devnull,

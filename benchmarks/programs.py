@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_shimmy.executable.identify import bundled_fake
 
-from .bench import PATIENCE, Bench
+from .bench import PATIENCE, Bench, running
 
 HERE = Path(__file__).resolve().parent
 BARE = [sys.executable, "-I", "-S"]
@@ -62,6 +64,25 @@ def real_command(bench: Bench, port: int) -> list[str]:
 def hermetic(bench: Bench) -> dict[str, str]:
     """Environment in which no server finds models of the person who runs this."""
     return {"HOME": str(bench.home)}
+
+
+@contextlib.contextmanager
+def serving(
+    bench: Bench, command: Callable[[int], Sequence[str]], env: dict[str, str] | None = None
+) -> Iterator[tuple[int, int]]:
+    """Port and process id of a running server, which `command` of a port starts."""
+    port = free_port()
+    with running(command(port), env or hermetic(bench), bench.home) as process:
+        await_health(process, port)
+        yield port, process.pid
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """What a process of one thread has used; None where the system does not say (not Linux)."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        return None
 
 
 HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"

@@ -23,7 +23,9 @@ def command(wanted: Sequence[str], *arguments: str) -> list[str]:
     return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *blocked, *arguments]
 
 
-def run(command: Sequence[str], directory: Path, env: dict[str, str]) -> str:
+def run(
+    command: Sequence[str], directory: Path, env: dict[str, str], timeout: float = PATIENCE
+) -> str:
     """Run it to its end; returns the output. Raises `RuntimeError` unless all tests passed."""
     done = subprocess.run(
         command,
@@ -32,7 +34,7 @@ def run(command: Sequence[str], directory: Path, env: dict[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=PATIENCE,
+        timeout=timeout,
         check=False,
     )
     output = done.stdout.decode("utf-8", "replace")

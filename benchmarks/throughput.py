@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from pytest_shimmy.fake_control.connection import Control
 
@@ -21,10 +20,12 @@ from .programs import (
     BARE,
     HERE,
     await_health,
+    cpu_seconds,
     fake_command,
     free_port,
     hermetic,
     scripted,
+    serving,
 )
 
 TOKENS = 1000
@@ -43,17 +44,6 @@ def measure(bench: Bench) -> Iterator[Result]:
     yield from _reset(bench)
 
 
-@contextlib.contextmanager
-def _serving(
-    bench: Bench, command: Callable[[int], Sequence[str]], env: dict[str, str] | None = None
-) -> Iterator[tuple[int, int]]:
-    """Port and process id of a running server."""
-    port = free_port()
-    with running(command(port), env or hermetic(bench), bench.home) as process:
-        await_health(process, port)
-        yield port, process.pid
-
-
 def _reference(port: int, pause: float = 0) -> list[str]:
     return [*BARE, str(HERE / "reference_server.py"), str(port), str(pause)]
 
@@ -62,9 +52,9 @@ def _requests(bench: Bench) -> Iterator[Result]:
     request = load.chat_request(bench.gguf.stem, SMALL, stream=False)
     seconds = bench.rounds(10, 5) / 10
     with (
-        _serving(bench, _fake(bench)) as fake,
-        _serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as watched,
-        _serving(bench, _reference) as reference,
+        serving(bench, _fake(bench)) as fake,
+        serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as watched,
+        serving(bench, _reference) as reference,
     ):
         for count, least in ((1, 12_000), (32, 15_000)):
             ours = _Requests("fake", fake, request, count, seconds)
@@ -97,24 +87,16 @@ class _Requests:
         """Microseconds of the server's CPU time per request: says more on a busy machine."""
 
     def measure(self) -> float:
-        before = _cpu_seconds(self._pid)
+        before = cpu_seconds(self._pid)
         found = load.request_rate(self._port, self._request, self._count, self._seconds)
         self._client_share = max(self._client_share, found.client_share)
-        if before is not None and (after := _cpu_seconds(self._pid)) is not None:
+        if before is not None and (after := cpu_seconds(self._pid)) is not None:
             self.cpu.append(1e6 * (after - before) / found.done)
         return found.per_second
 
     @property
     def note(self) -> str:
         return _busy(self._client_share)
-
-
-def _cpu_seconds(pid: int) -> float | None:
-    """What a process of one thread has used; None where the system does not say (not Linux)."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-    except OSError:
-        return None
 
 
 def _busy(share: float) -> str:
@@ -124,8 +106,8 @@ def _busy(share: float) -> str:
 def _streams(bench: Bench) -> Iterator[Result]:
     request = _long_request(bench, TOKENS)
     with (
-        _serving(bench, _fake(bench), scripted(bench, TOKENS)) as (fake, _),
-        _serving(bench, _reference) as (reference, _),
+        serving(bench, _fake(bench), scripted(bench, TOKENS)) as (fake, _),
+        serving(bench, _reference) as (reference, _),
     ):
         with load.connect(fake) as peer:
             events = load.stream(peer, request).events
@@ -193,16 +175,16 @@ def _pace(bench: Bench) -> Iterator[Result]:
     busiest: dict[int, float] = {}
 
     def late(port: int, pid: int) -> float:
-        before, began = _cpu_seconds(pid), time.perf_counter()
+        before, began = cpu_seconds(pid), time.perf_counter()
         found = load.streams(port, request, count, keep_gaps=True)
-        if before is not None and (after := _cpu_seconds(pid)) is not None:
+        if before is not None and (after := cpu_seconds(pid)) is not None:
             share = (after - before) / (time.perf_counter() - began)
             busiest[pid] = max(busiest.get(pid, 0.0), share)
         return percentile((abs(gap - 1000 * PAUSE) for gap in found.gaps), 0.99)
 
     with (
-        _serving(bench, _fake(bench), scripted(bench, 100, PAUSE)) as fake,
-        _serving(bench, lambda port: _reference(port, PAUSE)) as reference,
+        serving(bench, _fake(bench), scripted(bench, 100, PAUSE)) as fake,
+        serving(bench, lambda port: _reference(port, PAUSE)) as reference,
     ):
         values = interleave(
             bench.rounds(4, 1), {"fake": lambda: late(*fake), "asyncio": lambda: late(*reference)}
@@ -248,7 +230,7 @@ def _sigterm(bench: Bench, request: bytes, streams: int) -> float:
 
 def _reset(bench: Bench) -> Iterator[Result]:
     """What `shimmy_fake` does before each test."""
-    with _serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as at:
+    with serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as at:
         control = Control(f"http://127.0.0.1:{at[0]}", "-")
 
         def reset() -> float:
