@@ -255,6 +255,7 @@ class Keeper:
     def _snapshot(self) -> Snapshot:
         manager = self._manager
         crashes = manager.crashes
+        model = self._options.model_path
         return Snapshot(
             state=self._state,
             host=self._options.host,
@@ -268,7 +269,7 @@ class Keeper:
             control=self._options.env.get(CONTROL_TOKEN),
             recorder=None if self._recorder is None else self._recorder.address.url,
             recorder_token=None if self._recorder is None else self._recorder.address.token,
-            model_path=self._options.model_path and str(self._options.model_path),
+            model_path=None if model is None else str(model),
         )
 
     def _count_requests(self) -> int | None:
