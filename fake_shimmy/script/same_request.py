@@ -60,12 +60,19 @@ class Sameness:
         elif request.base64 is not None:
             facts["base64"] = request.base64
         if request.messages:
-            # The first one asks; what a server then says is its answer.
-            first = request.messages[0]
-            for path in self._ignore:
-                first = _without(first, path)
-            facts["message"] = self._value(first)
+            # The first one asks; the others come when there is an answer already.
+            facts["message"] = self.message(request.messages[0])
         return facts
+
+    def message(self, value: Any) -> Any:
+        """What of a message over a WebSocket counts."""
+        for path in self._ignore:
+            value = _without(value, path)
+        return self._value(value)
+
+    def later_messages(self, request: AskedRequest) -> list[Any]:
+        """The same of all messages but the first."""
+        return [self.message(value) for value in (request.messages or ())[1:]]
 
     def masked(self, value: Any) -> Any:
         """A JSON value without secrets."""

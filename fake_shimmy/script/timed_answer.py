@@ -192,6 +192,8 @@ class AskedRequest(Node):
     text: str | None
     base64: str | None
     messages: list[Any]
+    after: list[int]
+    moments: list[float]
     FIELDS: ClassVar[dict[str, Field]] = {
         "method": Field(Text(), "GET", "the method"),
         "path": Field(Text(), "/", "the path, with its query"),
@@ -201,7 +203,20 @@ class AskedRequest(Node):
         "messages": Field(
             Items(Anything()), None, "what the client sent over a WebSocket: texts, or JSON"
         ),
+        "after": Field(
+            Items(Number(0, 10**9, is_float=False)),
+            [],
+            "how many frames of the answer came before each of those messages but the first",
+        ),
+        "moments": Field(Items(MOMENT), [], "when those messages came, in ms after the first one"),
     }
+
+    def check(self) -> None:
+        later = len(self.messages or ()) - 1
+        if len(self.after) != len(self.moments) or len(self.after) > max(later, 0):
+            raise ValueError("after and moments have a number for each message but the first")
+        if self.after != sorted(self.after):
+            raise ValueError("after does not rise")
 
     def document(self) -> dict[str, Any]:
         """The request as plain values."""
@@ -209,7 +224,7 @@ class AskedRequest(Node):
         return {
             name: value
             for name, value in values.items()
-            if name in ("method", "path") or value is not self.FIELDS[name].default
+            if name in ("method", "path") or value != self.FIELDS[name].default
         }
 
 

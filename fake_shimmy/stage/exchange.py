@@ -155,10 +155,11 @@ class Exchange:
                 return self._scripted(answer, body)
         from fake_shimmy.stage.recorded import asked_by, missed, steps_of
 
-        found = replay.find(asked_by(request, body))
+        asked = asked_by(request, body)
+        found = replay.find(asked)
         if found is None:
-            return missed(request, self._context)
-        return steps_of(request, found, replay.speed)
+            return missed(request, self._context, asked)
+        return steps_of(request, asked, found, replay)
 
     def _ask(self, registry: Registry) -> Response:
         """What the application says to the head, where ``registry`` has its models."""

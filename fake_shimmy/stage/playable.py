@@ -8,6 +8,8 @@ from fake_shimmy.script.timed_answer import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fake_shimmy.script.timed_answer import TimedAnswer
 
 _TEXT = re.compile(
@@ -28,13 +30,26 @@ class Piece:
         self.is_last = False
 
 
+class Turn:
+    """A further ``message`` of the client over a WebSocket, for which the pieces of an answer
+    wait that come ``after`` so many; at that ``moment`` when it was recorded."""
+
+    __slots__ = ("after", "message", "moment")
+
+    def __init__(self, message: object, after: int, moment: float) -> None:
+        self.message = message
+        self.after = after
+        self.moment = moment
+
+
 class Playable:
-    """``answer`` and its pieces."""
+    """``answer`` and its pieces; ``turns`` in their order."""
 
-    __slots__ = ("answer", "pieces")
+    __slots__ = ("answer", "pieces", "turns")
 
-    def __init__(self, answer: TimedAnswer) -> None:
+    def __init__(self, answer: TimedAnswer, turns: Sequence[Turn] = ()) -> None:
         self.answer = answer
+        self.turns = turns
         self.pieces = [
             Piece(chunk.moment, answer.framed(chunk), bool(chunk.data) and _is_token(chunk.data))
             for chunk in answer.chunks

@@ -22,6 +22,7 @@ from fake_shimmy.wire.steps import (
     Pause,
     Reset,
     Sent,
+    Upgrade,
 )
 
 TYPE_CHECKING = False
@@ -51,8 +52,11 @@ class Player:
 
     def play(self, steps: Steps) -> Iterator[Step]:
         """``steps`` as the client is to get them."""
+        return self._guarded(self._play(steps))
+
+    def _guarded(self, played: Iterator[Step]) -> Iterator[Step]:
         try:
-            yield from self._play(steps)
+            yield from played
         except Exception:
             # What the real one does not survive either.
             self._request.end("cut")
@@ -72,7 +76,11 @@ class Player:
                 self._due += self._interval(self._latency.first_token)
             if (wait := self._time_left()) > 0:
                 yield Pause(wait)
-        framing = request.framing(is_whole)
+        yield from self._pass_on(steps, kind, is_whole)
+
+    def _pass_on(self, steps: Steps, kind: str, is_whole: bool) -> Iterator[Step]:
+        record = self._record
+        framing = self._request.framing(is_whole)
         for step in steps:
             if isinstance(step, bytes):
                 if self._faults:
@@ -97,9 +105,23 @@ class Player:
                 yield self._last_note(how)
                 yield step
                 return
+            elif isinstance(step, Upgrade):
+                yield self._interrupted(step)
+                return
             else:
                 yield step
         yield self._last_note("complete")
+
+    def _interrupted(self, step: Upgrade) -> Upgrade:
+        """The rest of the answer waits for what the client says."""
+
+        def go_on(message: bytes) -> Steps:
+            rest = step.answer(message)
+            if self._due:
+                self._due = time.monotonic() - self._record.begun
+            return self._guarded(self._pass_on(rest, damage.OPENING, is_whole=False))
+
+        return Upgrade(step.read, go_on)
 
     def _counted(self, data: bytes, kind: str) -> bytes:
         """``data``, which completes a piece of that kind."""

@@ -2,7 +2,8 @@
 
 Strategy: the steps have the marks of the model layer, so that latency and faults find the tokens of
 a recorded stream as they find those of a scripted one. With timing of the script's, the recorded
-pauses are not made.
+pauses are not made. Over a WebSocket an answer waits where the client said more when it was
+recorded, and goes on only if that is said again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.script.same_request import read_body, read_json
 from fake_shimmy.script.timed_answer import AskedRequest
-from fake_shimmy.wire.steps import END, TOKEN, Cut, Hang, Pause, Reset
+from fake_shimmy.wire.steps import END, TOKEN, Cut, Hang, Pause, Reset, Upgrade
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from fake_shimmy.api.context import Context
     from fake_shimmy.script.timed_answer import TimedAnswer
-    from fake_shimmy.stage.playable import Piece, Playable
+    from fake_shimmy.stage.playable import Playable
+    from fake_shimmy.stage.replay import Replay
     from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
@@ -57,39 +59,51 @@ def asked_by(request: ScriptedRequest, body: bytes) -> AskedRequest:
     """A request as recordings are found by it."""
     head = request.head
     if wants_socket(head) and body:
-        text = body.decode("utf-8", "replace")
-        value = read_json(text)
-        member: dict[str, object] = {"messages": [text if value is ... else value]}
+        member: dict[str, object] = {"messages": [_message(body)]}
     else:
         member = read_body(body)
     return AskedRequest(method=head.method.decode("latin-1"), path=target_of(head), **member)
 
 
-def steps_of(request: ScriptedRequest, found: Playable, speed: float) -> Steps:
+def _message(body: bytes) -> object:
+    """A message over a WebSocket as it is recorded."""
+    text = body.decode("utf-8", "replace")
+    value = read_json(text)
+    return text if value is ... else value
+
+
+def steps_of(
+    request: ScriptedRequest, asked: AskedRequest, found: Playable, replay: Replay
+) -> Steps:
     """The steps of a recorded answer to ``request``."""
     answer = found.answer
     request.recorded = answer
     begun = request.begin(b"").begun
     is_whole = answer.framing in ("none", "length") and answer.end == "complete"
-    if is_whole and not speed:
+    if is_whole and not replay.speed:
         request.total = _count_of_tokens(answer)
         return (answer.raw(), *([Cut()] if _closes(answer) else []))
-    return _timed(request, answer, found.pieces, speed, begun)
+    return _timed(request, asked, found, replay, begun)
 
 
 def _timed(
     request: ScriptedRequest,
-    answer: TimedAnswer,
-    pieces: list[Piece],
-    speed: float,
+    asked: AskedRequest,
+    found: Playable,
+    replay: Replay,
     begun: float,
+    number: int = 0,
 ) -> Iterator[Step]:
+    """The part of the answer that comes after that ``number`` of further messages."""
+    answer, turns, speed = found.answer, found.turns, replay.speed
+    start = turns[number - 1].after if number else 0
+    end = turns[number].after if number < len(turns) else len(found.pieces)
     has_pauses = bool(speed) and not request.is_timed
     if request.speaks_http and answer.framing != "frames":
         if has_pauses and (wait := _wait(begun, answer.at, speed)) > 0:
             yield Pause(wait)
         yield answer.raw_head()
-    for piece in pieces:
+    for piece in found.pieces[start:end]:
         if has_pauses and (wait := _wait(begun, piece.moment, speed)) > 0:
             yield Pause(wait)
         if piece.is_token:
@@ -97,12 +111,38 @@ def _timed(
         yield piece.data
         if piece.is_last:
             yield END
-    if answer.end == "reset":
+    is_waiting = number < len(turns) or (answer.framing == "frames" and answer.end == "left")
+    if is_waiting:
+        from fake_shimmy.wire.websocket import MessageReader
+
+        def go_on(body: bytes) -> Steps:
+            return _further(request, asked, found, replay, number, _message(body))
+
+        yield Upgrade(MessageReader().read, go_on)
+    elif answer.end == "reset":
         yield Reset()
     elif answer.end == "left":
         yield Hang()
     elif answer.end == "closed" or answer.framing in ("close", "frames") or _closes(answer):
         yield Cut()
+
+
+def _further(
+    request: ScriptedRequest,
+    asked: AskedRequest,
+    found: Playable,
+    replay: Replay,
+    number: int,
+    message: object,
+) -> Steps:
+    """The answer to a further message, which is the recorded one or none."""
+    asked.messages.append(message)
+    if number == len(found.turns) or not replay.is_said(message, found.turns[number]):
+        replay.miss(asked)
+        request.begin(b"").unmatched = True
+        return _refused_message(f"no recording of {asked.path} goes on with this message")
+    lag = found.turns[number].moment / 1000 / replay.speed if replay.speed else 0.0
+    return _timed(request, asked, found, replay, time.monotonic() - lag, number + 1)
 
 
 def _wait(begun: float, moment: float, speed: float) -> float:
@@ -139,7 +179,7 @@ def accepting(answer: TimedAnswer, head: Head) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def missed(request: ScriptedRequest, context: Context) -> Steps:
+def missed(request: ScriptedRequest, context: Context, asked: AskedRequest) -> Steps:
     """The answer to a request that was not recorded."""
     record = request.begin(b"")
     record.unmatched = True
@@ -149,8 +189,12 @@ def missed(request: ScriptedRequest, context: Context) -> Steps:
     )
     error = {"code": "not_recorded", "message": text, "type": "invalid_request_error"}
     body = json.dumps({"error": error}).encode()
-    if request.speaks_http:
+    if asked.messages is None:
         return (context.json(request.head, body, b"400 Bad Request"),)
+    return _refused_message(text)
+
+
+def _refused_message(text: str) -> Steps:
     from fake_shimmy.wire.websocket import text_frame
 
     return (text_frame(json.dumps({"error": text})), Cut())

@@ -10,7 +10,7 @@ from collections import deque
 
 from fake_shimmy.script.same_request import Sameness
 from fake_shimmy.script.timed_answer import read_recording
-from fake_shimmy.stage.playable import Playable
+from fake_shimmy.stage.playable import Playable, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Replay:
             identity = self._sameness.identity(recording.request)
             waiting.setdefault(identity, deque()).append(number)
         self._recordings[name], self._waiting[name] = recordings, waiting
-        self._playable[name] = [Playable(recording.answer) for recording in recordings]
+        self._playable[name] = [
+            Playable(recording.answer, self._turns(recording.request)) for recording in recordings
+        ]
         self._used[name] = []
 
     def use(self, name: str) -> None:
@@ -56,12 +58,20 @@ class Replay:
         name = self._current
         numbers = self._waiting.get(name, {}).get(self._sameness.identity(asked))
         if not numbers:
-            if len(self._missed) < SHOWN:
-                self._missed.append({"cassette": name, "request": asked.document()})
+            self.miss(asked)
             return None
         number = numbers.popleft()
         self._used[name].append(number)
         return self._playable[name][number]
+
+    def miss(self, asked: AskedRequest) -> None:
+        """Note a request that has no recording."""
+        if len(self._missed) < SHOWN:
+            self._missed.append({"cassette": self._current, "request": asked.document()})
+
+    def is_said(self, value: object, turn: Turn) -> bool:
+        """Whether a further message over a WebSocket is the recorded one."""
+        return bool(self._sameness.message(value) == turn.message)
 
     def socket(self, target: str) -> TimedAnswer | None:
         """An answer that accepted a WebSocket there."""
@@ -76,3 +86,8 @@ class Replay:
         self._used = {name: [] for name in used}
         self._missed = []
         return {"used": used, "missed": missed}
+
+    def _turns(self, request: AskedRequest) -> list[Turn]:
+        later = self._sameness.later_messages(request)
+        # Older recordings do not say where the messages stood.
+        return list(map(Turn, later, request.after, request.moments))

@@ -32,6 +32,9 @@ class Exchange:
         self._path = head.target
         self._body = bytearray()
         self._messages: list[Any] | None = None
+        self._after: list[int] = []
+        self._moments: list[float] = []
+        """Where in the answer, and when, each message but the first came."""
         self._asked = time.monotonic()
         self.answer: TimedAnswer | None = None
         session.begun(self)
@@ -49,6 +52,9 @@ class Exchange:
         if self._messages is None:
             self._messages = []
             self.asked()
+        else:
+            self._after.append(len(self.reader.answer.chunks))
+            self._moments.append(self.moment())
         text = message.decode("utf-8", "replace")
         value = read_json(text)
         self._messages.append(text if value is ... else value)
@@ -74,7 +80,11 @@ class Exchange:
         assert self.answer is not None
         body = read_body(bytes(self._body))
         if self._messages is not None:
-            body["messages"] = self._messages
+            body |= {
+                "messages": self._messages,
+                "after": self._after,
+                "moments": self._moments,
+            }
         request = AskedRequest(method=self._method, path=self._path, **body)
         return Recording(server=self._server, request=request, answer=self.answer)
 

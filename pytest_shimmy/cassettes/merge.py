@@ -41,7 +41,9 @@ def merged(
         queue = waiting.get((old.server, sameness.identity(old.request)))
         if queue:
             new = queue.popleft()
-            result.append(old if only_missing or is_alike(old.answer, new.answer) else new)
+            later = [sameness.later_messages(each.request) for each in (old, new)]
+            is_same = later[0] == later[1] and is_alike(old.answer, new.answer)
+            result.append(old if only_missing or is_same else new)
         elif keep or only_missing:
             result.append(old)
     taken = {id(each) for queue in waiting.values() for each in queue}

@@ -151,4 +151,6 @@ def nearest_to(
 
 def _lines(request: AskedRequest, sameness: Sameness) -> list[str]:
     facts = sameness.facts(request)
+    if later := sameness.later_messages(request):
+        facts["later messages"] = later
     return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False).splitlines()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -334,12 +336,15 @@ def test_a_secret_of_the_environment_is_in_no_file(
     run("--shimmy-replay=cassettes").assert_outcomes(passed=1)
 
 
-class TellsKeys(BaseHTTPRequestHandler):
-    """Refuses requests, and says which key they had, as some servers do."""
+class OtherServer(BaseHTTPRequestHandler):
+    """Refuses requests, and says which key they had, as some servers do; can talk on ``/ws``."""
 
     keys: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
+        if self.path == "/ws":
+            self.converse()
+            return
         self._answer(200, {"status": "ok", "service": "shimmy", "data": [{"id": "m"}]})
 
     def do_POST(self) -> None:
@@ -347,6 +352,17 @@ class TellsKeys(BaseHTTPRequestHandler):
         self.keys.append(key)
         self.rfile.read(int(self.headers["content-length"]))
         self._answer(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
+
+    def converse(self) -> None:
+        """Answer each message over a WebSocket with two frames, up to "bye"."""
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n")
+        while head := self.rfile.read(6):
+            text = self.rfile.read(head[1] & 0x7F)  # masked with zeros
+            for reply in (b"to " + text, b"more to " + text):
+                self.wfile.write(b"\x81" + bytes([len(reply)]) + reply)
+            if text == b"bye":
+                break
+        self.close_connection = True
 
     def _answer(self, status: int, document: object) -> None:
         body = json.dumps(document).encode()
@@ -357,6 +373,90 @@ class TellsKeys(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), OtherServer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+CONVERSATION = """
+import socket
+
+class Talk:
+    def __init__(self, server):
+        self.peer = socket.create_connection((server.host, server.port), 30)
+        key = f"authorization: Bearer {{server.api_key}}\\r\\n"
+        head = f"GET /ws HTTP/1.1\\r\\nhost: x\\r\\nupgrade: websocket\\r\\n{{key}}\\r\\n"
+        self.peer.sendall(head.encode())
+        self.file = self.peer.makefile("rb")
+        while self.file.readline() != b"\\r\\n":
+            pass
+
+    def say(self, text):
+        self.peer.sendall(b"\\x81" + bytes([0x80 | len(text), 0, 0, 0, 0]) + text.encode())
+
+    def hear(self):
+        _, size = self.file.read(2)
+        return self.file.read(size).decode()
+
+def test_talk(shimmy_server):
+    talk = Talk(shimmy_server)
+    for text in {texts!r}:
+        talk.say(text)
+        assert talk.hear() == "to " + text
+        assert talk.hear() == "more to " + text
+        # Nothing more comes until the next message.
+        if text != "bye":
+            talk.peer.settimeout(0.1)
+            try:
+                assert not talk.peer.recv(1, socket.MSG_PEEK)
+            except TimeoutError:
+                pass
+            talk.peer.settimeout(30)
+    assert talk.file.read() == b"" if text == "bye" else True
+"""
+
+
+@pytest.mark.parametrize("end", ["bye", "so long"], ids=["server ends", "client leaves"])
+def test_a_conversation_over_a_websocket_waits_for_each_message(
+    pytester: pytest.Pytester, run: Run, end: str
+) -> None:
+    pytester.makeini("[pytest]\nshimmy_model = m")
+
+    def says(*texts: str) -> None:
+        pytester.makepyfile(test_b=CONVERSATION.format(texts=texts))
+
+    says("one", "two", end)
+    with serving() as url:
+        run(f"--shimmy-url={url}", "--shimmy-record=cassettes").assert_outcomes(passed=1)
+    (exchange,) = (
+        each
+        for each in json.loads(Path("cassettes/test_b/test_talk.json").read_text())["exchanges"]
+        if each["request"]["path"] == "/ws"
+    )
+    assert exchange["request"]["messages"] == ["one", "two", end]
+    assert exchange["request"]["after"] == [2, 4]
+    run("--shimmy-replay=cassettes").assert_outcomes(passed=1)
+    run("--shimmy-replay=cassettes", "--shimmy-replay-speed=1").assert_outcomes(passed=1)
+
+    # Another message than the recorded one has no recording.
+    says("one", "three")
+    result = run("--shimmy-replay=cassettes")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no recording answers GET /ws", '*-*"two"*', '*+*"three"*'])
+    if end == "so long":
+        says("one", "two", end, "and another")
+        result = run("--shimmy-replay=cassettes")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*no recording answers GET /ws", '*+*"and another"*'])
 
 
 def test_the_server_gets_its_own_key_and_no_key_is_in_any_file(
@@ -375,18 +475,11 @@ def test_the_server_gets_its_own_key_and_no_key_is_in_any_file(
         """,
     )
     pytester.makeini("[pytest]\nshimmy_api_key = sk-of-the-server\nshimmy_model = m")
-    TellsKeys.keys.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), TellsKeys) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{server.server_port}"
-            result = run(f"--shimmy-url={url}", "--shimmy-record=cassettes")
-        finally:
-            server.shutdown()
-            thread.join()
+    OtherServer.keys.clear()
+    with serving() as url:
+        result = run(f"--shimmy-url={url}", "--shimmy-record=cassettes")
     result.assert_outcomes(passed=1)
-    assert set(TellsKeys.keys) == {"Bearer sk-of-the-server"}
+    assert set(OtherServer.keys) == {"Bearer sk-of-the-server"}
     session_key = Path("session-key").read_text()
     written = {path.name: path.read_text() for path in Path("cassettes").rglob("*.json")}
     assert "provided: Bearer ****************" in written["test_b.json"]
