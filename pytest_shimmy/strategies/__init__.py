@@ -18,12 +18,15 @@ except ModuleNotFoundError as error:
 from .answer import Answer, Ending, Plan
 from .answers import FAULTS, answers, faults, servers, streams
 from .chats import chats
+from .sidecar import Sidecar, SidecarMachine
 
 __all__ = [
     "FAULTS",
     "Answer",
     "Ending",
     "Plan",
+    "Sidecar",
+    "SidecarMachine",
     "answers",
     "chats",
     "faults",
