@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy.sharing.janitor import LIFE
-from tests.support.kills import USE, WAIT, Start
+from tests.support.kills import USE, WAIT, Start, our_sockets, strangers
 from tests.support.pytest_runs import kill, wait_for
 
 pytestmark = pytest.mark.slow
@@ -136,25 +135,12 @@ def test_strangers_on_every_socket_change_nothing(start: Start) -> None:
     before = our_sockets()
     session = start(WAIT, "-n2")
     session.wait_for_notes(2)
-    said = b'{"server_summary": {"x": 1}}\n{"farewell": {"x": "\\u001b[2J"}}\n'
     with contextlib.ExitStack() as open_:
         names = our_sockets() - before
         assert names
-        for name in names:
-            for _ in range(100):
-                stranger = open_.enter_context(socket.socket(socket.AF_UNIX))
-                stranger.settimeout(1)
-                with contextlib.suppress(OSError):  # it is shown out already, or its run is over
-                    stranger.connect(name)
-                    stranger.sendall(said)
+        strangers(names, 100, open_)
         session.go_on()
         session.assert_outcomes(passed=4)
         session.assert_nothing_left()
     assert "\x1b[2J" not in session.output
     assert "Traceback" not in session.output
-
-
-def our_sockets() -> set[bytes]:
-    """The names of all sockets of anchors and keepers on this machine, as `connect` takes them."""
-    lines = Path("/proc/net/unix").read_bytes().splitlines()
-    return {line.split()[7].replace(b"@", b"\0", 1) for line in lines if b"@pytest-shimmy-" in line}

@@ -1,7 +1,8 @@
-"""Runs of every kind, killed at random moments, by a seed that can be repeated.
+"""Runs of every kind, killed, stopped or called up at random moments, by a seed for a repetition.
 
-A round is a configuration, one or more strokes (who, and which signal), and their moments. All of
-it follows from the seed and the round's number: see the options in this directory's conftest.
+A round is a configuration, one or more strokes (who, and which signal; or strangers at every
+socket), and their moments. All of it follows from the seed and the round's number: see the options
+in this directory's conftest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import END_SECONDS, rounds_of, seed_of
-from tests.support.kills import USE, Start
+from tests.support.kills import USE, Start, our_sockets, strangers
 from tests.support.pytest_runs import XDIST, Session, kill
 
 pytestmark = pytest.mark.slow
@@ -76,20 +77,33 @@ VICTIMS: dict[str, Callable[[Session], list[psutil.Process]]] = {
     "everybody in the foreground": lambda session: [_controller(session), *session.workers()],
 }
 
-SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (
+    signal.SIGKILL,
+    signal.SIGKILL,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGSTOP,
+    None,
+)
+CALLERS = 20
+"""Strangers at each socket."""
 
 
 class Stroke(NamedTuple):
     after: float
     """Seconds since the one before, or since the start of the run."""
     victim: str
-    signal: signal.Signals
+    signal: signal.Signals | None
+    """None: strangers call at every socket, and nobody is the victim."""
 
 
 class Round(NamedTuple):
     arguments: tuple[str, ...]
     life: dict[str, Any]
     strokes: list[Stroke]
+    stopped: float
+    """Seconds after the last stroke until those that were stopped go on."""
 
     @classmethod
     def of(cls, seed: int, number: int) -> Round:
@@ -103,7 +117,8 @@ class Round(NamedTuple):
             )
             for first in (True, *[False] * chance.choice([0, 0, 1, 2]))
         ]
-        return cls(chance.choice(CONFIGURATIONS), chance.choice(LIVES), strokes)
+        stopped = round(chance.uniform(0.0, 2.0), 3)
+        return cls(chance.choice(CONFIGURATIONS), chance.choice(LIVES), strokes, stopped)
 
 
 def _controller(session: Session) -> psutil.Process:
@@ -126,13 +141,26 @@ def test_nothing_is_left_after_a_random_death(
     played = Round.of(seed, number)
     # Shown when it fails.
     print(f"{played}\nto repeat: --chaos-seed {seed} --chaos-rounds {number + 1} -k round{number}")
+    before = our_sockets()
     session = start(LIFE, *played.arguments, plugins=(XDIST,), script={"life": played.life})
-    for stroke in played.strokes:
-        time.sleep(stroke.after)  # this is the moment, and not a way to wait for it
-        with contextlib.suppress(psutil.NoSuchProcess):
-            kill(VICTIMS[stroke.victim](session), stroke.signal)
-    session.wait()
-    record_property(END_SECONDS, session.assert_nothing_left())
+    with contextlib.ExitStack() as open_:
+        stopped: list[psutil.Process] = []
+        for stroke in played.strokes:
+            time.sleep(stroke.after)  # this is the moment, and not a way to wait for it
+            if stroke.signal is None:
+                strangers(our_sockets() - before, CALLERS, open_)
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victims = VICTIMS[stroke.victim](session)
+                if stroke.signal is signal.SIGSTOP:
+                    stopped += victims
+                kill(victims, stroke.signal)
+        if stopped:
+            time.sleep(played.stopped)
+            kill(stopped, signal.SIGCONT)
+        session.wait()
+        record_property(END_SECONDS, session.assert_nothing_left())
+    assert "\x1b[2J" not in session.output
     later = start(USE, plugins=(), runtime=session.runtime)
     later.assert_outcomes(passed=2)
     later.assert_nothing_left()

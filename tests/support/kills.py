@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -174,3 +177,25 @@ ENDS_AT_ONCE = {"controller", "controller and keeper", "everything", "SIGTERM", 
 """Without these, the run goes on to its own end."""
 
 WORKERS = {"one worker", "all workers"}
+
+
+def our_sockets() -> set[bytes]:
+    """The names of all sockets of anchors and keepers on this machine, as `connect` takes them;
+    none where the system does not list them."""
+    try:
+        lines = Path("/proc/net/unix").read_bytes().splitlines()
+    except FileNotFoundError:
+        return set()
+    return {line.split()[7].replace(b"@", b"\0", 1) for line in lines if b"@pytest-shimmy-" in line}
+
+
+def strangers(names: Iterable[bytes], count: int, open_: contextlib.ExitStack) -> None:
+    """So many call at each of these sockets, claim to be a keeper, and stay until `open_` ends."""
+    said = b'{"server_summary": {"x": 1}}\n{"farewell": {"x": "\\u001b[2J"}}\n'
+    for name in names:
+        for _ in range(count):
+            stranger = open_.enter_context(socket.socket(socket.AF_UNIX))
+            stranger.settimeout(1)
+            with contextlib.suppress(OSError):  # it is shown out already, or its run is over
+                stranger.connect(name)
+                stranger.sendall(said)
