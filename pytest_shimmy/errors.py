@@ -162,6 +162,8 @@ _ADVICE = {
     errno.ENOSPC: "Make room on that device: for blocks, or for inodes (df, df -i).",
     errno.EDQUOT: "Your quota on that device is used up.",
     errno.ENAMETOOLONG: "Choose a shorter name: most systems allow 255 bytes.",
+    errno.EACCES: "Look at the permissions of that path, and at this user's umask.",
+    errno.ENOENT: "Find out what removed it (a cleaner of temporary files?), or make it.",
     errno.EROFS: "Choose a place that can be written.",
     errno.EFBIG: "Raise the limit of file sizes (ulimit -f).",
 }

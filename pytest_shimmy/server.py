@@ -431,8 +431,6 @@ def _slice(snapshot: Snapshot, offset: int, limit: int | None = None) -> tuple[s
             data = log.read(size - left_out)
     except REFUSALS as error:
         what = f"the server's log {snapshot.log_path} cannot be read"
-        if isinstance(error, FileNotFoundError):
-            what += "; something has removed it (a cleaner of temporary files?)"
         raise system_refused(what, error, ShimmyErrorCode.CONTROL_FAILED) from error
     if left_out:  # the cut may be within a character
         data = data.lstrip(bytes(range(0x80, 0xC0)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 import pickle
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyUsageError, is_shimmy_error_json
+from pytest_shimmy.errors import system_refused
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -118,3 +121,25 @@ def test_its_json_is_recognised_on_the_other_side(error: ShimmyError) -> None:
 )
 def test_other_json_is_not_taken_for_an_error(value: object) -> None:
     assert not is_shimmy_error_json(value)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, "umask"),
+        (errno.ENOENT, "cleaner of temporary files"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.EAGAIN, "ulimit -u"),
+        (errno.ENOSPC, "df -i"),
+        (errno.ENAMETOOLONG, "shorter name"),
+        (errno.EIO, "limits and permissions"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_what_to_do(number: int, advice: str) -> None:
+    refused = OSError(number, os.strerror(number), "/there")
+    error = system_refused("it could not be made", refused)
+    said, _, to_do = error.message.partition("\n")
+    assert said.startswith("it could not be made: ")
+    assert os.strerror(number) in said
+    assert "/there" in said
+    assert advice in to_do
