@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Sequence
 
@@ -71,11 +73,17 @@ def not_healthy(
     log: Log,
 ) -> ShimmyError:
     """It ran, but was not healthy in time. `seen` is what the last probe saw, in words."""
+    advice = "If it only needs longer: --shimmy-start-timeout=SECONDS."
+    if os.strerror(errno.ENETUNREACH) in seen:
+        advice = (
+            f"The network interface that has {options.host} seems to be down: look at "
+            "`ip address`, and for the loopback one, `ip link set lo up`."
+        )
     return ShimmyError(
         ShimmyErrorCode.HEALTHCHECK_FAILED if answered else ShimmyErrorCode.START_TIMEOUT,
         f"the server was not healthy {options.start_timeout:g} s after its start, and was "
         f"stopped. The last look at {options.host}:{port}: {seen}.\n{_what_ran(process)}\n"
-        f"{_output(log)}\nIf it only needs longer: --shimmy-start-timeout=SECONDS.",
+        f"{_output(log)}\n{advice}",
         {
             "port": port,
             "timeout": options.start_timeout,

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from fake_shimmy.models import tiny_gguf
+from pytest_shimmy.server import ShimmyServer, shimmy_env
+from pytest_shimmy.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +113,23 @@ def test_env_points_at_the_server_for_one_test_and_past_every_proxy(
         """
     )
     run("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "127.0.0.1"),
+        ({"NO_PROXY": "*"}, "*"),
+        ({"no_proxy": " * "}, " * "),
+        ({"NO_PROXY": "a,*"}, "a,*,127.0.0.1"),
+    ],
+)
+def test_a_wildcard_that_stands_for_all_hosts_stays_alone(
+    environ: dict[str, str], expected: str
+) -> None:
+    url = "http://127.0.0.1:9"
+    env = shimmy_env(ShimmyServer(Settings(url=url), url, "2.6.5", None), environ)
+    assert (env["NO_PROXY"], env["no_proxy"]) == (expected, expected)
 
 
 @pytest.mark.parametrize("library", ["pytest-asyncio", "anyio"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -95,6 +97,16 @@ def test_a_time_out_says_what_the_last_look_saw(
     assert "127.0.0.1:22435: /health answered 503.\n" in message
     assert "It wrote nothing." in message
     assert message.endswith("--shimmy-start-timeout=SECONDS.")
+
+
+def test_a_network_interface_that_is_down_is_named_as_the_likely_reason(
+    ended: Process, log: Log
+) -> None:
+    seen = f"127.0.0.1:22435: {OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))}"
+    error = not_healthy(ended, ShimmyProcessOptions(), 22435, seen, False, log)
+    message = checked(error, ShimmyErrorCode.START_TIMEOUT)
+    assert "interface that has 127.0.0.1 seems to be down" in message
+    assert "--shimmy-start-timeout" not in message
 
 
 def test_only_the_last_lines_are_shown(ended: Process, log: Log) -> None:
