@@ -14,6 +14,7 @@ import os
 import shlex
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -251,7 +252,7 @@ class SidecarMachine(RuleBasedStateMachine):
         """The sidecars' process ids."""
         found = []
         for path in self._pipes.iterdir():
-            reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            reader = _open_pipe(path)
             try:
                 is_gone = os.read(reader, 1) == b""
             except BlockingIOError:
@@ -269,7 +270,7 @@ class SidecarMachine(RuleBasedStateMachine):
         while living := self._living():
             for pid in living:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    _kill(pid)
             time.sleep(0.005)
 
     def _write_executable(self, home: Path) -> None:

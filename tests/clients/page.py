@@ -1,4 +1,5 @@
-"""The tables of docs/reference/clients.md; ``python -m tests.clients.page`` writes them anew."""
+"""The tables of reference/clients.md and how-to/fuzz.md in docs; ``python -m tests.clients.page``
+writes them anew."""
 
 from __future__ import annotations
 
@@ -10,9 +11,13 @@ from tests.clients.expected.langchain import LANGCHAIN
 from tests.clients.expected.litellm import LITELLM
 from tests.clients.expected.npm import NPM
 from tests.clients.expected.openai import OPENAI
+from tests.clients.expected.streams import STREAMS
 from tests.clients.expected.websockets import WEBSOCKETS
+from tests.clients.streams import CLIENTS, KINDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "clients.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "reference" / "clients.md"
+STREAMS_PAGE = DOCS / "how-to" / "fuzz.md"
 TABLES = {
     "openai": OPENAI,
     "npm": NPM,
@@ -26,11 +31,25 @@ TABLES = {
 def generate(page: str) -> str:
     """The page with its tables as they should be."""
     for name, rows in TABLES.items():
-        begin, end = f"<!-- generated: {name} -->", "<!-- end -->"
         table = "\n".join(["| call | what it does |", "|---|---|", *map(_line, rows)])
-        before, _, rest = page.partition(begin)
-        page = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+        page = _put(page, name, table)
     return page
+
+
+def generate_streams(page: str) -> str:
+    """The page about strategies, with its table as it should be."""
+    names = list(CLIENTS)
+    lines = [f"| stream | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for kind in KINDS:
+        cells = [STREAMS.get(kind, {}).get(name, "") for name in names]
+        lines += [f"| {kind} | {' | '.join(cells)} |"] if any(cells) else []
+    return _put(page, "streams", "\n".join(lines))
+
+
+def _put(page: str, name: str, table: str) -> str:
+    begin, end = f"<!-- generated: {name} -->", "<!-- end -->"
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
 
 
 def _line(row: Row) -> str:
@@ -39,3 +58,4 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(generate(PAGE.read_text()))
+    STREAMS_PAGE.write_text(generate_streams(STREAMS_PAGE.read_text()))

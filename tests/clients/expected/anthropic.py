@@ -75,7 +75,7 @@ ANTHROPIC = [
     Row(
         "message_tools",
         "`tools`, also with `tool_choice`",
-        "not looked at: text, and no `tool_use`",
+        "ignored: text, and no `tool_use`",
         _message(TEXT),
         silent=True,
     ),
@@ -91,7 +91,7 @@ ANTHROPIC = [
     Row(
         "message_thinking message_stop_sequences",
         "`thinking`, `stop_sequences`",
-        "not looked at",
+        "ignored",
         _message(TEXT),
         silent=True,
     ),

@@ -46,14 +46,14 @@ LITELLM = [
     Row(
         "chat_max_completion_tokens",
         f"`max_completion_tokens`, with {_EXTRA}",
-        "not looked at",
+        "ignored",
         {"choices": choices(WHOLE)},
         silent=True,
     ),
     Row(
         "chat_tools chat_response_format chat_structured_output chat_two_choices",
         f"`tools`, `response_format`, `n`, with {_EXTRA}",
-        "not looked at: one choice of plain text",
+        "ignored: one choice of plain text",
         {"choices": choices(TEXT)},
         silent=True,
     ),
