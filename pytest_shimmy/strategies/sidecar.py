@@ -287,6 +287,19 @@ class SidecarMachine(RuleBasedStateMachine):
         self.sidecar.executable.chmod(0o755)
 
 
+def _open_pipe(path: Path) -> int:
+    """A reader that waits for nobody; the machine refuses to start where there is no such thing."""
+    if sys.platform == "win32":
+        raise NotImplementedError
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def _kill(pid: int) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
+    os.kill(pid, signal.SIGKILL)
+
+
 _BODY = (
     b'{"service":"shimmy","status":"ok","choices":[{"message":{"content":"a stranger speaks"}}]}'
 )
