@@ -24,7 +24,8 @@ THEMES = {
     "throughput": "7. The fake under load",
     "cassettes": "8. Recording and replaying",
     "per_test": "9. One more test",
-    "scale": "10. How costs grow with numbers",
+    "strategies": "10. Examples of hypothesis",
+    "scale": "11. How costs grow with numbers",
 }
 """Modules of this package with a ``measure(bench)``, and their titles."""
 
