@@ -16,6 +16,7 @@ import pytest
 from fake_shimmy.models import tiny_gguf
 
 pytest_plugins = ["pytester"]
+collect_ignore = ["programs"]  # tests of theirs are run by ours
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so, and what tests start would inherit it.

@@ -306,7 +306,10 @@ class FakeShimmy(FakeSession):
     def play(self, played: Playable) -> Rule:
         """Begin anew with what a strategy gave (see `pytest_shimmy.strategies`), for the requests
         that come from now on; the rule has what became of it."""
-        self.script(played.script())
+        script = getattr(played, "script", None)
+        if not callable(script):
+            raise misused(f"play(): {played!r} is nothing that a strategy gives")
+        self.script(script())
         return Rule(self, 1)
 
     # For the process

@@ -130,7 +130,9 @@ def test_a_bare_name_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_directory_that_shimmy_would_take_for_two_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a;b").mkdir()
-    assert "';' as a separator" in refusal({"models_dir": [str(tmp_path / "a;b")]})
+    assert "';', which shimmy takes as a separator" in refusal(
+        {"models_dir": [str(tmp_path / "a;b")]}
+    )
 
 
 def test_paths_are_relative_to_where_they_were_written(

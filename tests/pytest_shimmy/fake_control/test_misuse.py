@@ -24,8 +24,15 @@ GIVEN: dict[str, dict[str, Any]] = {
 IN_ORDER: dict[str, tuple[Any, ...]] = {"stall": (0,), "tool_call": ("look", {})}
 METHODS = [
     *("reply", "tool_call", "embeddings", "events", "answers", "fail", "drop", "stall", "hang"),
-    *("garble", "crash", "remove", "latency", "load_time", "serialise", "script", "refuse"),
-    *("matching", "assert_requested", "assert_no_requests", "wait_for_request", "assert_client"),
+    *("garble", "crash", "remove", "latency", "load_time", "serialise", "script", "play"),
+    *(
+        "refuse",
+        "matching",
+        "assert_requested",
+        "assert_no_requests",
+        "wait_for_request",
+        "assert_client",
+    ),
 ]
 ODD = (object(), -1, 1e9, "nonsense", b"x", [object()], {"x": object()}, {1: 2}, [[]], True)
 
