@@ -28,9 +28,10 @@ class FileLock:
     holds.
     """
 
+    _held: Any = None
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._held: Any = None
         _locks.add(self)
 
     def acquire(self, timeout: float = 0.0) -> Self:
@@ -55,6 +56,10 @@ class FileLock:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        # Memory can be refused between taking it and handing it on, and then nobody has it.
         self.release()
 
     def _forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -106,3 +107,10 @@ def test_a_forked_child_does_not_hold_what_its_parent_held(path: Path) -> None:
 def test_what_cannot_be_a_lock_is_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         FileLock(tmp_path).acquire()
+
+
+def test_a_lock_that_nobody_has_any_more_is_free(path: Path) -> None:
+    FileLock(path).acquire()
+    gc.collect()
+    with FileLock(path).acquire():
+        pass
