@@ -8,7 +8,7 @@ events and bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from hypothesis import note
 from hypothesis import strategies as st
@@ -87,16 +87,16 @@ def streams(
 
     Some streams say that their generation failed, where the release says so. Raises ``ValueError``.
     """
-    _check(endpoint, release, events.STREAMED)
-    return _streams(endpoint, release, wire, max_tokens)
+    check(endpoint, release, events.STREAMED)
+    return _streams(endpoint, release, wire, max_tokens).map(_noted)
 
 
 def answers(
     endpoint: str = "chat", *, release: str = NEWEST, wire: Wire = "any", max_tokens: int = 6
 ) -> SearchStrategy[Answer]:
     """The same in one JSON body; `endpoint` may be ``completions`` too."""
-    _check(endpoint, release, events.WHOLE)
-    return _answers(endpoint, release, wire, max_tokens)
+    check(endpoint, release, events.WHOLE)
+    return _answers(endpoint, release, wire, max_tokens).map(_noted)
 
 
 def faults(
@@ -115,14 +115,14 @@ def faults(
 
     The rest is as for `streams`. Raises ``ValueError``.
     """
-    _check(endpoint, release, events.STREAMED)
+    check(endpoint, release, events.STREAMED)
     unknown = [kind for kind in kinds if kind not in FAULTS]
     if unknown or not kinds:
         raise ValueError(f"kinds: {unknown or 'none'}: there are: {', '.join(FAULTS)}")
     # Shrinking goes towards the first. Bare tokens have no JSON to break.
     fitting = [kind for kind in FAULTS if endpoint != "generate" or kind != "truncated_json"]
     chosen = tuple(kind for kind in fitting if kind in kinds)
-    return _faults(endpoint, chosen, release, wire, max_tokens)
+    return _faults(endpoint, chosen, release, wire, max_tokens).map(_noted)
 
 
 def servers(
@@ -136,15 +136,25 @@ def servers(
     Once a part of a text has come, a client must not ask again by itself: it would say that part
     twice. Raises ``ValueError``.
     """
-    _check(endpoint, release, events.STREAMED)
-    return _servers(endpoint, retries, release, wire)
+    check(endpoint, release, events.STREAMED)
+    return _servers(endpoint, retries, release, wire).map(_noted)
 
 
-def _check(endpoint: str, release: str, known: Sequence[str]) -> None:
+def check(endpoint: str, release: str, known: Sequence[str]) -> None:
+    """Refuse what there is not. Raises `ValueError`."""
     if endpoint not in known:
         raise ValueError(f"endpoint: {endpoint!r}: there are: {', '.join(known)}")
     if release not in RELEASES:
         raise ValueError(f"release: {release!r}: there are: {', '.join(RELEASES)}")
+
+
+_Played = TypeVar("_Played", Answer, Plan)
+
+
+def _noted(played: _Played) -> _Played:
+    """The same, with a note that hypothesis shows when the example fails."""
+    note(Printed(played))
+    return played
 
 
 _TEXT = st.text(max_size=6)
@@ -163,9 +173,7 @@ def _streams(draw: DrawFn, endpoint: str, release: str, wire: Wire, max_tokens: 
     if draw(st.integers(0, 7)) == 7 and events.tells_failures(endpoint, release):
         said = said._replace(fails=True)
     parts, ending = _parts(draw, endpoint, release, wire, said)
-    answer = Answer(endpoint, _pieces(draw, parts, wire), ending)
-    note(Printed(answer))
-    return answer
+    return Answer(endpoint, _pieces(draw, parts, wire), ending)
 
 
 def _parts(
@@ -224,26 +232,14 @@ def _offset(place: int, body: bytes, likely: Sequence[int]) -> int:
 
 @st.composite
 def _answers(draw: DrawFn, endpoint: str, release: str, wire: Wire, max_tokens: int) -> Answer:
-    said = _said(draw, endpoint, release, max_tokens)._replace(with_usage=False)
-    if not events.tells_reasons(endpoint, release):
-        said = said._replace(is_cut_short=False)
+    said = _said(draw, endpoint, release, max_tokens)
     text, facts = events.body(endpoint, release, said)
     pieces = _pieces(draw, [Framed(text.encode(), said.text)], wire)
-    answer = Answer(endpoint, pieces, Ending(said.text, None, *facts), content_type=JSON)
-    note(Printed(answer))
-    return answer
+    return Answer(endpoint, pieces, Ending(said.text, None, *facts), content_type=JSON)
 
 
 @st.composite
 def _faults(
-    draw: DrawFn, endpoint: str, kinds: Sequence[str], release: str, wire: Wire, max_tokens: int
-) -> Answer:
-    answer = _faulty(draw, endpoint, kinds, release, wire, max_tokens)
-    note(Printed(answer))
-    return answer
-
-
-def _faulty(
     draw: DrawFn, endpoint: str, kinds: Sequence[str], release: str, wire: Wire, max_tokens: int
 ) -> Answer:
     kind = kinds[draw(st.integers(0, len(kinds) - 1))]
@@ -321,9 +317,7 @@ def _servers(draw: DrawFn, endpoint: str, retries: int, release: str, wire: Wire
         least = sum(len(part.data) for part in parts[: first + 1])
         size = least + draw(_PLACE) % (whole_from(parts) - least)
         last = _ending_at(draw, endpoint, parts, size, kind, wire)
-    plan = Plan([*before, last])
-    note(Printed(plan))
-    return plan
+    return Plan([*before, last])
 
 
 def _failure(endpoint: str, number: int) -> Answer:

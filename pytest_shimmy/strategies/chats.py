@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from fake_shimmy.releases import NEWEST, RELEASES
+from fake_shimmy.releases import NEWEST
 
-from .answers import HARD
+from .answers import HARD, check
 from .events import WHOLE
 
 _TEXT = st.one_of(st.text(max_size=12), st.sampled_from(HARD))
@@ -32,10 +32,7 @@ def chats(
     Seen on 2.6.5 and 2.5.0: roles are any texts, and contents any texts, empty ones too. Raises
     ``ValueError``.
     """
-    if endpoint not in WHOLE:
-        raise ValueError(f"endpoint: {endpoint!r}: there are: {', '.join(WHOLE)}")
-    if release not in RELEASES:
-        raise ValueError(f"release: {release!r}: there are: {', '.join(RELEASES)}")
+    check(endpoint, release, WHOLE)
     return _chats(endpoint, model, max_messages)
 
 

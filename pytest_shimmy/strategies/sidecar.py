@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fake_shimmy.models.tiny_gguf import contents
 
 from ..executable.identify import bundled_fake
-from ..launch.hermetic import HERMETIC
+from ..launch.hermetic import hermetic
 from ..supervisor import ports
 
 DELAYS = (0.0, 0.2)
@@ -144,7 +144,7 @@ class SidecarMachine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The sidecar is killed."""
-        self._kill()
+        self._kill_all()
         if self._state == "running":
             self._state = "crashed"
 
@@ -194,7 +194,7 @@ class SidecarMachine(RuleBasedStateMachine):
                 self._end()
                 self.there_is_none_when_stopped()
         finally:
-            self._kill()
+            self._kill_all()
             self._resources.close()
 
     # How it is seen
@@ -265,7 +265,7 @@ class SidecarMachine(RuleBasedStateMachine):
                 found.append(int(path.name))
         return found
 
-    def _kill(self) -> None:
+    def _kill_all(self) -> None:
         """Kill every sidecar, and wait until it is gone."""
         while living := self._living():
             for pid in living:
@@ -275,7 +275,7 @@ class SidecarMachine(RuleBasedStateMachine):
 
     def _write_executable(self, home: Path) -> None:
         pipe = f'"{self._pipes}/$$"'
-        variables = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_SCRIPT": str(self._script)}
+        variables = {**hermetic(home), "FAKE_SHIMMY_SCRIPT": str(self._script)}
         unset = " ".join(name for name, value in variables.items() if value is None)
         given = " ".join(
             f"{name}={shlex.quote(value)}" for name, value in variables.items() if value is not None
