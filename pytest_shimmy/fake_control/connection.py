@@ -105,12 +105,13 @@ class Control:
 
     def settle(self) -> None:
         """Wait until all that was told is done, or the fake has ended."""
-        for line in [self._idle_line() for _ in self._idle]:
-            if line is not None and line.owed:
-                with contextlib.suppress(OSError), self._given_back(line):
+        lines = []
+        while (line := self._idle_line()) is not None:
+            lines.append(line)
+        for line in lines:
+            with contextlib.suppress(OSError), self._given_back(line):
+                if line.owed:
                     line.newest_answer(Patience(TIMEOUT))
-            elif line is not None:
-                self._idle.append(line)
 
     def close(self) -> None:
         """Close what is kept open; it opens again when asked."""
