@@ -11,11 +11,10 @@ from typing import Any, Literal, get_args
 from . import masking
 from .defaults import ShimmyProcessDefaults
 from .errors import is_ours, misused
-from .setting_types import GpuMode
+from .setting_types import GpuMode, StrPath
 
 __tracebackhide__ = is_ours
 
-StrPath = str | os.PathLike[str]
 RestartsCounted = Literal["for_life", "since_ready"]
 
 CONTROL_TOKEN = "FAKE_SHIMMY_CONTROL"

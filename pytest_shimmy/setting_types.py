@@ -1,7 +1,4 @@
-"""The types of the settings as a test writes them, for type checkers and editors.
-
-Loaded by nothing that a run needs; the values are read by `settings`.
-"""
+"""The types of the settings as a test writes them. The values are read by `settings`."""
 
 from __future__ import annotations
 

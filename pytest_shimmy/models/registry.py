@@ -16,13 +16,12 @@ from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable import dialect
 from ..executable.identify import Executable, bundled_fake, identify
 from ..process.command import Outcome, run
+from ..setting_types import StrPath
 from . import ensuring, listing
 from .default_model import PHANTOM_MODEL, DefaultModel, default_model, named_model
 from .locks import LOCK_TIMEOUT
 from .refresh_server import Manager, offer
 from .summary import DownloadHandler, ShimmyModelSummary
-
-StrPath = str | os.PathLike[str]
 
 LIST_TIMEOUT = 30.0
 """Seconds. Ten thousand models take less than one; directories on a network may take many."""
