@@ -115,4 +115,6 @@ else:
         return None
 
     def _unlock(descriptor: int) -> None:
-        os.close(descriptor)  # the only one: children get no copy that outlives an exec
+        # A child between fork and exec has a copy, and to close ours would leave the lock with it.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ import psutil
 
 CLI = [sys.executable, "-m", "pytest_shimmy.cli"]
 LONG = 60.0
+
+_Done = subprocess.CompletedProcess[str]
 
 
 def fake_script(directory: Path, **script: Any) -> str:
@@ -44,14 +47,21 @@ def started(directory: Path, *arguments: str, **how: Any) -> Iterator[subprocess
     wait_until_nothing_is_left(temporary)
 
 
-def run(directory: Path, *arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, *arguments: str, **how: Any) -> _Done:
     """What the command line said, when it has ended by itself."""
     text = how.pop("input", None)
     if text is not None:
         how["stdin"] = subprocess.PIPE
     with started(directory, *arguments, **how) as process:
-        stdout, stderr = process.communicate(text, timeout=LONG)
-        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+        return ended(process, text)
+
+
+def ended(process: subprocess.Popen[str], text: str | None = None) -> _Done:
+    """What `process` said until its end, but not what it waited for: a busy machine decides
+    whether it says that."""
+    stdout, stderr = process.communicate(text, timeout=LONG)
+    told = re.sub(r"(?m)^[a-z ]+ \.\.\. \d+ s\n", "", stderr or "")
+    return _Done(process.args, process.returncode, stdout, told)
 
 
 def said(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
