@@ -191,6 +191,8 @@ def test(python: str, arguments: list[str]) -> int:
         print(f"not installed: {', '.join(missing)}; as root: python3 dev.py packages", flush=True)
     paths = real_shimmys([SHIMMY, *OTHER_SHIMMYS])
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
+    # Thousands of processes import it, also where Python is told to write no bytecode.
+    run(python, "-m", "compileall", "-q", "pytest_shimmy", "fake_shimmy")
     run(python, "-m", "coverage", "erase")
     first = [f"--shimmy-path={paths[SHIMMY]}"] if SHIMMY in paths else []
     status = run(python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL, *first, *arguments)

@@ -13,7 +13,7 @@ import yaml
 
 from tests.clients import environments
 from tests.clients.conftest import demand
-from tests.support.consumer_suite import WITHOUT_PLUGINS
+from tests.support.consumer_suite import FEW_PLUGINS
 from tests.support.pages import (
     PAGES,
     ROOT,
@@ -26,8 +26,12 @@ from tests.support.pages import (
     suites_by_files,
     title,
 )
+from tests.support.type_checking import run_mypy
 
 pytestmark = pytest.mark.slow
+
+PLUGINS = ("anyio", "asyncio", "recording", "requests_mock", "socket")
+"""What pages use, by the names with which ``-p`` has them."""
 
 
 @pytest.fixture
@@ -44,8 +48,8 @@ def run_tests(
             module = f"test_{re.sub(r'[^a-z0-9]', '_', name)}.py"
             (pytester.path / module).write_text(code)
         code = "".join(suite.modules.values())
-        needed = ("-p", "anyio") if "anyio" in code else ()
-        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *WITHOUT_PLUGINS, *needed)
+        needed = [part for name in PLUGINS if name in code for part in ("-p", name)]
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *FEW_PLUGINS, *needed)
         xfailed = code.count("mark.xfail(")
         skipped = code.count("mark.skip(")
         passed = code.count("def test_") - xfailed - skipped
@@ -96,13 +100,7 @@ def test_code_that_is_annotated_passes_mypy(tmp_path: Path) -> None:
         for file, text in texts.items():
             if not file or file.endswith(".py"):
                 (tmp_path / f"{name}_{file or 'test.py'}").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "."],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_mypy(tmp_path)
     assert done.returncode == 0, done.stdout
 
 

@@ -27,7 +27,7 @@ from pytest_shimmy import (
 )
 from pytest_shimmy.launch.hermetic import HERMETIC
 from tests.support.asker import Asker, asker
-from tests.support.consumer_suite import WITHOUT_PLUGINS
+from tests.support.consumer_suite import FEW_PLUGINS
 from tests.support.manager_events import LONG, Recorder
 
 PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
@@ -47,7 +47,7 @@ def run(pytester: pytest.Pytester, runtime_dir: Path) -> Callable[..., pytest.Ru
     assert not runtime_dir.exists()
 
     def run(*arguments: str | Path) -> pytest.RunResult:
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *WITHOUT_PLUGINS, *arguments)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *FEW_PLUGINS, *arguments)
 
     return run
 

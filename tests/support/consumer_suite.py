@@ -15,6 +15,6 @@ def test_chat(shimmy_openai_client, shimmy_model):
 
 Run = Callable[..., pytest.RunResult]
 
-WITHOUT_PLUGINS = ("-p", "no:randomly", "-p", "no:anyio", "-p", "no:hypothesispytest")
-"""Arguments for a run that needs none of these plugins, which take two thirds of its time: they
-load numpy, trio and hypothesis. A later ``-p NAME`` has it back."""
+FEW_PLUGINS = ("--disable-plugin-autoload", "-p", "shimmy", "-p", "xdist")
+"""Arguments for a run with these plugins, and those that more of ``-p NAME`` load. All that are
+installed take more than half of a run's time: they load numpy, trio, hypothesis, vcrpy."""

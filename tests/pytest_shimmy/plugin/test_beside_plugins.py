@@ -70,19 +70,29 @@ def test_logged(caplog, shimmy_server, shimmy_fake, make_shimmy_server):
 }
 
 
+PLUGINS = {
+    "pytest-recording": "recording",
+    "pytest-socket": "socket",
+    "requests-mock": "requests_mock",
+    "vcrpy": "recording",
+}
+"""By what name ``-p`` loads what is no library."""
+
+
 @pytest.mark.parametrize("plugin", MOCKED)
 def test_our_own_questions_are_neither_mocked_nor_blocked_nor_recorded_nor_logged(
     pytester: pytest.Pytester, run: Run, plugin: str
 ) -> None:
     pytester.makepyfile(OURS + MOCKED[plugin])
+    loaded = ("-p", PLUGINS[plugin]) if plugin in PLUGINS else ()
     for _ in range(2):  # a cassette would fail the second run
-        run().assert_outcomes(passed=1)
+        run(*loaded).assert_outcomes(passed=1)
 
 
 def test_all_of_a_run_works_with_sockets_forbidden(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(OURS + "def test_use(shimmy_server, shimmy_fake):\n    use(**locals())")
     for workers in ("0", "2"):
-        run("--disable-socket", "-n", workers).assert_outcomes(passed=1)
+        run("-p", "socket", "--disable-socket", "-n", workers).assert_outcomes(passed=1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -103,7 +113,7 @@ def test_a_fork_with_sockets_forbidden_concerns_us_only_once_a_test_asks_for_a_s
             assert os.waitpid(child, 0)[1] == 0
         """
     )
-    run("-W", "error", "-p", "no:asyncio").assert_outcomes(passed=1)
+    run("-W", "error").assert_outcomes(passed=1)
 
 
 PRETENDED_FILES = """
@@ -132,8 +142,8 @@ def test_servers_start_and_are_asked_under_a_pretended_file_system(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(PRETENDED_FILES + CHAT)
-    run("-p", "randomly").assert_outcomes(passed=4)
-    run("-p", "no:randomly").assert_outcomes(passed=4)
+    run("-p", "fakefs", "-p", "randomly").assert_outcomes(passed=4)
+    run("-p", "fakefs").assert_outcomes(passed=4)
 
 
 # pytest itself
@@ -161,7 +171,7 @@ def test_a_debugger_stops_in_the_test_and_not_in_our_code(
             shimmy_fake.assert_requested(path="/v1/models")
         """,
     )
-    result = run("--pdb", "--pdbcls=stopping:Stops", "-p", "no:randomly", "-s")
+    result = run("--pdb", "--pdbcls=stopping:Stops", "-s")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["stopped in test_refused", "stopped in test_wanted"])
 

@@ -180,7 +180,7 @@ def test_a_failing_test_shows_the_log_written_during_it_and_not_before(
         (models / f"{name}.gguf").write_bytes(b"nothing")
     # A later release panics when such a file is loaded, and does not answer.
     release = "--shimmy-fake-version=2.5.0"
-    result = run("--shimmy-models-dir=models", release, "-p", "no:randomly")
+    result = run("--shimmy-models-dir=models", release)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         ["*--- shimmy server log (http://127.0.0.1:*", "*Failed to load model 'broken-2'*"]
@@ -231,7 +231,7 @@ def test_a_crash_is_reported_where_it_hurts_and_the_server_restarts_within_its_l
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(CRASH)
-    result = run("-p", "no:randomly", "--shimmy-max-restarts=1")
+    result = run("--shimmy-max-restarts=1")
     result.assert_outcomes(passed=2, failed=1, errors=2)
     result.stdout.fnmatch_lines(
         [

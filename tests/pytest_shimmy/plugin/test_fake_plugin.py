@@ -49,7 +49,7 @@ def test_3(shimmy_openai_client, shimmy_model):
     assert say(shimmy_openai_client, shimmy_model, "France") not in ("Paris", "Rome")
 """
     )
-    run("-p", "no:randomly").assert_outcomes(passed=3)
+    run("-p", "asyncio").assert_outcomes(passed=3)
 
 
 def test_eight_workers_on_one_server_in_any_order_see_only_their_own(
@@ -124,7 +124,7 @@ def test_clean(shimmy_fake, shimmy_openai_client, shimmy_model):
     assert say(shimmy_openai_client, shimmy_model, "Hi") == "Paris"
 """
     )
-    result = run("-p", "no:randomly")
+    result = run()
     result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines(
         [
@@ -162,7 +162,7 @@ def test_plain(shimmy_fake, shimmy_openai_client, shimmy_model):
     assert False
 """
     )
-    result = run("-p", "no:randomly")
+    result = run()
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [
@@ -197,7 +197,7 @@ def test_a_failed_assertion_ends_in_the_test_and_not_in_our_code(
             shimmy_fake.assert_client(retries=1)
         """
     )
-    result = run("-p", "no:randomly")
+    result = run()
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
         [
@@ -440,7 +440,7 @@ def test_2(shimmy_fake, shimmy_openai_client, shimmy_model):
     assert say(shimmy_openai_client, shimmy_model, "Hi") == "Rome"
 """
     )
-    run("-p", "no:randomly").assert_outcomes(passed=2)
+    run().assert_outcomes(passed=2)
 
 
 def test_settings_of_the_fake_are_in_the_help(pytester: pytest.Pytester, run: Run) -> None:

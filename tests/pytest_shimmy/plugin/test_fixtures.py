@@ -112,7 +112,7 @@ def test_env_points_at_the_server_for_one_test_and_past_every_proxy(
             assert [model.id for model in shimmy_openai_client.models.list()] == [shimmy_model]
         """
     )
-    run("-p", "no:randomly").assert_outcomes(passed=2)
+    run().assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_private_servers_have_settings_of_their_own_and_end_with_the_test(
                 make_shimmy_server(port=0)
         """
     )
-    result = run("-p", "no:randomly", *arguments)
+    result = run(*arguments)
     result.assert_outcomes(passed=3)
 
 

@@ -34,7 +34,7 @@ def test_the_fakes_models_are_those_of_the_run_and_none_of_the_users(
     monkeypatch.setenv("SHIMMY_MODEL_PATHS", str(theirs))
     monkeypatch.setenv("FAKE_SHIMMY_MODELS", "private-model")
     pytester.makepyfile(ENSURES)
-    result = run("-p", "no:randomly", f"--shimmy-fake-version={release}")
+    result = run(f"--shimmy-fake-version={release}")
     result.assert_outcomes(passed=2)
 
 

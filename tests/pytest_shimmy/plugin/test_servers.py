@@ -111,8 +111,7 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
             assert not heavy & set(sys.modules)
         """
     )
-    # The plugin of requests-mock loads requests.
-    result = run("-p", "no:xdist", "-p", "no:requests_mock")
+    result = run("-p", "no:xdist")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines("shimmy: no test used a server")
     assert not runtime_dir.exists()
@@ -194,7 +193,7 @@ def test_a_test_that_asks_late_is_not_shown_the_log_of_one_before(
             assert not "for the report"
         """
     )
-    result = run("-p", "no:randomly", "--shimmy-env=RUST_LOG=debug")
+    result = run("--shimmy-env=RUST_LOG=debug")
     result.assert_outcomes(passed=1, failed=1)
     assert "/of-the-first" not in result.stdout.str()
 

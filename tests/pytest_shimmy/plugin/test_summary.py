@@ -28,7 +28,7 @@ def test_a_test_that_asks_by_getfixturevalue_counts_and_its_report_has_the_log(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(test_a=CHAT, test_b=DYNAMIC)
-    result = run("-p", "no:randomly")
+    result = run()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines("shimmy: 2 tests on the fake")
     log = result.stdout.str().partition("shimmy server log")[2]

@@ -23,6 +23,7 @@ from pytest_shimmy.outcomes import Cut, Damage, Inside, Place, RealFailure
 from pytest_shimmy.settings_table import TABLE
 from tests.support.consumer_suite import Run
 from tests.support.language_server import HERE, LanguageServer
+from tests.support.type_checking import run_mypy
 
 ROOT = Path(__file__).parents[3]
 SUITES = ROOT / "tests" / "programs" / "typed"
@@ -52,12 +53,7 @@ def marked(*kinds: str) -> set[int]:
 
 def mypy(tmp_path: Path) -> list[tuple[str, int, str]]:
     """What mypy says: file, line, text."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file="]
-    command += ["--cache-dir", str(ROOT / ".mypy_cache" / "consumer"), "--no-pretty"]
-    done = subprocess.run(
-        [*command, "."],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_mypy(tmp_path)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     lines = [re.fullmatch(r"(.+):(\d+): error: (.*)", line) for line in done.stdout.splitlines()]
     return [(Path(line[1]).name, int(line[2]), line[3]) for line in lines if line is not None]
