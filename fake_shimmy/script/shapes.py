@@ -254,9 +254,13 @@ class Node:
     SCHEMA: ClassVar[Mapping[str, Any]] = {}
     """What JSON Schema can say of the contradictions that :meth:`check` refuses."""
 
+    _defaults: ClassVar[dict[str, object]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._defaults = {name: field.default for name, field in cls.FIELDS.items()}
+
     def __init__(self, **values: object) -> None:
-        for name, field in self.FIELDS.items():
-            setattr(self, name, values.get(name, field.default))
+        self.__dict__.update(self._defaults, **values)
         self.check()
 
     def check(self) -> None:

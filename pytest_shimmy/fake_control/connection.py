@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, misused
@@ -77,20 +77,35 @@ class Control:
         question.
         """
         question = _question(op, members)
-        try:
+        with self._unreachable(op):
             try:
                 answer = self._exchange(self._idle_line(), question, patience)
             except ConnectionError:
                 # A connection that was kept open across a restart of the server, or it has ended.
                 answer = self._exchange(None, question, patience)
-        except OSError as error:
-            raise ShimmyError(
-                ShimmyErrorCode.CONTROL_FAILED,
-                f"the {self.who} at {self._url} cannot be asked: {error or type(error).__name__}.\n"
-                "Has it ended, or was it told to refuse connections?",
-                {"url": self._url, "op": op},
-            ) from error
         return self._judge(op, answer)
+
+    def begin(self, op: str, **members: Any) -> Callable[[], dict[str, Any]]:
+        """Ask, and do not wait; calling the result does, and returns and raises what `ask` does."""
+        line = self._idle_line()
+        if line is None:
+            return lambda: self.ask(op, **members)
+        try:
+            line.tell(_question(op, members), Patience(TIMEOUT))
+        except ConnectionError:
+            line.close()
+            return lambda: self.ask(op, **members)
+
+        def answer() -> dict[str, Any]:
+            with self._unreachable(op):
+                try:
+                    with self._given_back(line):
+                        newest = line.newest_answer(Patience(TIMEOUT))
+                except ConnectionError:
+                    return self.ask(op, **members)
+            return self._judge(op, newest)
+
+        return answer
 
     def tell(self, op: str, **members: Any) -> None:
         """Say what nobody needs an answer to; `settle` waits until it is done. A fake that has
@@ -149,6 +164,18 @@ class Control:
             self._idle.append(line)
         else:
             line.close()
+
+    @contextlib.contextmanager
+    def _unreachable(self, op: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ShimmyError(
+                ShimmyErrorCode.CONTROL_FAILED,
+                f"the {self.who} at {self._url} cannot be asked: {error or type(error).__name__}.\n"
+                "Has it ended, or was it told to refuse connections?",
+                {"url": self._url, "op": op},
+            ) from error
 
     def _judge(self, op: str, answer: Answer) -> dict[str, Any]:
         status = answer.status

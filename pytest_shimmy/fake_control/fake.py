@@ -291,17 +291,7 @@ class FakeShimmy(FakeSession):
 
     def script(self, script: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Reset, then follow a whole script: a mapping, or the path of a JSON or TOML file."""
-        document = load_script(script)
-        if self.strict_fidelity:
-            check_fidelity("script()", vocabulary.read(document).rules)
-        if "life" in document:
-            raise misused(
-                "script(): life: it is for a process from its start; give it to "
-                "make_shimmy_server(script=…), or its members to make_shimmy_server(faults=…)."
-            )
-        if exits(document.get("rules", ())):
-            self._want_private("script() with a fault that exits")
-        self._open(document)
+        self._follow("script()", load_script(script))
 
     def play(self, played: Playable) -> Rule:
         """Begin anew with what a strategy gave (see `pytest_shimmy.strategies`), for the requests
@@ -309,8 +299,20 @@ class FakeShimmy(FakeSession):
         script = getattr(played, "script", None)
         if not callable(script):
             raise misused(f"play(): {played!r} is nothing that a strategy gives")
-        self.script(script())
+        self._follow("play()", script())  # what is wrong with one of another origin, the fake says
         return Rule(self, 1)
+
+    def _follow(self, method: str, document: Mapping[str, Any]) -> None:
+        if self.strict_fidelity:
+            check_fidelity(method, vocabulary.read(dict(document)).rules)
+        if "life" in document:
+            raise misused(
+                f"{method}: life: it is for a process from its start; give it to "
+                "make_shimmy_server(script=…), or its members to make_shimmy_server(faults=…)."
+            )
+        if exits(document.get("rules", ())):
+            self._want_private(f"{method} with a fault that exits")
+        self._open(document)
 
     # For the process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, Unpack
 from urllib.parse import quote
 
@@ -71,6 +71,7 @@ class FakeSession:
         self._judges = False
         """A rule can fail the test: by what it expects, or by a slow regular expression."""
         self._strays_before = 0
+        self._begun_reset: Callable[[], dict[str, Any]] | None = None
         self._watches: list[Watch] = []
 
     def __enter__(self) -> Self:
@@ -89,10 +90,26 @@ class FakeSession:
 
     def reset(self) -> None:
         """Forget rules, counters, journal and settings. Raises `ShimmyError`."""
-        self._open({})
+        if self._begun_reset is None:
+            self._open({})
+        else:
+            self._end_reset()
+
+    def _begin_reset(self) -> None:
+        """Ask for a reset, and do not wait; whatever is asked next does. Raises `ShimmyError`."""
+        self._begun_reset = self._control.begin(
+            "open", session=self.api_key, script=self._with_seed({})
+        )
+
+    def _end_reset(self) -> None:
+        begun, self._begun_reset = self._begun_reset, None
+        if begun is not None:
+            self._opened({}, begun())
 
     def close(self) -> None:
         """End the session; its requests are answered as if nothing had been scripted."""
+        with contextlib.suppress(ShimmyError):
+            self._end_reset()
         if not self._owns_control:
             self._control.tell("close", session=self.api_key)
             return
@@ -309,10 +326,15 @@ class FakeSession:
         return lines
 
     def _open(self, script: Mapping[str, Any]) -> None:
-        document = dict(script)
-        if self._given_seed is not None:
-            document.setdefault("seed", self._given_seed)
-        answer = self._control.ask("open", session=self.api_key, script=document)
+        self._end_reset()
+        document = self._with_seed(script)
+        self._opened(document, self._control.ask("open", session=self.api_key, script=document))
+
+    def _with_seed(self, script: Mapping[str, Any]) -> dict[str, Any]:
+        seed = {} if self._given_seed is None else {"seed": self._given_seed}
+        return {**seed, **script}
+
+    def _opened(self, document: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         self.seed = answer["seed"]
         self._strict = bool(document.get("strict", False))
         # They are numbered from 1, in their order.
@@ -322,6 +344,7 @@ class FakeSession:
         self._strays_before = answer["stray_count"]
 
     def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
+        self._end_reset()
         try:
             return self._control.ask(op, patience=patience, session=self.api_key, **members)
         except ShimmyError as error:
@@ -360,8 +383,12 @@ class FakeSession:
 
 def judges(rules: Any) -> bool:
     """Whether any of these rules can fail the test: it expects something, or has a pattern."""
-    words = ('"expect": ', '"matches": ')
-    return any(word in json.dumps(list(rules)) for word in words)
+    # A pattern stands in a condition, at whatever depth.
+    return any(
+        "expect" in each or '"matches": ' in json.dumps(each.get("when"))
+        for rule in rules
+        for each in (rule, *rule.get("answers", ()))
+    )
 
 
 def _broken_in(journal: Journal) -> list[str]:

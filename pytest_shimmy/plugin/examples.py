@@ -84,6 +84,11 @@ def _example(harness: Harness) -> Iterator[None]:
         for fake in harness.fakes:
             if leftovers := fake.leftovers():
                 pytest.fail("\n".join(leftovers), pytrace=False)
+        # Done by the time that the next one has been made. The report of one that failed needs
+        # what came.
+        with failures_reported():
+            for fake in shared:
+                fake._begin_reset()
     finally:
         for server in list(harness.private):
             if server not in before:

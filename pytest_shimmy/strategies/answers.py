@@ -53,7 +53,7 @@ HARD = (
     *("[DONE]", "data: [DONE]", "data:", ": comment", "event: error", "\\", '"', '"}', "</s>"),
 )
 """Tokens at which readers are easily wrong."""
-HUGE = 2_000
+HUGE = 1_000
 """How often a token is repeated in an answer whose tokens are huge."""
 
 REFUSALS = (
@@ -164,49 +164,47 @@ _PLACE = st.integers(0, 0xCFFF)
 _PLACES = st.text(st.characters(max_codepoint=0xCFFF), max_size=8)
 """Places, as a text with a character for each: one draw, which is what makes hundreds of examples
 a second, and which shrinks character by character."""
-_STYLE = st.integers(0, (Style.MARK << 1) - 1)
+_CUT_SHORT, _USAGE, _HUGE, _FAILS = 0b1, 0b10, 0b11100, 0b11100000
+"""What is so where all these bits are set."""
 
 
 @st.composite
 def _streams(draw: DrawFn, endpoint: str, release: str, wire: Wire, max_tokens: int) -> Answer:
-    said = _said(draw, endpoint, release, max_tokens)
-    if draw(st.integers(0, 7)) == 7 and events.tells_failures(endpoint, release):
-        said = said._replace(fails=True)
-    parts, ending = _parts(draw, endpoint, release, wire, said)
+    said, style = _said(draw, endpoint, release, max_tokens, may_fail=True)
+    parts, ending = _parts(endpoint, release, wire, said, style)
     return Answer(endpoint, _pieces(draw, parts, wire), ending)
 
 
 def _parts(
-    draw: DrawFn, endpoint: str, release: str, wire: Wire, said: Said
+    endpoint: str, release: str, wire: Wire, said: Said, style: Style
 ) -> tuple[list[Framed], Ending]:
     """The framed events of a stream, and how a client ends with all of them."""
-    style = Style(draw(_STYLE)) if wire == "any" else Style.PLAIN
     told, facts = events.stream(endpoint, release, said)
     error: Error | None = "told" if said.fails else None
-    return framed(told, style), Ending(said.text, error, *facts)
+    framing = style if wire == "any" else Style.PLAIN
+    return framed(told, framing), Ending(said.text, error, *facts)
 
 
-def _said(draw: DrawFn, endpoint: str, release: str, max_tokens: int) -> Said:
-    tokens = _tokens(draw, max_tokens)
+def _said(
+    draw: DrawFn, endpoint: str, release: str, max_tokens: int, *, may_fail: bool = False
+) -> tuple[Said, Style]:
+    """What is said, and in which style: each bit and each token has a byte of one draw. A byte of 0
+    is a token of any text."""
+    text = draw(_TEXT)
+    flags, style, *chosen = draw(st.binary(min_size=2, max_size=2 + max_tokens))
+    tokens = [HARD[(each - 1) % len(HARD)] if each else text for each in chosen]
     if endpoint == "generate":
         # Bare tokens: one like the end marker is the end, and shimmy panics over a CR.
         tokens = [token.replace("\r", "\n") for token in tokens if token != events.DONE]
-    flags = draw(st.integers(0, 7))
-    if flags & 4:
+    if flags & _HUGE == _HUGE:
         tokens = [token * HUGE for token in tokens]
-    return Said(
+    said = Said(
         tokens,
-        is_cut_short=bool(flags & 1) and events.tells_reasons(endpoint, release),
-        with_usage=bool(flags & 2) and events.tells_usage(endpoint, release),
+        is_cut_short=bool(flags & _CUT_SHORT) and events.tells_reasons(endpoint, release),
+        with_usage=bool(flags & _USAGE) and events.tells_usage(endpoint, release),
+        fails=may_fail and flags & _FAILS == _FAILS and events.tells_failures(endpoint, release),
     )
-
-
-def _tokens(draw: DrawFn, limit: int) -> list[str]:
-    """Tokens: a byte for each says which, and 0 is any text."""
-    text = draw(_TEXT)
-    return [
-        HARD[(each - 1) % len(HARD)] if each else text for each in draw(st.binary(max_size=limit))
-    ]
+    return said, Style(style % (Style.MARK << 1))
 
 
 def _pieces(draw: DrawFn, parts: Sequence[Framed], wire: Wire) -> list[bytes]:
@@ -232,7 +230,7 @@ def _offset(place: int, body: bytes, likely: Sequence[int]) -> int:
 
 @st.composite
 def _answers(draw: DrawFn, endpoint: str, release: str, wire: Wire, max_tokens: int) -> Answer:
-    said = _said(draw, endpoint, release, max_tokens)
+    said, _ = _said(draw, endpoint, release, max_tokens)
     text, facts = events.body(endpoint, release, said)
     pieces = _pieces(draw, [Framed(text.encode(), said.text)], wire)
     return Answer(endpoint, pieces, Ending(said.text, None, *facts), content_type=JSON)
@@ -248,8 +246,8 @@ def _faults(
         return _refusal(endpoint, ERRORS[place % len(ERRORS)])
     if kind == "html":
         return Answer(endpoint, [HTML], Ending("", "broken"), content_type="text/html")
-    said = _said(draw, endpoint, release, max_tokens)
-    parts, _ = _parts(draw, endpoint, release, wire, said)
+    said, style = _said(draw, endpoint, release, max_tokens)
+    parts, _ = _parts(endpoint, release, wire, said, style)
     if kind in _DAMAGES:
         parts, before = _damaged(parts, place, _DAMAGES[kind])
         return Answer(endpoint, _pieces(draw, parts, wire), Ending(before, "broken"))
@@ -303,9 +301,9 @@ _DAMAGES = {"truncated_json": _truncate_json, "invalid_utf8": _spoil_utf8}
 def _servers(draw: DrawFn, endpoint: str, retries: int, release: str, wire: Wire) -> Plan:
     failures = draw(st.lists(st.integers(0, len(REFUSALS) + 1), max_size=retries))
     before = [_failure(endpoint, failure) for failure in failures]
-    said = _said(draw, endpoint, release, 4)
+    said, style = _said(draw, endpoint, release, 4)
     said = said._replace(tokens=["Once", *said.tokens])
-    parts, ending = _parts(draw, endpoint, release, wire, said)
+    parts, ending = _parts(endpoint, release, wire, said, style)
     kind = ("complete", "end", "close", "reset", "status")[draw(st.integers(0, 4))]
     if kind == "status":
         last = _refusal(endpoint, FINAL[len(said.tokens) % len(FINAL)])

@@ -87,8 +87,7 @@ def body(endpoint: str, release: str, said: Said) -> tuple[str, Facts]:
     return _BODIES[endpoint](said, release)
 
 
-def _dumps(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+_dumps: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _usage(said: Said) -> dict[str, int]:
