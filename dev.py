@@ -31,6 +31,8 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -167,11 +169,14 @@ def pip(python: str, *arguments: str) -> None:
 def check(python: str) -> int:
     """ruff and mypy."""
     # A cache of its own for each: one is of no use to another.
-    mypy = [("--platform", each, "--cache-dir", f".mypy_cache/{each}") for each in SYSTEMS]
+    mypy = [
+        (python, "-m", "mypy", "--platform", each, "--cache-dir", f".mypy_cache/{each}")
+        for each in SYSTEMS
+    ]
     return (
         run(python, "-m", "ruff", "check", ".")
         or run(python, "-m", "ruff", "format", "--check", ".")
-        or max(run(python, "-m", "mypy", *options) for options in mypy)
+        or run_all(mypy)
     )
 
 
@@ -285,6 +290,27 @@ def cache() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "pytest-shimmy"
+
+
+def run_all(commands: Sequence[Sequence[str]]) -> int:
+    """Run them side by side, and print what each says when it has ended."""
+
+    def output(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for command, done in zip(commands, pool.map(output, commands), strict=True):
+            print("$", *command[1:], f"\n{done.stdout}", flush=True, end="")
+            if done.returncode:
+                return done.returncode
+    return 0
 
 
 def run(*command: str, cwd: Path = ROOT) -> int:

@@ -100,7 +100,9 @@ def _changes(found: Sequence[Change], everything: bool) -> Iterator[str]:
         rest = found[len(shown) :]
         checks = {check for change in rest for check in change.checks}
         yield ""
-        yield f"{len(rest)} changes more, in {len(checks)} checks (--all prints them; -k chooses)"
+        yield (
+            f"more changes: {len(rest)}, in checks: {len(checks)} (--all prints them; -k chooses)"
+        )
     yield ""
     yield from _new(found)
 

@@ -185,7 +185,8 @@ class ClientReport:
         if any(_is_in(tokens, wanted) for tokens in seen):
             return []
         if not seen:
-            return [f"it never hung up; it should have after {_amount(wanted)} tokens"]
+            tokens = "token" if wanted == 1 else "tokens"
+            return [f"it never hung up; it should have after {_amount(wanted)} {tokens}"]
         when = ", ".join(map(str, seen))
         return [f"it hung up after {when} tokens, not after {_amount(wanted)}"]
 

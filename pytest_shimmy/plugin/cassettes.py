@@ -19,6 +19,7 @@ from ..cassettes.replaying import Miss, ReplayRun
 from ..cassettes.run import USAGE, CassetteRun, Counts
 from ..errors import ShimmyError
 from .state import HARNESS, counts_of, failures_reported, harness_of, settings_of
+from .texts import counted
 
 NAME: pytest.StashKey[str] = pytest.StashKey()
 """The cassette of a test that has begun."""
@@ -135,7 +136,7 @@ def header(config: pytest.Config) -> str:
     except ShimmyError as error:
         raise pytest.UsageError(str(error)) from None
     count = sum(1 for _ in found.names())
-    what = f"{count} cassette{'s' * (count != 1)} of {server.get('server', 'an unknown server')}"
+    what = f"{counted(count, 'cassette')} of {server.get('server', 'an unknown server')}"
     return f"shimmy: replaying {what}, recorded {server.get('at', 'some day')}, in {folder}"
 
 
@@ -156,13 +157,13 @@ def summary(config: pytest.Config) -> list[str]:
         counts = counts.plus(Counts(*each["counts"]))
     if settings_of(config).record is not None:
         return [
-            f"shimmy: {counts.recorded} exchanges recorded, "
-            f"{counts.written} cassettes written in {settings_of(config).record}"
+            f"shimmy: {counted(counts.recorded, 'exchange')} recorded, "
+            f"{counted(counts.written, 'cassette')} written in {settings_of(config).record}"
         ]
     missed = f"{counts.missed} not recorded" if counts.missed else "none missed"
-    lines = [f"shimmy: {counts.replayed} exchanges replayed, {missed}"]
+    lines = [f"shimmy: {counted(counts.replayed, 'exchange')} replayed, {missed}"]
     if counts.unused:
-        lines.append(f"shimmy: {counts.unused} recorded exchanges were not asked for")
+        lines.append(f"shimmy: not asked for: {counted(counts.unused, 'recorded exchange')}")
     return lines
 
 

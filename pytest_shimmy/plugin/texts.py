@@ -34,6 +34,11 @@ def header(settings: Settings, version: str | None, executable: str | None = Non
     return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}{recorded}"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 test``, ``2 tests``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def unused(settings: Settings) -> list[str]:
     """Header lines: what says which fake it should be, in a run without one."""
     sources = [
@@ -212,10 +217,10 @@ def _life(server: ServerSummary) -> str:
     """One server's, in a line."""
     version = server.version or "never healthy"
     name = f"{server.executable or 'the bundled fake'} ({version})"
-    asked = "" if server.requests is None else f"{server.requests} requests, "
+    asked = "" if server.requests is None else f"{counted(server.requests, 'request')}, "
     restarted = f"restarted {_times(server)}" if server.restarts else "never restarted"
     return f"port {server.port}: {name}, {asked}{restarted}, lived {server.lifetime:.1f} s"
 
 
 def _times(server: ServerSummary) -> str:
-    return f"{server.restarts} time{'s' * (server.restarts != 1)}"
+    return counted(server.restarts, "time")

@@ -130,7 +130,7 @@ def _explained(server: ShimmyServer) -> Iterator[tuple[str, str]]:
         yield DIED, deaths_section(deaths)
     if about_model := model_section(log):
         yield "shimmy server", about_model
-    if log:
+    if log and server.mode != "replayed":  # the log of who was recorded is none of a replay's
         pretends = PRETENDED if server.mode == "fake" and "Backend: " in log else ""
         yield f"shimmy server log ({server.url})", pretends + log_section(log, left_out)
 

@@ -138,7 +138,7 @@ def test_line_ends_show_where_they_are_the_difference() -> None:
 def test_texts_of_any_number_can_be_left() -> None:
     after = {name: f"{text} {name.translate(SPELLED)}" for name, text in BEFORE.items()}
     told = report(BEFORE, after, everything=False)
-    assert "10 changes more, in 10 checks (--all prints them; -k chooses)" in told
+    assert "more changes: 10, in checks: 10 (--all prints them; -k chooses)" in told
     assert "checks that differ: 30; changes: 30, of which new: 30" in told
     assert len(report(BEFORE, after, everything=True)) > len(told)
 

@@ -71,7 +71,7 @@ def test_what_the_client_should_have_done_is_told_with_what_it_did(
     assert "it paused only 0.0" in text
     assert "before a retry, not 1 s" in text
     assert "more than 0.001 s" in text
-    assert "it never hung up; it should have after 1 tokens" in text
+    assert "it never hung up; it should have after 1 token\n" in text
     assert "what the client did:\nPOST /v1/chat/completions: 502; after " in text
 
 
