@@ -357,16 +357,16 @@ def _from_python(row: Setting, value: Any) -> Any:
 
 def _texts(row: Setting, value: Any) -> list[str]:
     """The texts of one value, or of several. Raises `ValueError`."""
-    if row.name == "env" and isinstance(value, Mapping):
+    if row.has_pairs and isinstance(value, Mapping):
         value = value.items()
     if isinstance(value, str | bytes | os.PathLike | int | float):
         return [_text(value)]
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
         raise ValueError("a value, or a list of values")
-    if row.name == "env":
-        return [f"{each[0]}={each[1]}" if isinstance(each, tuple) else _text(each)
-                for each in value]  # fmt: skip
-    return [_text(each) for each in value]
+    return [
+        "=".join(map(str, each)) if row.has_pairs and isinstance(each, tuple) else _text(each)
+        for each in value
+    ]
 
 
 def _text(value: Any) -> str:

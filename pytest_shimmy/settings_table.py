@@ -41,6 +41,8 @@ class Setting(NamedTuple):
     """``many``: the value of the field from the values of its parts."""
     is_path: Callable[[str], bool] = lambda _: False
     """Whether a text is a path; in an ini file it is relative to that file."""
+    has_pairs: bool = False
+    """``many``: texts are ``NAME=VALUE``, for which Python code may give a mapping or pairs."""
 
     @property
     def flag(self) -> str:
@@ -440,6 +442,7 @@ TABLE: tuple[Setting, ...] = (
         _assignment,
         "many",
         "NAME=VALUE",
+        has_pairs=True,
     ),
     Setting(
         "log_dir",

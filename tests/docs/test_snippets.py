@@ -13,7 +13,7 @@ import yaml
 
 from tests.clients import environments
 from tests.clients.conftest import demand
-from tests.support.consumer_suite import FEW_PLUGINS
+from tests.support.consumer_suite import FEW_PLUGINS, PATIENT_HYPOTHESIS
 from tests.support.pages import (
     PAGES,
     ROOT,
@@ -48,6 +48,8 @@ def run_tests(
             module = f"test_{re.sub(r'[^a-z0-9]', '_', name)}.py"
             (pytester.path / module).write_text(code)
         code = "".join(suite.modules.values())
+        if "hypothesis" in code:
+            pytester.makeconftest(PATIENT_HYPOTHESIS)
         needed = [part for name in PLUGINS if name in code for part in ("-p", name)]
         result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *FEW_PLUGINS, *needed)
         xfailed = code.count("mark.xfail(")

@@ -18,16 +18,15 @@ from typing import Any
 import psutil
 import pytest
 
-from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import (
     FakeShimmy,
     ShimmyProcessDefaults,
     ShimmyProcessManager,
     ShimmyProcessOptions,
 )
-from pytest_shimmy.launch.hermetic import HERMETIC
 from tests.support.asker import Asker, asker
 from tests.support.consumer_suite import FEW_PLUGINS
+from tests.support.controlled_fake import controlled_fake
 from tests.support.manager_events import LONG, Recorder
 
 PRETENDER = Path(__file__).parents[1] / "programs" / "pretender.py"
@@ -167,17 +166,10 @@ def shimmy(request: pytest.FixtureRequest) -> Path | None:
 @pytest.fixture(scope="session")
 def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """URL and token of a fake with a remote control, which tests share as workers do."""
-    token = secrets.token_hex(16)
-    home = tmp_path_factory.mktemp("controlled")
-    model = home / "tiny.gguf"
-    model.write_bytes(contents())
-    env = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_CONTROL": token, "FAKE_SHIMMY_SCRIPT": None}
-    with ShimmyProcessManager() as manager:
-        before = set(threading.enumerate())
-        manager.start(ShimmyProcessOptions(model_path=model, env=env, cwd=home))
-        manager.ensure_ready(LONG)
+    before = set(threading.enumerate())
+    with controlled_fake(tmp_path_factory.mktemp("controlled")) as controlled:
         _shared_threads.update(set(threading.enumerate()) - before)
-        yield f"http://127.0.0.1:{manager.port}", token
+        yield controlled
 
 
 @pytest.fixture

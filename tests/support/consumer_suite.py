@@ -18,3 +18,13 @@ Run = Callable[..., pytest.RunResult]
 FEW_PLUGINS = ("--disable-plugin-autoload", "-p", "shimmy", "-p", "xdist")
 """Arguments for a run with these plugins, and those that more of ``-p NAME`` load. All that are
 installed take more than half of a run's time: they load numpy, trio, hypothesis, vcrpy."""
+
+PATIENT_HYPOTHESIS = """
+import hypothesis
+
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
+"""
+"""A ``conftest.py`` for a machine that is busy."""

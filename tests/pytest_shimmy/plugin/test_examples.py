@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.consumer_suite import PATIENT_HYPOTHESIS
+
 pytestmark = pytest.mark.slow
 
 SUITE = """
@@ -33,6 +35,7 @@ def examples(pytester: pytest.Pytester, run: Run) -> Callable[..., pytest.RunRes
     """Runs a test file."""
 
     def run_examples(text: str, *arguments: str) -> pytest.RunResult:
+        pytester.makeconftest(PATIENT_HYPOTHESIS)
         pytester.makepyfile(SUITE + text)
         return run("-p", "hypothesispytest", *arguments)
 

@@ -14,18 +14,18 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import FakeShimmy, ShimmyProcessManager, ShimmyProcessOptions
 from pytest_shimmy.launch.hermetic import HERMETIC
 from pytest_shimmy.strategies import Answer, Plan, answers, chats, faults, servers, streams
 from pytest_shimmy.strategies.events import MODEL, STREAMED, WHOLE, Said, body, stream
 from pytest_shimmy.strategies.framing import Style, framed
 from tests.support.asker import Asker, asker
+from tests.support.consumer_suite import PATIENT_HYPOTHESIS
+from tests.support.controlled_fake import controlled_fake
 from tests.support.manager_events import LONG
 from tests.support.stream_reader import Reader
 
 FEW = hypothesis.settings(max_examples=60, database=None)
-TOKEN = "sesame"
 PATHS = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
@@ -50,16 +50,11 @@ def imitation(
 ) -> Iterator[tuple[str, FakeShimmy]]:
     """A release, and a fake of it."""
     home = tmp_path_factory.mktemp("imitation")
-    model = home / f"{MODEL}.gguf"
-    model.write_bytes(contents())
-    env = {**HERMETIC, "HOME": str(home), "FAKE_SHIMMY_CONTROL": TOKEN, "FAKE_SHIMMY_SCRIPT": None}
-    with ShimmyProcessManager() as manager:
-        manager.start(
-            ShimmyProcessOptions(model_path=model, env=env, cwd=home, fake_version=request.param)
-        )
-        manager.ensure_ready(LONG)
-        with FakeShimmy(f"http://127.0.0.1:{manager.port}", TOKEN, key="test") as fake:
-            yield request.param, fake
+    with (
+        controlled_fake(home, request.param) as (url, token),
+        FakeShimmy(url, token, key="test") as fake,
+    ):
+        yield request.param, fake
 
 
 def neutral(text: str) -> str:
@@ -266,6 +261,7 @@ def test_a_failure_prints_what_repeats_it(
             assert "[DONE]" not in stream.ending.text
         """
     )
+    pytester.makeconftest(PATIENT_HYPOTHESIS)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     lines = [line.removeprefix("E").strip() for line in result.outlines]
     where = lines.index("Script of this example:")
