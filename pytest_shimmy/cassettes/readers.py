@@ -14,6 +14,10 @@ from typing import NamedTuple
 from fake_shimmy.script.timed_answer import RAW, Chunk, TimedAnswer, frame_head
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_NO_HEAD = re.compile(
+    rb"\A(?![\w!#$%&'*+.^`|~-]*(?: |\Z))|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)"
+)
+"""What servers refuse before a head is complete: another method than a word, control characters."""
 _SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,15})\s*(;.*)?")
 MAX_HEAD = 1 << 20
 
@@ -96,11 +100,12 @@ class RequestReader:
 
     def _head(self) -> RequestHead | None:
         found = _BLANK_LINE.search(self._buffer)
+        end = len(self._buffer) if found is None else found.start()
+        if _NO_HEAD.search(self._buffer, 0, end) or end > MAX_HEAD:
+            raise NotUnderstoodError
         if found is None:
-            if len(self._buffer) > MAX_HEAD:
-                raise NotUnderstoodError
             return None
-        text = self._buffer[: found.start()].decode("latin-1")
+        text = self._buffer[:end].decode("latin-1")
         lines = [line.removesuffix("\r") for line in text.split("\n")]
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):

@@ -48,7 +48,9 @@ class RecorderProcess:
         }
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                python_command("pytest_shimmy.cassettes.recorder", "pytest_shimmy", "fake_shimmy"),
+                python_command(
+                    "pytest_shimmy.cassettes.recorder_program", "pytest_shimmy", "fake_shimmy"
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

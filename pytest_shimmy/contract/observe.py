@@ -82,6 +82,10 @@ class Stage:
             return self._live(act)
         return self._talk(act)
 
+    def address(self, port: int) -> tuple[str, int]:
+        """Where clients find the server that listens on `port`."""
+        return HOST, port
+
     def _run(self, act: Command) -> Observation:
         command = [*self._command, *act.arguments]
         env = self._environ(act.env)
@@ -146,7 +150,7 @@ class Stage:
             if server.process.is_over():
                 return {"did not serve": server.end(), **self._output_of(server)}
             server.forget()
-            seen = _converse((HOST, server.port), act.steps)
+            seen = _converse(self.address(server.port), act.steps)
             if any(step.do in ("close", "reset") for step in act.steps):
                 server.settle()
             own = self._own(server.port)

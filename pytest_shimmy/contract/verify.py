@@ -151,12 +151,14 @@ def _features(entries: Mapping[str, Entry]) -> tuple[str, ...]:
     return tuple(re.findall(r'"(\w+)":true', told[1])) if told else ()
 
 
-def observe(subject: Subject, cases: Sequence[Case]) -> Iterator[tuple[Case, Observation]]:
+def observe(
+    subject: Subject, cases: Sequence[Case], stage_of: type[Stage] = Stage
+) -> Iterator[tuple[Case, Observation]]:
     """Do `cases`, world by world; the order of the observations is not that of the cases."""
     in_worlds = sorted(cases, key=lambda case: case.act.world)
     for world, group in groupby(in_worlds, lambda case: case.act.world):
         together = list(group)
-        with Stage(subject, world) as stage, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with stage_of(subject, world) as stage, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             commands = [case for case in together if isinstance(case.act, Command)]
             yield from zip(commands, pool.map(stage.observe, commands), strict=True)
             for case in together:

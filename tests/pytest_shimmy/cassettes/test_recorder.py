@@ -258,6 +258,31 @@ def test_what_is_no_request_passes_and_is_not_kept(recording: Recording, upstrea
     recording.take(0)
 
 
+@pytest.mark.parametrize(
+    "raw", [b"\x16\x03\x01\x02", b"GET / HTTP/1.1\rx", b"GET / HTTP/1.1\r\n\x7f"]
+)
+def test_what_will_be_no_request_passes_before_it_ends(
+    recording: Recording, upstream: Start, raw: bytes
+) -> None:
+    upstream()
+    with recording.connect() as client:
+        client.sendall(raw)
+        assert read_all(client)[0] == b"What?"
+    recording.take(0)
+
+
+@pytest.mark.parametrize("raw", [b"", b"GET / HT"])
+def test_a_client_that_ends_within_a_head_is_ended_by_the_server(
+    recording: Recording, upstream: Start, raw: bytes
+) -> None:
+    upstream()
+    with recording.connect() as client:
+        client.sendall(raw)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == (b"", "closed")
+    recording.take(0)
+
+
 def test_an_interim_answer_is_no_answer(recording: Recording, upstream: Start) -> None:
     raw = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na"
     upstream(sends(raw))
@@ -291,6 +316,41 @@ def test_frames_of_a_websocket_are_kept(recording: Recording, upstream: Start) -
         (b"\x81", "raw"),
     ]
     assert kept.raw() == head + b"\x81\x02hi\x01\x01x\x82\x7e\x00\x80" + b"y" * 128 + b"\x81"
+
+
+def test_frames_that_come_with_the_upgrade_are_kept(recording: Recording, upstream: Start) -> None:
+    head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(head)
+        assert client.recv(100) == b"\x81\x87\0\0\0\0" + b'{"a":1}'
+        client.sendall(b"\x81\x02hi")
+        client.close()
+
+    upstream(answer)
+    with recording.connect() as client:
+        asked = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
+        client.sendall(asked + b"\x81\x87\0\0\0\0" + b'{"a":1}')
+        assert read_all(client) == (head + b"\x81\x02hi", "closed")
+    (recorded,) = recording.take()
+    assert recorded.recording.request.messages == [{"a": 1}]
+    assert [chunk.data for chunk in recorded.recording.answer.chunks] == [b"hi"]
+
+
+def test_a_request_after_an_upgrade_that_was_refused_is_a_request(
+    recording: Recording, upstream: Start
+) -> None:
+    refusal = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"
+    done = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    upstream(sends(refusal), sends(done, close=True))
+    with recording.connect() as client:
+        asked = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
+        client.sendall(asked + request(b"{}"))
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == (refusal + done, "closed")
+    first, second = recording.take(2)
+    assert first.recording.answer.raw() == refusal
+    assert second.recording.answer.raw() == done
 
 
 # Whose it is
