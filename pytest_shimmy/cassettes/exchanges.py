@@ -35,7 +35,8 @@ class Exchange:
         self._after: list[int] = []
         self._moments: list[float] = []
         """Where in the answer, and when, each message but the first came."""
-        self._asked = time.monotonic()
+        self.asked_at = time.monotonic()
+        """When the request was whole, or began where it is not."""
         self.answer: TimedAnswer | None = None
         session.begun(self)
 
@@ -45,7 +46,7 @@ class Exchange:
 
     def asked(self) -> None:
         """The request is complete: from now on, time counts."""
-        self._asked = time.monotonic()
+        self.asked_at = time.monotonic()
 
     def message(self, message: bytes) -> None:
         """The client said something over a WebSocket."""
@@ -61,7 +62,7 @@ class Exchange:
 
     def moment(self) -> float:
         """Milliseconds since the request was complete."""
-        return round(max(0.0, (time.monotonic() - self._asked) * 1000), 1)
+        return round(max(0.0, (time.monotonic() - self.asked_at) * 1000), 1)
 
     def feed(self, data: bytes) -> bytes:
         """A part of the answer; returns what belongs to the next one."""
@@ -124,7 +125,9 @@ class Session:
 
     def take(self) -> list[dict[str, Any]]:
         """All exchanges since the last time, as plain values. What is in flight is cut there."""
-        taken, self._exchanges = self._exchanges, []
+        # A replay chooses when a request is whole, or the first message over a WebSocket has come.
+        taken = sorted(self._exchanges, key=lambda exchange: exchange.asked_at)
+        self._exchanges = []
         for exchange in taken:
             exchange.end("left")
         return [

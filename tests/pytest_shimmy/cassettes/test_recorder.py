@@ -250,6 +250,36 @@ def test_answers_on_one_connection_belong_to_their_requests(
     assert kept == [(0, b"0"), (1, b"1"), (2, b"2")]
 
 
+@pytest.mark.parametrize("kind", ["body", "websocket"])
+def test_exchanges_are_in_the_order_in_which_their_requests_were_whole(
+    recording: Recording, upstream: Start, kind: str
+) -> None:
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
+    if kind == "body":
+        begin, end = request(b"x")[:-1], b"x"
+        upstream(*[sends(b"HTTP/1.1 204 No Content\r\n\r\n", close=True)] * 2)
+    else:
+        begin = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
+        end = b"\x81\x81\0\0\0\0x"
+
+        def answer(client: socket.socket) -> None:
+            client.sendall(switched)
+            assert client.recv(100) == end
+            client.sendall(b"\x81\x02hi")
+            client.close()
+
+        upstream(answer, answer)
+    with recording.connect() as one, recording.connect() as other:
+        for client, number in ((one, b"1"), (other, b"2")):
+            client.sendall(begin.replace(b"Host: a", b"X-API-Key: key-" + number))
+            if kind == "websocket":
+                assert read_until(client, b"\r\n\r\n") == switched
+        for client in (other, one):
+            client.sendall(end)
+            read_all(client)
+    assert [each.credentials for each in recording.take(2)] == [("key-2",), ("key-1",)]
+
+
 def test_what_is_no_request_passes_and_is_not_kept(recording: Recording, upstream: Start) -> None:
     upstream()
     with recording.connect() as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import subprocess
 import threading
@@ -341,6 +342,7 @@ class OtherServer(BaseHTTPRequestHandler):
     """Refuses requests, and says which key they had, as some servers do; can talk on ``/ws``."""
 
     keys: ClassVar[list[str | None]] = []
+    asked_who = itertools.count(1)
 
     def do_GET(self) -> None:
         if self.path == "/ws":
@@ -355,10 +357,13 @@ class OtherServer(BaseHTTPRequestHandler):
         self._answer(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
 
     def converse(self) -> None:
-        """Answer each message over a WebSocket with two frames, up to "bye"."""
+        """Answer each message over a WebSocket with two frames, up to "bye"; "who" is answered
+        with how many had asked it."""
         self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n")
         while head := self.rfile.read(6):
             text = self.rfile.read(head[1] & 0x7F)  # masked with zeros
+            if text == b"who":
+                text = b"number %d" % next(self.asked_who)
             for reply in (b"to " + text, b"more to " + text):
                 self.wfile.write(b"\x81" + bytes([len(reply)]) + reply)
             if text == b"bye":
@@ -388,14 +393,14 @@ def serving() -> Iterator[str]:
             thread.join()
 
 
-CONVERSATION = """
+TALK = """
 import socket
 
 class Talk:
     def __init__(self, server):
         self.peer = socket.create_connection((server.host, server.port), 30)
-        key = f"authorization: Bearer {{server.api_key}}\\r\\n"
-        head = f"GET /ws HTTP/1.1\\r\\nhost: x\\r\\nupgrade: websocket\\r\\n{{key}}\\r\\n"
+        key = f"authorization: Bearer {server.api_key}\\r\\n"
+        head = f"GET /ws HTTP/1.1\\r\\nhost: x\\r\\nupgrade: websocket\\r\\n{key}\\r\\n"
         self.peer.sendall(head.encode())
         self.file = self.peer.makefile("rb")
         while self.file.readline() != b"\\r\\n":
@@ -407,6 +412,11 @@ class Talk:
     def hear(self):
         _, size = self.file.read(2)
         return self.file.read(size).decode()
+"""
+
+CONVERSATION = """
+import socket
+from talking import Talk
 
 def test_talk(shimmy_server):
     talk = Talk(shimmy_server)
@@ -425,12 +435,44 @@ def test_talk(shimmy_server):
     assert talk.file.read() == b"" if text == "bye" else True
 """
 
+CROSSING = """
+import threading
+from talking import Talk
+
+def test_crossing(shimmy_server):
+    first, second = Talk(shimmy_server), Talk(shimmy_server)
+    heard = [talk_of(talk) for talk in (second, first)]
+    assert heard == ["to number 1", "to number 2"]
+
+def test_at_once(shimmy_server):
+    talks = [Talk(shimmy_server) for _ in range(8)]
+    gate, heard = threading.Barrier(len(talks)), []
+    def run(talk):
+        gate.wait()
+        heard.append(talk_of(talk))
+    threads = [threading.Thread(target=run, args=(talk,)) for talk in talks]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(heard) == sorted(f"to number {n}" for n in range(3, 11))
+
+def talk_of(talk):
+    talk.say("who")
+    name = talk.hear()
+    assert talk.hear() == "more " + name
+    talk.say("I heard: " + name)
+    assert talk.hear() == "to I heard: " + name
+    assert talk.hear() == "more to I heard: " + name
+    return name
+"""
+
 
 @pytest.mark.parametrize("end", ["bye", "so long"], ids=["server ends", "client leaves"])
 def test_a_conversation_over_a_websocket_waits_for_each_message(
     pytester: pytest.Pytester, run: Run, end: str
 ) -> None:
     pytester.makeini("[pytest]\nshimmy_model = m")
+
+    pytester.makepyfile(talking=TALK)
 
     def says(*texts: str) -> None:
         pytester.makepyfile(test_b=CONVERSATION.format(texts=texts))
@@ -458,6 +500,21 @@ def test_a_conversation_over_a_websocket_waits_for_each_message(
         result = run("--shimmy-replay=cassettes")
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["*no recording answers GET /ws", '*+*"and another"*'])
+
+
+def test_conversations_that_begin_alike_come_in_recorded_order_and_do_not_mix(
+    pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OtherServer, "asked_who", itertools.count(1))
+    pytester.makeini("[pytest]\nshimmy_model = m")
+    pytester.makepyfile(talking=TALK, test_b=CROSSING)
+    with serving() as url:
+        recorded = run("-p", "no:randomly", f"--shimmy-url={url}", "--shimmy-record=cassettes")
+    recorded.assert_outcomes(passed=2)
+    for speed in (0, 1):
+        result = run("--shimmy-replay=cassettes", f"--shimmy-replay-speed={speed}")
+        result.assert_outcomes(passed=2)
+        result.stdout.fnmatch_lines(["shimmy: * exchanges replayed, none missed"])
 
 
 def test_the_server_gets_its_own_key_and_no_key_is_in_any_file(
