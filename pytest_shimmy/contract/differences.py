@@ -11,7 +11,7 @@ exactly the other observation are never given.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ _PIECE = re.compile(r"(?:\{[A-Za-z ]+\}|[^\n,\[\]{}])*[\n,\[\]{}]|[^\n,\[\]{}]+"
 """A member of a JSON value, with what ends it; ``{port}`` and its like are words."""
 _KEY = re.compile(r"HTTP/|[^:\n]*")
 """What a line is called by: the name of a header, or that it is a status line."""
+_BETWEEN = "\ud800"
+"""Between two texts; in none of them."""
 _CONTEXTS = (0, 1, 2, 4, 8)
 """Pieces around a change, until its place is clear."""
 
@@ -85,9 +87,30 @@ def apply(observation: Observation, edits: Iterable[Edit]) -> Observation:
     }
 
 
-def occurs(edit: Edit, observation: Observation) -> bool:
-    """Whether `observation` has what `edit` changes."""
-    return any(_has(leaf, edit.was) for leaf in _leaves(observation.get(edit.part)).values())
+class Search:
+    """Which of many observations have what an edit changes."""
+
+    def __init__(self, observations: Mapping[str, Observation]) -> None:
+        self._observations = observations
+        self._leaves: dict[str, dict[str, list[Scalar]]] = {}
+        self._texts: dict[str, dict[str, str]] = {}
+
+    def names(self, edit: Edit) -> list[str]:
+        """The names of those that have it."""
+        part, was = edit.part, edit.was
+        if part not in self._leaves:
+            self._leaves[part] = {
+                name: list(_leaves(one.get(part)).values())
+                for name, one in self._observations.items()
+            }
+            # One text for each: thousands of edits are looked for in thousands of observations.
+            self._texts[part] = {
+                name: _BETWEEN.join(leaf for leaf in leaves if isinstance(leaf, str))
+                for name, leaves in self._leaves[part].items()
+            }
+        if was and isinstance(was, str):
+            return [name for name, text in self._texts[part].items() if was in text]
+        return [name for name, leaves in self._leaves[part].items() if was in leaves]
 
 
 def _exact(part: str, before: object, after: object) -> list[Edit] | None:
@@ -138,12 +161,6 @@ def _applied(value: Any, edits: list[Edit]) -> Any:
         elif value == edit.was:
             return edit.now
     return value
-
-
-def _has(leaf: Scalar, was: Scalar) -> bool:
-    if was and isinstance(leaf, str) and isinstance(was, str):
-        return was in leaf
-    return leaf == was
 
 
 def _hunks(before: str, after: str, context: int) -> Iterator[tuple[str, str]]:

@@ -114,6 +114,7 @@ def _decoded(data: Mapping[str, Any], base: Recording | None) -> Recording:
 def _change(entries: dict[str, Entry], changes: Sequence[Mapping[str, Any]]) -> None:
     """Change `entries` of a base."""
     by_check: defaultdict[str, list[Edit]] = defaultdict(list)
+    search = _search(entries)
     for change in changes:
         for told in change["edits"]:
             edit = Edit(told["part"], _plain(told["was"]), _plain(told["now"]))
@@ -121,7 +122,7 @@ def _change(entries: dict[str, Entry], changes: Sequence[Mapping[str, Any]]) -> 
                 chosen: Iterable[str] = _ids(change[CHECKS])
             else:
                 others = set(_ids(change[EVERYWHERE_BUT]))
-                chosen = [name for name in _where(edit, entries) if name not in others]
+                chosen = [name for name in search.names(edit) if name not in others]
             for name in chosen:
                 by_check[name].append(edit)
     for name, its in by_check.items():
@@ -129,8 +130,8 @@ def _change(entries: dict[str, Entry], changes: Sequence[Mapping[str, Any]]) -> 
         entries[name] = entry._replace(observation=differences.apply(entry.observation, its))
 
 
-def _where(edit: Edit, entries: Mapping[str, Entry]) -> Iterator[str]:
-    return (name for name, one in entries.items() if differences.occurs(edit, one.observation))
+def _search(entries: Mapping[str, Entry]) -> differences.Search:
+    return differences.Search({name: one.observation for name, one in entries.items()})
 
 
 def _written(recording: Recording, base: Recording | None) -> str:
@@ -170,8 +171,9 @@ def _written(recording: Recording, base: Recording | None) -> str:
 def _changes(changed: Mapping[Edit, list[str]], kept: Mapping[str, Entry]) -> list[dict[str, Any]]:
     """The edits with their checks, what changes most of them first."""
     together: dict[str, dict[str, Any]] = {}
+    search = _search(kept)
     for edit, names in sorted(changed.items(), key=lambda one: (-len(one[1]), repr(one[0]))):
-        others = set(_where(edit, kept)) - set(names)
+        others = set(search.names(edit)) - set(names)
         is_wide = 4 * len(others) < len(names)
         where = {EVERYWHERE_BUT: _names(others)} if is_wide else {CHECKS: _names(names)}
         change = together.setdefault(json.dumps(where), {"edits": [], **where})

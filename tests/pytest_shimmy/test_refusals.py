@@ -26,6 +26,7 @@ from pytest_shimmy.sharing.release import release_all
 from pytest_shimmy.sharing.run import Anchor, Run
 from tests.pytest_shimmy import refusing
 from tests.pytest_shimmy.refusing import KINDS, Refusal
+from tests.support.manager_events import LONG
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="refuses what POSIX systems refuse")
 
@@ -84,7 +85,7 @@ def left(runtime_dir: Path) -> list[object]:
 
 
 def assert_nothing_left(runtime_dir: Path, step: int) -> None:
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + LONG
     while left(runtime_dir):
         assert time.monotonic() < deadline, (step, left(runtime_dir))
         time.sleep(0.005)

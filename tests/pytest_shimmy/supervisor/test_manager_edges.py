@@ -161,7 +161,7 @@ def test_a_last_probe_that_was_cut_short_does_not_hide_what_was_seen_before(
 ) -> None:
     program = tmp_path / "slow.py"
     program.write_text(SLOW_STRANGER)
-    error = failure(manager, pretend(["become", sys.executable, str(program)], health_timeout=1.0))
+    error = failure(manager, pretend(["become", sys.executable, str(program)], health_timeout=4.0))
     assert error.code is ShimmyErrorCode.HEALTHCHECK_FAILED
     assert "200, but not as shimmy" in error.message
 
