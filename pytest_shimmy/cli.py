@@ -41,10 +41,10 @@ BROKEN_PIPE = 141
 EPILOG = """\
 examples:
   pytest-shimmy doctor                    what would run, and why
-  pytest-shimmy models list               what there is, and the default
-  pytest-shimmy serve -v                  a server for several tools
-  pytest-shimmy agent run "Say hello."    one question, answered as it comes
-  pytest-shimmy verify                    the bundled fake against what real ones did
+  pytest-shimmy models list               the models, and the default
+  pytest-shimmy serve -v                  a server until Ctrl-C
+  pytest-shimmy agent run "Say hello."    one answer, as it comes
+  pytest-shimmy verify                    compare the bundled fake with real ones
 
 exit codes:
     0  success

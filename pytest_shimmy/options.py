@@ -52,7 +52,7 @@ class ShimmyProcessOptions:
     args: Sequence[str] = ()
     """Further arguments for ``serve``, without the word and what is an option here."""
     gpu_mode: GpuMode = "auto"
-    """The backend to ask for; what a release cannot be told is an error."""
+    """The backend to ask for; one that the release cannot be asked for is an error."""
     health_timeout: float | None = None
     """From spawn to healthy. None: 30 s for the fake, 120 s for a real executable."""
     env: Mapping[str, str | None] = field(default_factory=dict, repr=False)

@@ -38,9 +38,9 @@ LOAD_TIMEOUT = 600.0
 
 
 class ShimmyServer:
-    """A running server. Made by the fixtures; see there for who starts and stops it.
+    """A running server. The fixtures make, start and stop it.
 
-    All methods that ask the server raise `ShimmyError` when it cannot be asked.
+    All methods that send it a request raise `ShimmyError` when it cannot be reached.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class ShimmyServer:
 
         Most builds tell only when they answer for the first time (seen on 2.5.0 and 1.8.1): then
         one token is generated, which loads the model. Asked again after a restart. Of an attached
-        server the log cannot be seen, and so almost nothing is known. Never raises: a server that
-        cannot be asked has verified nothing.
+        server the log cannot be seen, and so almost nothing is known. Never raises: for a
+        server that cannot be reached nothing is verified.
         """
         if self.mode == "replayed":
             from .cassettes.server_facts import recorded_gpu
@@ -394,7 +394,7 @@ def choose_model(settings: Settings, ids: list[str], version: str) -> str:
         raise ShimmyError(
             ShimmyErrorCode.NO_MODELS,
             "the server has no model.\nGive it one: --shimmy-models-dir, --shimmy-model=FILE, or "
-            "--shimmy-tiny-model for one that is made on the spot.",
+            "--shimmy-tiny-model, which generates a tiny one.",
             {"available": ids},
         )
     return default.id

@@ -66,7 +66,7 @@ class Settings(NamedTuple):
     replay_as_real: bool = False
     """Tests that need a real server may run on a replay."""
     api_key: str | None = None
-    """Key that the server asks for; None: none."""
+    """Key that the server asks for; None: it asks for no key."""
     model: str | None = None
     """Model id, or path of a model file to serve; None: the server's default."""
     tiny_model: bool = False
@@ -249,7 +249,7 @@ def load(
 
 
 def _hidden(settings: Settings) -> Settings:
-    """The settings; what is secret in them is shown nowhere from now on."""
+    """The settings; what is secret in them is never shown from now on."""
     if settings.env or settings.url is not None or settings.api_key is not None:
         from . import masking
 

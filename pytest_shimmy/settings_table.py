@@ -59,12 +59,21 @@ class Setting(NamedTuple):
 
 def _text(value: str) -> str:
     if not value.strip():
-        raise ValueError("a value that is not empty (to leave it unset, do not set it at all)")
+        raise ValueError("a value (for the default, do not set it at all)")
     return value
 
 
+def _absolute(value: str) -> Path:
+    """The path of `value`, without ``..`` unless a link makes that another place."""
+    path = Path(value).expanduser().absolute()
+    if os.pardir not in path.parts:
+        return path
+    normal = Path(os.path.normpath(path))
+    return normal if os.path.realpath(normal) == os.path.realpath(path) else path
+
+
 def _executable(value: str) -> str:
-    return str(Path(value).expanduser().absolute()) if _has_separator(_text(value)) else value
+    return str(_absolute(value)) if _has_separator(_text(value)) else value
 
 
 def _has_separator(value: str) -> bool:
@@ -72,7 +81,7 @@ def _has_separator(value: str) -> bool:
 
 
 def _directory(value: str) -> str:
-    path = Path(_text(value)).expanduser().absolute()
+    path = _absolute(_text(value))
     if not path.is_dir():
         what = "is not a directory" if path.exists() else "does not exist"
         raise ValueError(f"an existing directory ({path} {what})")
@@ -82,14 +91,14 @@ def _directory(value: str) -> str:
 
 
 def _writable_directory(value: str) -> str:
-    path = Path(_text(value)).expanduser().absolute()
+    path = _absolute(_text(value))
     if path.exists() and not path.is_dir():
         raise ValueError(f"a directory ({path} is a file)")
     return str(path)
 
 
 def _report(value: str) -> str:
-    path = Path(_text(value)).expanduser().absolute()
+    path = _absolute(_text(value))
     if path.suffix not in (".html", ".json") or path.is_dir():
         raise ValueError("a file that ends in .html or .json")
     return str(path)
@@ -98,7 +107,7 @@ def _report(value: str) -> str:
 def _model(value: str) -> str:
     if not means_file(_text(value)):
         return value
-    path = Path(value).expanduser().absolute()
+    path = _absolute(value)
     if not path.exists():
         raise ValueError(f"a model id, or an existing model file ({path} does not exist)")
     return str(path)
@@ -185,7 +194,7 @@ def _once_each(values: list[str]) -> tuple[str, ...]:
 def _fake_script(value: str) -> str:
     from fake_shimmy.script import files
 
-    path = Path(_text(value)).expanduser().absolute()
+    path = _absolute(_text(value))
     try:
         files.load(str(path))
     except ValueError as error:
@@ -249,8 +258,7 @@ def _speed(value: str) -> float:
 TABLE: tuple[Setting, ...] = (
     Setting(
         "path",
-        "shimmy executable to run; a bare name is looked up on PATH "
-        "(default: the bundled fake, which behaves like it)",
+        "shimmy executable to run; a bare name is looked up on PATH (default: the bundled fake)",
         _executable,
         metavar="EXECUTABLE",
         is_path=_has_separator,
@@ -273,14 +281,14 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "fake_build",
-        "build of it that the bundled fake imitates, such as cpu-only (default: what cargo makes "
-        "without options)",
+        "build of shimmy that the bundled fake imitates, such as cpu-only (default: the build that "
+        "cargo makes without options)",
         _fake_build,
         metavar="BUILD",
     ),
     Setting(
         "fake_script",
-        "script file (JSON or TOML) that the bundled fake follows where a test says nothing else",
+        "script file (JSON or TOML) for the bundled fake; a test's own rules come first",
         _fake_script,
         metavar="FILE",
         is_path=bool,
@@ -300,7 +308,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "url",
-        "attach to a server that already runs, and never stop it",
+        "use a server that is already running; it is never stopped",
         _url,
         metavar="URL",
     ),
@@ -314,14 +322,14 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "record_mode",
-        "what --shimmy-record writes: all: each test's answers anew; missing: only what has no "
-        "recording; failed: only tests that fail (default: all)",
+        "what --shimmy-record writes: all: every test's answers; missing: only requests without "
+        "a recording; failed: only tests that fail (default: all)",
         _choice("all", "missing", "failed"),
         metavar="MODE",
     ),
     Setting(
         "replay",
-        "answer from the recordings in this folder, without the recorded server",
+        "answer from the recordings in this folder, without a server",
         _directory,
         metavar="DIR",
         is_path=bool,
@@ -335,15 +343,14 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "replay_as_real",
-        "a replay is good enough for tests that are marked shimmy_real, and for "
-        "--shimmy-require=real",
+        "run tests marked shimmy_real on a replay, too; it also satisfies --shimmy-require=real",
         _switch,
         "switch",
     ),
     Setting(
         "api_key",
         "API key: given to servers that are started (as SHIMMY_API_KEY, which shimmy reads from "
-        "2.6.5 on), and sent to all; shown nowhere",
+        "2.6.5 on), and sent to all servers; never shown",
         _text,
         metavar="KEY",
     ),
@@ -357,8 +364,8 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "tiny_model",
-        "serve the smallest model that the executable can serve on this machine, made on the spot, "
-        "where no model file is named (default: off)",
+        "generate and serve the smallest model that the executable can load on this machine, where "
+        "no model file is named (default: off)",
         _switch,
         "switch",
     ),
@@ -391,8 +398,8 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "require",
-        "real, gpu: a test that is marked for it and does not get it fails instead of being "
-        "skipped; may be repeated",
+        "real, gpu: tests that are marked shimmy_real, shimmy_gpu and cannot run fail instead of "
+        "being skipped; may be repeated",
         _choice("real", "gpu"),
         "many",
         "WHAT",
@@ -414,7 +421,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "start_timeout",
-        "seconds from spawn to healthy "
+        "seconds from the start to the first healthy answer "
         f"(default: {ShimmyProcessDefaults.start_timeout_fake:g} for the fake, "
         f"{ShimmyProcessDefaults.start_timeout_real:g} for a real executable)",
         _seconds,
@@ -422,14 +429,14 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "max_restarts",
-        "restarts after unexpected exits of the server "
+        "how often the server is restarted after unexpected exits "
         f"(default: {ShimmyProcessDefaults.max_restarts})",
         _count,
         metavar="N",
     ),
     Setting(
         "args",
-        "further arguments for 'shimmy serve', quoted as for a shell; may be repeated",
+        "additional arguments for 'shimmy serve', quoted as for a shell; may be repeated",
         str,
         "many",
         "ARGS",
@@ -438,7 +445,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "env",
-        "further environment of the server; may be repeated",
+        "additional environment variable of the server; may be repeated",
         _assignment,
         "many",
         "NAME=VALUE",

@@ -42,7 +42,7 @@ class Exit(Node):
         "status": Field(EXIT_STATUS, 1, "the exit status"),
         "signal": Field(SIGNAL, None, "die by this signal instead"),
         "out_of_memory": Field(
-            Flag(), False, "die as a Rust program does that gets no memory: its words, then SIGABRT"
+            Flag(), False, "die as a Rust program without memory does: its message, then SIGABRT"
         ),
     }
 
@@ -58,7 +58,7 @@ class Refusal(Node):
     stderr: str
     FIELDS: ClassVar[dict[str, Field]] = {
         "status": Field(EXIT_STATUS, 1, "the exit status"),
-        "stderr": Field(Text(), "Error: refused to start, as scripted", "its last words"),
+        "stderr": Field(Text(), "Error: refused to start, as scripted", "what it writes to stderr"),
     }
 
 
@@ -94,10 +94,14 @@ class Life(Node):
         "deaf": Field(Flag(), False, "SIGTERM is ignored"),
         "stop_delay": Field(SECONDS, 0.0, "seconds from SIGTERM to the end of the process"),
         "failing": Field(
-            Flag(), False, "no model loads, so every generation fails, and /health is well"
+            Flag(), False, "no model loads, so every generation fails, while /health answers 200"
         ),
         "log_flood": Field(
             Number(0, 10**9, is_float=False), 0, "bytes per second written to standard output"
         ),
-        "list": Field(OneOf(("garbage", "hang")), None, "what becomes of the list command"),
+        "list": Field(
+            OneOf(("garbage", "hang")),
+            None,
+            "what the list command does: garbage: it prints no list; hang: nothing, for ever",
+        ),
     }

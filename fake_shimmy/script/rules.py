@@ -66,10 +66,10 @@ class Rule(Node):
         "times": Field(
             COUNT,
             None,
-            "how many requests it answers; default: as often as asked, or with "
-            "answers: once each, in order",
+            "how many requests it answers; default: all that match, or with "
+            "answers: one for each, in order",
         ),
-        "seconds": Field(SECONDS, None, "for how long after its first use it is asked"),
+        "seconds": Field(SECONDS, None, "for how long after its first use it applies"),
         "chance": Field(Number(0, 1), 1.0, "the share of matching requests that it takes"),
         "validate": Field(
             Flag(),
@@ -120,7 +120,7 @@ class Script(Node):
         ),
         "serialise": Field(Flag(), False, "one generation at a time, as on the real one's engine"),
         "rules": Field(
-            Items(shapes.of(Rule)), [], "asked in order; the first that matches answers"
+            Items(shapes.of(Rule)), [], "tried in order; the first that matches answers"
         ),
         "life": Field(shapes.of(Life), None, "faults for the life of the process"),
     }

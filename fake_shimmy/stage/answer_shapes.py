@@ -52,7 +52,7 @@ Done = _object(
 
 Opened = _object(
     "Opened",
-    "The session is there.",
+    "The session is open.",
     {
         **Done.FIELDS,
         "seed": needed(WHOLE, "random seed for chance and jitter"),
@@ -63,7 +63,7 @@ Opened = _object(
 
 Added = _object(
     "Added",
-    "The rule is asked from now on.",
+    "The rule applies from now on.",
     {**Done.FIELDS, "id": needed(WHOLE, "the rule's number")},
 )
 
@@ -74,7 +74,7 @@ RecordedRequest = _object(
     {
         "id": needed(WHOLE, "its number in the session's journal, from 1"),
         "time": needed(SECONDS, "when it was complete, in seconds since 1970"),
-        "started": needed(SECONDS, "the same on a clock that is never set"),
+        "started": needed(SECONDS, "the same on a monotonic clock"),
         "method": needed(Text(), "the method"),
         "path": needed(Text(), "the path, without a key"),
         "headers": needed(Items(Pair()), "names, in small letters, and values, as they came"),
@@ -135,7 +135,7 @@ State = _object(
     {
         "records": needed(Items(shapes.of(RecordedRequest)), "the requests, the oldest first"),
         "dropped": needed(WHOLE, "how many older ones were dropped, over 1000 or 4 MiB"),
-        "rules": needed(Items(shapes.of(RuleState)), "the rules, in the order they are asked"),
+        "rules": needed(Items(shapes.of(RuleState)), "the rules, in the order they are tried"),
         "seed": needed(WHOLE, "random seed for chance and jitter"),
         "is_random": needed(Flag(), "whether the seed has mattered"),
         "stray": needed(
@@ -155,8 +155,12 @@ Waited = _object(
 
 Counted = _object(
     "Counted",
-    "What was counted.",
-    {"requests": needed(WHOLE, "all requests but control, and health checks of nobody")},
+    "The number.",
+    {
+        "requests": needed(
+            WHOLE, "requests, without control requests and health checks without a key"
+        )
+    },
 )
 
 
@@ -165,14 +169,14 @@ Missed = _object(
     "A request without a recording.",
     {
         "cassette": needed(Text(), "the cassette that was in use"),
-        "request": needed(shapes.of(AskedRequest), "what was asked"),
+        "request": needed(shapes.of(AskedRequest), "the request"),
     },
 )
 
 
 Used = _object(
     "Used",
-    "What became of recordings since the last time.",
+    "Which recordings were used since the last time.",
     {
         "used": needed(Table(Items(WHOLE)), "by cassette: numbers of the recordings, from 0"),
         "missed": needed(

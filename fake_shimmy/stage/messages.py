@@ -106,7 +106,7 @@ class OfSession(Message):
 
 
 class Open(OfSession):
-    """Begin a session anew: with this script, an empty journal, and no rule used."""
+    """Reset a session: set this script, with no rule used, and empty the journal."""
 
     script: Script | None
     FIELDS: ClassVar[Mapping[str, Field]] = {
@@ -116,11 +116,11 @@ class Open(OfSession):
 
 
 class Close(OfSession):
-    """Forget a session; the one without a key begins anew."""
+    """Remove a session; the one without a key is reset."""
 
 
 class Add(OfSession):
-    """Ask one more rule, after those of the session and before those of the server's script."""
+    """Add a rule, after those of the session and before those of the server's script."""
 
     rule: Rule
     REQUIRED: ClassVar[tuple[str, ...]] = ("session", "rule")
@@ -131,18 +131,18 @@ class Add(OfSession):
 
 
 class Remove(OfSession):
-    """Ask a rule no more."""
+    """Remove a rule."""
 
     id: int
     REQUIRED: ClassVar[tuple[str, ...]] = ("session", "id")
     FIELDS: ClassVar[Mapping[str, Field]] = {
         **OfSession.FIELDS,
-        "id": Field(shapes.INDEX, None, "the rule's number, as it was told when it was added"),
+        "id": Field(shapes.INDEX, None, "the rule's number, from the answer to add"),
     }
 
 
 class Configure(OfSession):
-    """Change what is said for all of a session's answers."""
+    """Change settings of all of a session's answers."""
 
     script: tuple[Script, set[str]]
     REQUIRED: ClassVar[tuple[str, ...]] = ("session", "script")
@@ -157,7 +157,7 @@ class Configure(OfSession):
 
 
 class Journal(OfSession):
-    """Tell what was asked, and what became of it."""
+    """Get the journal: the requests, and how each was answered."""
 
     after: float
     FIELDS: ClassVar[Mapping[str, Field]] = {
@@ -167,7 +167,7 @@ class Journal(OfSession):
 
 
 class Wait(OfSession):
-    """Wait until so many requests have come, and tell the journal."""
+    """Wait until so many requests have come, then get the journal."""
 
     when: When | None
     after: float
@@ -193,11 +193,11 @@ class Refuse(Message):
 
 
 class Accept(Message):
-    """Take connections again. It needs a connection that was open before they were refused."""
+    """Accept connections again. It needs a connection that was open before they were refused."""
 
 
 class Totals(Message):
-    """Tell how many requests there were, of all sessions."""
+    """Get the number of requests, over all sessions."""
 
 
 class SameRules(Node):
@@ -237,4 +237,4 @@ class Cassette(OfSession):
 
 
 class Replayed(OfSession):
-    """Tell which recordings were used since the last time, and what had none."""
+    """Get which recordings were used since the last time, and which requests had none."""

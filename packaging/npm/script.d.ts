@@ -12,7 +12,7 @@ export interface Script {
   load_time?: number;
   /** one generation at a time, as on the real one's engine */
   serialise?: boolean;
-  /** asked in order; the first that matches answers */
+  /** tried in order; the first that matches answers */
   rules?: Array<Rule>;
   /** faults for the life of the process */
   life?: Life;
@@ -36,9 +36,9 @@ export interface Rule {
   name?: string;
   /** which requests it is for; default: all */
   when?: When;
-  /** how many requests it answers; default: as often as asked, or with answers: once each, in order */
+  /** how many requests it answers; default: all that match, or with answers: one for each, in order */
   times?: number;
-  /** for how long after its first use it is asked */
+  /** for how long after its first use it applies */
   seconds?: number;
   /** the share of matching requests that it takes */
   chance?: number;
@@ -224,11 +224,11 @@ export interface Life {
   deaf?: boolean;
   /** seconds from SIGTERM to the end of the process */
   stop_delay?: number;
-  /** no model loads, so every generation fails, and /health is well */
+  /** no model loads, so every generation fails, while /health answers 200 */
   failing?: boolean;
   /** bytes per second written to standard output */
   log_flood?: number;
-  /** what becomes of the list command */
+  /** what the list command does: garbage: it prints no list; hang: nothing, for ever */
   list?: "garbage" | "hang";
 }
 
@@ -236,7 +236,7 @@ export interface Life {
 export interface Refusal {
   /** the exit status */
   status?: number;
-  /** its last words */
+  /** what it writes to stderr */
   stderr?: string;
 }
 
@@ -250,7 +250,7 @@ export interface Exit {
   status?: number;
   /** die by this signal instead */
   signal?: string;
-  /** die as a Rust program does that gets no memory: its words, then SIGABRT */
+  /** die as a Rust program without memory does: its message, then SIGABRT */
   out_of_memory?: boolean;
 }
 
@@ -302,7 +302,7 @@ export interface TimedAnswer {
   end?: "complete" | "closed" | "reset" | "left";
 }
 
-/** Begin a session anew: with this script, an empty journal, and no rule used. */
+/** Reset a session: set this script, with no rule used, and empty the journal. */
 export interface Open {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
@@ -310,7 +310,7 @@ export interface Open {
   script?: Script;
 }
 
-/** Ask one more rule, after those of the session and before those of the server's script. */
+/** Add a rule, after those of the session and before those of the server's script. */
 export interface Add {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
@@ -318,15 +318,15 @@ export interface Add {
   rule: Rule;
 }
 
-/** Ask a rule no more. */
+/** Remove a rule. */
 export interface Remove {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
-  /** the rule's number, as it was told when it was added */
+  /** the rule's number, from the answer to add */
   id: number;
 }
 
-/** Change what is said for all of a session's answers. */
+/** Change settings of all of a session's answers. */
 export interface Configure {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
@@ -334,7 +334,7 @@ export interface Configure {
   script: Script;
 }
 
-/** Tell what was asked, and what became of it. */
+/** Get the journal: the requests, and how each was answered. */
 export interface Journal {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
@@ -342,7 +342,7 @@ export interface Journal {
   after?: number;
 }
 
-/** Wait until so many requests have come, and tell the journal. */
+/** Wait until so many requests have come, then get the journal. */
 export interface Wait {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
@@ -358,7 +358,7 @@ export interface Wait {
   finished?: boolean;
 }
 
-/** Forget a session; the one without a key begins anew. */
+/** Remove a session; the one without a key is reset. */
 export interface Close {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
@@ -370,11 +370,11 @@ export interface Refuse {
   seconds?: number;
 }
 
-/** Take connections again. It needs a connection that was open before they were refused. */
+/** Accept connections again. It needs a connection that was open before they were refused. */
 export interface Accept {
 }
 
-/** Tell how many requests there were, of all sessions. */
+/** Get the number of requests, over all sessions. */
 export interface Totals {
 }
 
@@ -410,13 +410,13 @@ export interface Cassette {
   exchanges?: Array<Recording>;
 }
 
-/** Tell which recordings were used since the last time, and what had none. */
+/** Get which recordings were used since the last time, and which requests had none. */
 export interface Replayed {
   /** the API key whose requests are meant; empty: requests with no key, or another one */
   session: string;
 }
 
-/** The session is there. */
+/** The session is open. */
 export interface Opened {
   /** true */
   ok: boolean;
@@ -426,7 +426,7 @@ export interface Opened {
   stray_count: number;
 }
 
-/** The rule is asked from now on. */
+/** The rule applies from now on. */
 export interface Added {
   /** true */
   ok: boolean;
@@ -446,7 +446,7 @@ export interface State {
   records: Array<RecordedRequest>;
   /** how many older ones were dropped, over 1000 or 4 MiB */
   dropped: number;
-  /** the rules, in the order they are asked */
+  /** the rules, in the order they are tried */
   rules: Array<RuleState>;
   /** random seed for chance and jitter */
   seed: number;
@@ -464,7 +464,7 @@ export interface RecordedRequest {
   id: number;
   /** when it was complete, in seconds since 1970 */
   time: number;
-  /** the same on a clock that is never set */
+  /** the same on a monotonic clock */
   started: number;
   /** the method */
   method: string;
@@ -544,7 +544,7 @@ export interface Waited {
   records: Array<RecordedRequest>;
   /** how many older ones were dropped, over 1000 or 4 MiB */
   dropped: number;
-  /** the rules, in the order they are asked */
+  /** the rules, in the order they are tried */
   rules: Array<RuleState>;
   /** random seed for chance and jitter */
   seed: number;
@@ -558,13 +558,13 @@ export interface Waited {
   timed_out: boolean;
 }
 
-/** What was counted. */
+/** The number. */
 export interface Counted {
-  /** all requests but control, and health checks of nobody */
+  /** requests, without control requests and health checks without a key */
   requests: number;
 }
 
-/** What became of recordings since the last time. */
+/** Which recordings were used since the last time. */
 export interface Used {
   /** by cassette: numbers of the recordings, from 0 */
   used: { [name: string]: Array<number> };
@@ -576,7 +576,7 @@ export interface Used {
 export interface Missed {
   /** the cassette that was in use */
   cassette: string;
-  /** what was asked */
+  /** the request */
   request: AskedRequest;
 }
 

@@ -38,8 +38,8 @@ STALL_TIMEOUT = 60.0
 """Default of ``--timeout``."""
 
 RUN = """\
-Start a server (or attach to one: --shimmy-url), ask it, and print the answer as it comes. The
-answer alone goes to stdout. Exit code 1 also means an answer that is empty or was cut off.
+Start a server (or use one: --shimmy-url), send it the prompt, and print the answer as it comes.
+Only the answer goes to stdout. Exit code 1 also means an answer that is empty or was cut off.
 """
 EXAMPLES = """\
   pytest-shimmy agent run "Say hello."                          the bundled fake answers
@@ -51,18 +51,21 @@ EXAMPLES = """\
 
 def add_to(commands: Commands) -> None:
     """Add the command's parser to `commands`."""
-    agent = add_command(commands, "agent", "ask a model", "Ask a model on this machine.", EXAMPLES)
+    agent = add_command(commands, "agent", "send one prompt", "Send a prompt to a model.", EXAMPLES)
     actions = agent.add_subparsers(metavar="ACTION", required=True)
-    run_ = add_command(actions, "run", "answer one prompt, as it comes", RUN, EXAMPLES)
+    run_ = add_command(actions, "run", "print the answer to one prompt as it comes", RUN, EXAMPLES)
     run_.add_argument(
         "prompt",
         metavar="PROMPT",
         nargs="?",
-        help="what to ask; '-', or nothing with a pipe: from stdin",
+        help="the prompt; '-', or none with a pipe: read from stdin",
     )
     run_.add_argument("--system", metavar="TEXT", help="the system message")
     run_.add_argument(
-        "--max-tokens", metavar="N", type=_count, help="at most so many (default: the server's)"
+        "--max-tokens",
+        metavar="N",
+        type=_count,
+        help="length of the answer at most (default: the server's)",
     )
     run_.add_argument(
         "--timeout",
@@ -128,7 +131,7 @@ def _print_answer(server: ShimmyServer, body: dict[str, Any], timeout: float) ->
             if first is None:
                 raise ShimmyError(
                     ShimmyErrorCode.ANSWER_FAILED,
-                    "the answer is empty. A shimmy whose generation fails says no more than that.",
+                    "the answer is empty: shimmy 2.5.0 answers so when the generation fails.",
                 )
             for last in itertools.chain([first], filter(None, pieces)):
                 sys.stdout.write(last)
@@ -156,7 +159,7 @@ def _explained(error: ShimmyError, manager: ShimmyProcessManager | None) -> Shim
         message += f"\nThe server died: {exit_status}."
         details["exit"] = exit_status
     if manager.log_path is not None and (log := _newest(manager.log_path)):
-        message += "\nThe last that it wrote:\n" + "\n".join(f"  {line}" for line in log)
+        message += "\nThe end of its log:\n" + "\n".join(f"  {line}" for line in log)
     return ShimmyError(error.code, message, details)
 
 

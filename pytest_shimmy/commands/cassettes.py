@@ -32,9 +32,9 @@ def add_to(commands: Commands) -> None:
     )  # fmt: skip
     verbs: Commands = cassettes.add_subparsers(metavar="COMMAND", required=True)
     check = add_command(
-        verbs, "check", "ask a server what was recorded, and compare shapes",
-        "A new member of an answer is news. One that is gone or has another type is a failure, as\n"
-        "are another status and framing: exit code 1.",
+        verbs, "check", "compare a server's answers with the recordings",
+        "Send the recorded requests, and compare the structure of the answers. A new member is\n"
+        "reported. A missing one, another type, status or framing is a failure: exit code 1.",
         EXAMPLES,
     )  # fmt: skip
     check.add_argument("folder", metavar="DIR", type=Path)
@@ -99,7 +99,7 @@ def _show(found: dict[Change, list[str]]) -> None:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         print(f"{mark:8}{change.request}: {change.what}  ({names[0]}{more})")
     if not found:
-        print("The server answers in the shapes that were recorded.")
+        print("The server's answers have the recorded structure.")
 
 
 def _prune(chosen: argparse.Namespace) -> int:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .arguments import Commands, add_command, add_settings
-from .tables import shown, table
+from .tables import blocks, shown, table
 from .terminal import Colour, label
 
 EXAMPLES = """\
@@ -25,7 +27,10 @@ MODELS_SHOWN = 10
 LEFT = 10
 """Columns of what a line is about."""
 WIDTH = 160
-"""Columns of a line of evidence, which tools write as long as they like."""
+"""Columns where neither a terminal nor ``COLUMNS`` says how many."""
+LONGEST = 320
+"""Characters of evidence, or of another program's command line, which may be of any length."""
+NARROWEST = 40
 
 _COLOURS: dict[str, Colour] = {"warning": "yellow", "problem": "red"}
 
@@ -59,7 +64,8 @@ def run(chosen: argparse.Namespace) -> int:
         findings = Findings(None, None)
         findings.problems.append(str(error))
     found = findings.to_json()
-    print(json.dumps(found, indent=2) if chosen.json else "\n".join(describe(found)))
+    width = max(NARROWEST, shutil.get_terminal_size((WIDTH, 0)).columns)
+    print(json.dumps(found, indent=2) if chosen.json else "\n".join(describe(found, width)))
     return 0 if found["can_start"] else 1
 
 
@@ -69,51 +75,68 @@ def _was_given(chosen: argparse.Namespace, word: str) -> bool:
     return word.startswith("--") and getattr(chosen, name, None) is not None
 
 
-def describe(found: dict[str, Any]) -> Iterator[str]:
-    """`Findings.to_json`, for a person."""
+def describe(found: dict[str, Any], width: int) -> Iterator[str]:
+    """`Findings.to_json`, for a person, in lines of `width` columns; words are not broken."""
     yield f"pytest-shimmy {found['pytest_shimmy']}"
     parts = {
         "settings": _settings(found),
-        "server": _server(found["server"]),
+        "server": _server(found["server"], found["settings"]),
         "gpu": _gpu(found["gpu"]),
-        "models": _models(found["models"]),
+        "models": _models(found["models"], width - LEFT),
         "ports": _ports(found["ports"]),
         "runtime": _runtime(found["runtime"]),
     }
     for name, lines in parts.items():
-        yield from _labelled(name, lines)
+        yield from _labelled(name, lines, width)
     for name in ("warnings", "problems"):
         for text in found[name]:
-            yield from _labelled(name[:-1], text.splitlines())
+            yield from _labelled(name[:-1], text.splitlines(), width)
     yield "a session could start" if found["can_start"] else "a session could not start"
 
 
-def _labelled(name: str, lines: Iterable[str]) -> Iterator[str]:
-    for number, line in enumerate(lines):
+def _labelled(name: str, lines: Iterable[str], width: int) -> Iterator[str]:
+    wrapped = (part for line in lines for part in _wrapped(shown(line), width - LEFT))
+    for number, line in enumerate(wrapped):
         left = f"{name if number == 0 else '':<{LEFT}}"
         if name in _COLOURS and number == 0:
             left = label(left, _COLOURS[name], sys.stdout)
-        yield f"{left}{shown(line)}".rstrip()
+        yield f"{left}{line}".rstrip()
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    if len(line) <= width:  # spaces in a table stay as they are
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _settings(found: dict[str, Any]) -> Iterator[str]:
     if not found["settings"]:
-        yield "all default"
+        yield "all defaults"
     for name, entry in found["settings"].items():
         yield f"{name} = {entry['value']!r}  ({entry['from']})"
     yield f"pytest's configuration: {found['config_file'] or 'no file'}"
 
 
-def _server(server: dict[str, Any] | None) -> Iterator[str]:
+def _server(server: dict[str, Any] | None, settings: dict[str, Any]) -> Iterator[str]:
     if server is None:
         return
-    release = server["version"] or "(unknown)"
+    release = server["version"]
     match server["mode"]:
+        case _ if release is None:  # the problem below names it
+            yield "cannot be used, see the problem below"
         case "attached":
             yield f"attached to {server['url']}, shimmy {release}"
         case "real":
             yield f"a real shimmy {release}"
-            yield server["path"]
+            if server["path"] != settings["path"]["value"]:  # a name that is looked up on PATH
+                yield server["path"]
         case _:
             yield f"the bundled fake of shimmy {release}"
     if build := server["build"]:
@@ -130,11 +153,10 @@ def _gpu(gpu: dict[str, Any] | None) -> Iterator[str]:
     for name, backend in gpu["backends"].items():
         devices = "".join(f", {device}" for device in dict.fromkeys(backend["devices"]))
         evidence = f" ({backend['evidence'][0]})" if backend["evidence"] else ""
-        line = f"{name} {backend['state']}{devices}{evidence}"
-        yield line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+        yield _cut(f"{name}: {backend['state']}{devices}{evidence}")
 
 
-def _models(models: dict[str, Any] | None) -> Iterator[str]:
+def _models(models: dict[str, Any] | None, width: int) -> Iterator[str]:
     if models is None:
         return
     default, every = models["default"], models["found"]
@@ -144,12 +166,13 @@ def _models(models: dict[str, Any] | None) -> Iterator[str]:
         yield f"{len(every)} found, default: {default['id']}, because {default['reason']}"
     # The default first, wherever it is in the order.
     first = sorted(every, key=lambda model: not model["is_default"])[:MODELS_SHOWN]
-    yield from (f"  {line}" for line in table(first))
+    lines = [f"  {line}" for line in table(first)]
+    yield from lines if max(map(len, lines), default=0) <= width else blocks(first)
     if len(every) > len(first):
         yield f"  and {len(every) - len(first)} more: pytest-shimmy models list"
     if models["searched"] is not None:
-        yield "looked for in:"
-        yield from (f"  {path}" for path in models["searched"] or ["nowhere else"])
+        yield "looked for in:" if models["searched"] else "looked for in no directory"
+        yield from (f"  {path}" for path in models["searched"])
 
 
 def _ports(ports: dict[str, Any] | None) -> Iterator[str]:
@@ -160,9 +183,8 @@ def _ports(ports: dict[str, Any] | None) -> Iterator[str]:
     leased = ports["leased"]
     yield "leased now: " + ("" if leased else "none")
     for lease in leased:
-        by = "unknown" if lease["pid"] is None else f"{lease['pid']}, {lease['command']}"
-        line = f"  {lease['port']} by {by}"
-        yield line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+        by = "unknown" if lease["pid"] is None else f"process {lease['pid']}, {lease['command']}"
+        yield _cut(f"  {lease['port']} by {by}")
 
 
 def _runtime(runtime: dict[str, Any] | None) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import runtime_dir
 from ..accel.detector import AccelDetector
-from ..accel.result import FOUND, AccelDetectorResult
+from ..accel.result import FOUND, NOT_FOUND, AccelDetectorResult, Finding
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable.dialect import (
@@ -149,7 +149,7 @@ class Findings:
         there = found.backends.get(backend)
         if there is not None and there.state != FOUND:
             self.warnings.append(
-                f"the executable would use {backend}, and this machine: {there}.\n"
+                f"the executable would use {backend}, and on this machine {_absent(there)}.\n"
                 + (
                     "The server starts, but may not answer: this build generates on a GPU or on a "
                     "software renderer (Mesa's) only. --shimmy-tiny-model tries it out. A build "
@@ -173,8 +173,8 @@ class Findings:
             why = ShimmyError(
                 ShimmyErrorCode.NO_MODELS,
                 "the executable finds no model.\nPut one into a directory that it searches, or "
-                "name it: --shimmy-models-dir=DIR, --shimmy-model=FILE. Or have one made on the "
-                "spot: --shimmy-tiny-model.",
+                "name it: --shimmy-models-dir=DIR, --shimmy-model=FILE. Or have a tiny one "
+                "generated: --shimmy-tiny-model.",
             )
             # 1.x starts all the same (seen on 1.8.1), 2.x does not (seen on 2.5.0).
             (self.warnings if release.startswith("1.") else self.problems).append(str(why))
@@ -241,6 +241,13 @@ class Findings:
             self.problems.append(str(error))
         except OSError as error:
             self.problems.append(f"{error}\nCheck the file or directory, and its permissions.")
+
+
+def _absent(backend: Finding) -> str:
+    """That it was not found; the part about GPUs has the evidence."""
+    if backend.state == NOT_FOUND:
+        return f"{backend.backend} was not found"
+    return f"it could not be told whether there is {backend.backend}"
 
 
 def _panics(release: str, model: ShimmyModelSummary) -> bool:

@@ -62,13 +62,13 @@ def add_to(commands: Commands) -> None:
         actions,
         "ensure",
         "fetch a model unless it is there",
-        "Make sure that the executable finds a model, and fetch it if it does not. What an\n"
-        "interrupted download has brought is kept, and the next one goes on from there.",
+        "Make sure that the executable finds a model, and fetch it if it does not. An\n"
+        "interrupted download is kept, and the next call resumes it.",
         ENSURE_EXAMPLES,
     )
     ensure.add_argument("id", metavar="ID", help="the model's id, as 'models list' prints it")
     source = ensure.add_mutually_exclusive_group()
-    source.add_argument("--url", help="where the file is; without a source, nothing is fetched")
+    source.add_argument("--url", help="the file's URL; without --url and --hub, nothing is fetched")
     source.add_argument("--hub", metavar="REPO", help="the Hugging Face repository that has it")
     ensure.add_argument("--sha256", metavar="HEX", help="with --url: the file's digest")
     ensure.add_argument(

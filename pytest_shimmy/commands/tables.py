@@ -20,21 +20,34 @@ def shown(text: str) -> str:
 
 def table(models: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Models, as `findings.summary` has them, with headings; no lines without models."""
-    rows = [
-        (
-            "*" if model["is_default"] else "",
-            shown(model["id"]),
-            "-" if model["size_bytes"] is None else human(model["size_bytes"]),
-            model["parameters"] or "-",
-            model["quantization"] or "-",
-            (model["source"] or "-") + (" + LoRA" if model["lora"] else ""),
-            "-" if model["path"] is None else shown(model["path"]),
-        )
-        for model in models
-    ]
+    rows = [tuple(cell or "-" for cell in _cells(model)) for model in models]
     if not rows:
         return
     columns = list(zip(HEADINGS, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     for row in (HEADINGS, *rows):
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def blocks(models: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The same for a narrow terminal: the id, and below it what is known."""
+    for model in models:
+        mark, name, *facts, path = _cells(model)
+        yield f"{mark or ' '} {name}"
+        yield f"    {', '.join(filter(None, facts))}"
+        if path:
+            yield f"    {path}"
+
+
+def _cells(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is shown of a model, by `HEADINGS`; empty where it is not known."""
+    size = model["size_bytes"]
+    return (
+        "*" if model["is_default"] else " ",
+        shown(model["id"]),
+        "" if size is None else human(size),
+        model["parameters"] or "",
+        model["quantization"] or "",
+        (model["source"] or "") + (" + LoRA" if model["lora"] else ""),
+        "" if model["path"] is None else shown(model["path"]),
+    )

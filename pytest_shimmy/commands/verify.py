@@ -9,7 +9,7 @@ from .arguments import Commands, add_command
 
 EXAMPLES = """\
   pytest-shimmy verify                          the bundled fake, against every recording
-  pytest-shimmy verify --shimmy-path=shimmy     has this shimmy changed?
+  pytest-shimmy verify --shimmy-path=shimmy     this shimmy, against the nearest recording
 """
 
 

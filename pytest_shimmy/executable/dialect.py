@@ -177,7 +177,7 @@ def gpu_arguments(
             ShimmyErrorCode.UNSUPPORTED_ACCEL,
             f"shimmy {version} cannot be told to use {gpu_mode!r}: "
             f"{dialect_of(version).gpu_explanation}.\n"
-            f"Its gpu-info says: {build.line or 'nothing that we know'}\n"
+            f"Its gpu-info says: {build.line or 'nothing known'}\n"
             f"This executable can be asked for: {', '.join(possible)}. "
             f"For {gpu_mode}: {ELSEWHERE.get(gpu_mode, 'nothing known')}.",
             {"version": version, "gpu": gpu_mode, "possible": list(possible)},

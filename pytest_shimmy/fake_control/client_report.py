@@ -24,7 +24,7 @@ class Call:
 
     @property
     def retries(self) -> int:
-        """How often it was asked again."""
+        """How often it was retried."""
         return len(self.requests) - 1
 
     @property
@@ -100,7 +100,7 @@ class ClientReport:
 
     @property
     def retries(self) -> int:
-        """How often anything was asked again."""
+        """Number of retries, over all calls."""
         return sum(call.retries for call in self.calls)
 
     @property
@@ -120,7 +120,7 @@ class ClientReport:
 
     @property
     def taken_as_whole(self) -> tuple[RecordedRequest, ...]:
-        """Truncated answers that were not asked again and raised nothing, as far as was watched."""
+        """Truncated answers that were not retried and raised nothing, as far as was watched."""
         return tuple(
             request
             for request in self._not_asked_again()
@@ -130,7 +130,7 @@ class ClientReport:
 
     @property
     def unwatched(self) -> tuple[RecordedRequest, ...]:
-        """Truncated answers that were not asked again, by code that was not watched."""
+        """Truncated answers that were not retried, by code that was not watched."""
         return tuple(
             request
             for request in self._not_asked_again()
@@ -163,7 +163,7 @@ class ClientReport:
 
     def __str__(self) -> str:
         if not self.calls:
-            return "the client asked nothing"
+            return "the client sent no request"
         lines = [str(call) for call in self.calls]
         lines.append(
             f"verdict: {count(len(self.calls), 'call')}, "
@@ -172,9 +172,7 @@ class ClientReport:
             f"{count(len(self.truncated), 'truncated answer')}"
         )
         lines += self._taken_as_whole_lines()
-        lines += [
-            f"a truncated answer was not asked again: {each.text()}" for each in self.unwatched
-        ]
+        lines += [f"a truncated answer was not retried: {each.text()}" for each in self.unwatched]
         return "\n".join(lines)
 
     def _not_asked_again(self) -> list[RecordedRequest]:
@@ -201,7 +199,7 @@ class ClientReport:
             return ["no answer was truncated, so there was nothing to notice"]
         found = self._taken_as_whole_lines()
         found += [
-            f"a truncated answer was not asked again, and whether anything was raised is not "
+            f"a truncated answer was not retried, and whether anything was raised is not "
             f"known: {each.text()}\nRun the code under test inside `with "
             "shimmy_fake.watch_client():`"
             for each in self.unwatched

@@ -172,7 +172,8 @@ class Control:
         except OSError as error:
             raise ShimmyError(
                 ShimmyErrorCode.CONTROL_FAILED,
-                f"the {self.who} at {self._url} cannot be asked: {error or type(error).__name__}.\n"
+                f"the {self.who} at {self._url} cannot be reached: "
+                f"{error or type(error).__name__}.\n"
                 "Has it ended, or was it told to refuse connections?",
                 {"url": self._url, "op": op},
             ) from error
@@ -191,7 +192,7 @@ class Control:
             raise refused(str(document.get("error")), NO_SESSION)
         raise ShimmyError(
             ShimmyErrorCode.CONTROL_FAILED,
-            f"the server at {self._url} has no remote control, or not for us: it answered "
+            f"the server at {self._url} has no remote control, or not for this run: it answered "
             f"{status}.\n{self._wanted()}",
             {"url": self._url, "op": op, "status": status},
         )

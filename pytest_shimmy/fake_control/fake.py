@@ -108,7 +108,7 @@ class Rule:
 class FakeShimmy(FakeSession):
     """Scripts a fake for one API key, and reads what came with it.
 
-    Rules are asked in the order in which they were added; the first that matches and is not used
+    Rules are tried in the order in which they were added; the first that matches and is not used
     up answers. What no rule matches is answered as if there were none. All methods raise
     `ShimmyUsageError` for invalid arguments, and `ShimmyError` (``CONTROL_FAILED``) when the
     fake is gone.
@@ -298,7 +298,7 @@ class FakeShimmy(FakeSession):
         that come from now on; the rule has what became of it."""
         script = getattr(played, "script", None)
         if not callable(script):
-            raise misused(f"play(): {played!r} is nothing that a strategy gives")
+            raise misused(f"play(): {played!r} was not made by a strategy")
         self._follow("play()", script())  # what is wrong with one of another origin, the fake says
         return Rule(self, 1)
 

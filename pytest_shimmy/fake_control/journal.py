@@ -67,13 +67,13 @@ class RecordedRequest:
     answer: int | None
     """Which of the rule's answers it got, counted from 0."""
     unmatched: bool
-    """It asked a model, there were rules, and none of them matched."""
+    """It is a request to generate, there were rules, and none of them matched."""
     nearest: str | None
     """Of an unmatched one: the nearest rule and what was different."""
     unexpected: bool
     """It is not what the answer that was its turn expects; ``nearest`` tells in what."""
     refusal: str | None
-    """Why shimmy refuses it, so that no rule was asked; empty where shimmy does not say."""
+    """Why shimmy refuses it, so that no rule was tried; empty where shimmy does not say."""
     refused_rule: str | None
     """Of a refused one: the rule that would have answered it."""
     status: int | None

@@ -17,7 +17,7 @@ class RuleOptions(RuleConditions, total=False):
     when: WhenLike | None
     """A part of the last user message, a regular expression for it, or a script's ``when``."""
     times: int | None
-    """How many requests it answers; default: as often as asked, with several answers once each."""
+    """How many requests it answers; default: all, or with several answers one for each."""
     seconds: float | None
     """For how long after its first use."""
     chance: float

@@ -1,4 +1,4 @@
-"""The smallest model that an executable can serve on this machine, made on the spot.
+"""The smallest model that an executable can serve on this machine, generated when needed.
 
 Strategy: what a build can load follows from its engine. Only whether a GPU engine finds a GPU, or a
 software renderer that it takes for one, has to be tried out: the executable is asked to load the

@@ -78,7 +78,7 @@ def warmed_up(
         except ShimmyError as error:
             why = error.message
         if why and (said := log().splitlines()[-LOG_LINES:]):
-            why += "\nThe last that it wrote:\n" + "\n".join(f"  {line}" for line in said)
+            why += "\nThe end of its log:\n" + "\n".join(f"  {line}" for line in said)
         warm_up = WarmUp(model, pid, time.monotonic() - started)
         record.write_text(json.dumps({**warm_up._asdict(), "failed": why}), encoding="utf-8")
         return _recorded(record)

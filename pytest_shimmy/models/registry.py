@@ -252,6 +252,6 @@ def _list_failed(answer: Outcome, why: str) -> ShimmyError:
     return ShimmyError(
         ShimmyErrorCode.LIST_FAILED,
         f"the executable's list of models could not be read{f': {why}' if why else ''}.\n{told}\n"
-        "Run the command yourself: a file or directory that it stumbles over is named on stderr.",
+        "Run the command yourself: it names the file or directory that it cannot read on stderr.",
         answer.details(),
     )

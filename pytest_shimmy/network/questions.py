@@ -50,7 +50,7 @@ class Questions(NamedTuple):
             ids = [model.get("id") if isinstance(model, dict) else None for model in data]
             if all(isinstance(each, str) for each in ids):
                 return ids  # type: ignore[return-value]  # just checked
-        raise self._failed("/v1/models", f"says no list of models: {json.dumps(body)[:SHOWN]}")
+        raise self._failed("/v1/models", f"has no list of models: {json.dumps(body)[:SHOWN]}")
 
     def answers_chat(
         self, body: Mapping[str, Any], timeout: float, waiting: Callable[[], None] = _nothing
@@ -110,15 +110,14 @@ class Questions(NamedTuple):
     def _failed(self, path: str, what: str) -> ShimmyError:
         return ShimmyError(
             ShimmyErrorCode.HEALTHCHECK_FAILED,
-            f"GET {self.url}{path} {what}.\nIs it a shimmy, with nothing before it that answers "
-            "instead?",
+            f"GET {self.url}{path} {what}.\nIs it a shimmy, or does a proxy before it answer?",
             {"url": self.url + path},
         )
 
 
 def denied(url: str, answer: Answer, *, has_key: bool) -> ShimmyError:
     """The server does not answer us because of who we are."""
-    asked = "the key that it was asked with is not its own" if has_key else "it wants an API key"
+    asked = "it does not accept the API key that was sent" if has_key else "it wants an API key"
     if answer.status == 403:
         asked = "it refuses every caller"
     return ShimmyError(

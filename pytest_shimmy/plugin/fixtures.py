@@ -90,7 +90,7 @@ def _skip_impossible(config: pytest.Config, chosen: Settings) -> None:
 def shimmy_fake(
     request: pytest.FixtureRequest, shimmy_server: ShimmyServer
 ) -> Iterator[FakeShimmy]:
-    """Remote control of the bundled fake, for this test only: replies, faults, and what came."""
+    """Remote control of the bundled fake, for this test only: replies, faults, requests."""
     if not shimmy_server.settings.uses_fake:
         from .texts import unmet
 

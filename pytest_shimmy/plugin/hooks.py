@@ -268,12 +268,12 @@ def pytest_terminal_summary(
     verbosity = config.get_verbosity()
     modes = texts.modes(terminalreporter.stats)
     if not config.getoption("no_summary", False):
+        lines = texts.summary(modes, server_summaries_of(config), verbosity)
         if settings_of(config).uses_cassettes and verbosity >= -1:
             from . import cassettes
 
-            for line in cassettes.summary(config):
-                terminalreporter.write_line(line)
-        for line in texts.summary(modes, server_summaries_of(config), verbosity):
+            lines = [*cassettes.summary(config), *lines]
+        for line in texts.in_one_line(lines) if verbosity < 0 else lines:
             terminalreporter.write_line(line)
         has_failed = verbosity >= 0 and texts.has_failed(terminalreporter.stats)
         if has_failed and REPORT not in config.stash:

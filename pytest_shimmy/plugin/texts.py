@@ -170,6 +170,8 @@ def modes(stats: Mapping[str, Sequence[object]]) -> list[str]:
     return list(ran.values())
 
 
+MARK = "shimmy: "
+"""What every line at the end of a run begins with."""
 REPORT_HINT = "shimmy: --shimmy-report=run.html shows what happened between tests and server"
 
 
@@ -211,6 +213,12 @@ def summary(modes: Sequence[str], servers: Sequence[ServerSummary], verbosity: i
         if server.kept_log is not None:
             lines.append(f"shimmy: server log kept: {server.kept_log}")
     return lines
+
+
+def in_one_line(lines: Sequence[str]) -> list[str]:
+    """The lines of `summary` as one, for ``-q``; none where there is none."""
+    whole = "; ".join(line.removeprefix(MARK) for line in lines)
+    return [f"{MARK}{whole}"] if whole else []
 
 
 def _life(server: ServerSummary) -> str:

@@ -48,8 +48,8 @@ def exited_early(process: Process, port: int, stderr: str, log: Log) -> ShimmyEr
     elif dialect.no_models(stderr):
         code = ShimmyErrorCode.NO_MODELS
         message += (
-            "\nGive it models: --shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have one "
-            "made on the spot: --shimmy-tiny-model."
+            "\nGive it models: --shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have a "
+            "tiny one generated: --shimmy-tiny-model."
         )
     return ShimmyError(
         code,
@@ -82,7 +82,7 @@ def not_healthy(
     return ShimmyError(
         ShimmyErrorCode.HEALTHCHECK_FAILED if answered else ShimmyErrorCode.START_TIMEOUT,
         f"the server was not healthy {options.start_timeout:g} s after its start, and was "
-        f"stopped. The last look at {options.host}:{port}: {seen}.\n{_what_ran(process)}\n"
+        f"stopped. The last health check of {options.host}:{port}: {seen}.\n{_what_ran(process)}\n"
         f"{_output(log)}\n{advice}",
         {
             "port": port,

@@ -7,11 +7,13 @@ import errno
 import json
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pytest_shimmy
 from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyUsageError, is_shimmy_error_json
 from pytest_shimmy.errors import system_refused
 
@@ -94,6 +96,12 @@ def test_has_every_promised_code() -> None:
         "CONTROL_FAILED",
         "CLIENT_MISSING",
     } <= set(ShimmyErrorCode)
+
+
+def test_every_code_is_raised_somewhere() -> None:
+    package = Path(pytest_shimmy.__file__).parent
+    source = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    assert [code for code in ShimmyErrorCode if f"ShimmyErrorCode.{code}" not in source] == []
 
 
 def test_refuses_a_code_that_does_not_exist() -> None:

@@ -152,6 +152,18 @@ def test_paths_are_relative_to_where_they_were_written(
         assert chosen.log_dir == str(place / "logs")
 
 
+def test_a_path_is_normal_unless_a_link_makes_that_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "two" / "inner")
+    monkeypatch.chdir(tmp_path)
+    assert read({"models_dir": ["two/../one"]}).models_dir == (str(tmp_path / "one"),)
+    beyond_link = read({"log_dir": "link/../logs"}).log_dir
+    assert Path(beyond_link or "").resolve() == tmp_path.resolve() / "two" / "logs"
+
+
 def test_home_is_home_wherever_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_it_says_what_a_session_would_run(doctor: Run, runtime_dir: Path) -> Non
     done = doctor()
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
-        "settings  all default",
+        "settings  all defaults",
         "          pytest's configuration: no file",
         f"server    the bundled fake of shimmy {NEWEST}",
         "          --shimmy-gpu: auto, vulkan",
@@ -93,7 +93,9 @@ def test_it_says_what_a_session_would_run(doctor: Run, runtime_dir: Path) -> Non
     ):
         assert line in done.stdout.splitlines()
     assert re.search(r"^gpu       this machine: \w+$", done.stdout, re.MULTILINE)
-    assert re.search(r"^          cuda (not found|found|could not tell)", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^          cuda: (not found|found|could not tell)", done.stdout, re.MULTILINE
+    )
 
 
 def test_documented_members_are_those_that_there_are(find: Findings) -> None:
@@ -212,7 +214,7 @@ def test_it_says_who_holds_a_port(find: Findings, doctor: Run, runtime_dir: Path
         (held,) = find()["ports"]["leased"]
         assert (held["port"], held["pid"]) == (lease.port, os.getpid())
         assert "python" in held["command"]
-        assert f"  {lease.port} by {os.getpid()}, " in doctor().stdout
+        assert f"  {lease.port} by process {os.getpid()}, " in doctor().stdout
 
 
 def test_a_taken_port_is_a_warning(find: Findings) -> None:
@@ -318,6 +320,44 @@ def test_without_a_model_2_x_cannot_start_and_1_x_can(
     old = find(stand_in("1.8.1", "default"))
     assert old["can_start"]
     assert old["warnings"][0].startswith("[NO_MODELS]")
+
+
+@pytest.mark.parametrize("state", ["well", "no executable", "no model"])
+def test_it_fits_a_narrow_terminal_and_says_a_thing_once(
+    state: str,
+    doctor: Run,
+    project: Path,
+    stand_in: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in ("own", "other"):
+        (project / name).mkdir()
+    (project / "own" / "some.gguf").write_bytes(tiny_gguf.contents())
+    executable = stand_in("2.6.5", "default")
+    arguments = {
+        "well": ["--shimmy-models-dir=other/../own"],
+        "no executable": ["--shimmy-path=/no/such/shimmy"],
+        "no model": [executable],
+    }[state]
+    shown = doctor(*arguments).stdout
+    for line in shown.splitlines():
+        text = line[10:].strip()
+        assert len(line) <= 60 or " " not in text, "only what has no space is longer"
+    assert len(re.findall("^vulkan|[^-]vulkan: ", shown)) <= 1
+    assert shown.count("names a device") <= 1
+    match state:
+        case "well":
+            assert "models    1 found, default: some, because it is the only" in shown
+            assert "\n          * some\n" in shown
+            assert str(project / "own" / "some.gguf") in shown.split()
+            assert ".." not in shown
+        case "no executable":
+            assert "\nserver    cannot be used, see the problem below\n" in shown
+            assert shown.count("/no/such/shimmy") == 2, "the setting, and the problem"
+        case "no model":
+            assert shown.count(executable.partition("=")[2]) == 1
+            assert "\nproblem   [NO_MODELS] the executable finds no model.\n" in shown
 
 
 def test_many_models_do_not_fill_the_screen(doctor: Run, tmp_path: Path) -> None:

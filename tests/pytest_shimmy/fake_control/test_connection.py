@@ -114,5 +114,5 @@ def test_a_server_that_has_ended_is_told_nothing(server: Server, control: Contro
     server.close()
     control.settle()
     control.tell("two")
-    with pytest.raises(ShimmyError, match="cannot be asked"):
+    with pytest.raises(ShimmyError, match="cannot be reached"):
         control.ask("three")

@@ -134,11 +134,11 @@ def test_what_nobody_watched_is_not_judged(fake: FakeShimmy, app: Asker) -> None
     fake.drop(1, how="end")
     app.stream("Hi")
     assert fake.client_report().taken_as_whole == ()
-    assert "a truncated answer was not asked again" in str(fake.client_report())
+    assert "a truncated answer was not retried" in str(fake.client_report())
     with pytest.raises(AssertionError, match=r"with shimmy_fake\.watch_client\(\)"):
         fake.assert_client(noticed_truncation=True)
 
 
 def test_nothing_asked_is_nothing_done(fake: FakeShimmy) -> None:
-    assert str(fake.client_report()) == "the client asked nothing"
+    assert str(fake.client_report()) == "the client sent no request"
     fake.assert_client(retries=0)

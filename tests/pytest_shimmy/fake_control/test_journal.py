@@ -256,7 +256,7 @@ def test_a_wrong_token_is_a_control_failure_that_does_not_tell_the_token(
 
 
 def test_a_fake_that_is_gone_is_a_control_failure() -> None:
-    with pytest.raises(ShimmyError, match="cannot be asked") as caught:
+    with pytest.raises(ShimmyError, match="cannot be reached") as caught:
         Control("http://127.0.0.1:1", "token").ask("open", session="k")
     assert caught.value.code == ShimmyErrorCode.CONTROL_FAILED
 

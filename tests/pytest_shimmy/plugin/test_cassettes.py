@@ -121,6 +121,8 @@ def test_a_replay_gives_every_byte_that_was_received(
     replayed.stdout.fnmatch_lines("shimmy: 11 exchanges replayed, none missed")
     replayed.stdout.fnmatch_lines("shimmy: 6 tests on recordings")
     assert seen(suite / "replayed") == seen(suite / "recorded")
+    quiet = [line for line in run("-q", "--shimmy-replay=cassettes").outlines if "shimmy: " in line]
+    assert quiet == ["shimmy: 11 exchanges replayed, none missed; 6 tests on recordings"]
 
     # Recorded again: whatever is new in it is chance, so no file is touched.
     before = {name: path.stat().st_mtime_ns for name, path in files.items()}

@@ -278,6 +278,35 @@ def test_a_log_keeps_its_lines_on_a_terminal_without_its_letters(
     result.stdout.fnmatch_lines(["| * Backend: Airframe (GPU)", "| * Models: 1 available"])
 
 
+@pytest.mark.parametrize(
+    ("options", "is_shown"),
+    [
+        (["--tb=short"], True),
+        (["--tb=line"], None),
+        (["--tb=no"], False),
+        (["--show-capture=no"], False),
+        (["--show-capture=stdout"], False),
+        (["--show-capture=log"], True),
+        (["--show-capture=no", "--tb=line", "-n1"], False),
+    ],
+)
+def test_the_server_s_log_is_shown_where_pytest_shows_a_captured_log(
+    options: list[str], is_shown: bool | None, pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        import logging
+        def test_one(shimmy_server):
+            logging.warning("of the test")
+            assert 0
+        """
+    )
+    shown = run(*options).stdout.str()
+    captured = "- Captured log call -" in shown
+    assert is_shown in (captured, None), "pytest decides; with --tb=line, its release"
+    assert ("- shimmy server log (" in shown) == captured
+
+
 def test_a_question_to_a_dead_server_fails_in_the_line_that_asked(
     pytester: pytest.Pytester, run: Run
 ) -> None:

@@ -78,7 +78,7 @@ def test_no_models_says_how_to_give_some(ended: Process, log: Log) -> None:
     error = exited_early(ended, 22435, "❌ No models available. Please:\n", log)
     message = checked(error, ShimmyErrorCode.NO_MODELS)
     assert message.endswith(
-        "--shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have one made on the spot: "
+        "--shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have a tiny one generated: "
         "--shimmy-tiny-model."
     )
 
