@@ -18,8 +18,8 @@ from fake_shimmy.models import tiny_gguf
 pytest_plugins = ["pytester"]
 collect_ignore = ["programs"]  # tests of theirs are run by ours
 
-# A shell starts what runs in the background with an ignored SIGINT, and nohup with an ignored SIGHUP;
-# what tests start would inherit it.
+# A shell starts what runs in the background with an ignored SIGINT, and nohup with an ignored
+# SIGHUP; what tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
