@@ -55,7 +55,8 @@ class Harness:
         self._worker_id = worker_id
         self._gpu: GpuLease | None = None
         self._cwd = run.cwd or os.getcwd()  # noqa: PTH109
-        self._show = show
+        self.show = show
+        """Says on a terminal what is waited for; None where there is none."""
         self._report = report
         self._links: dict[Link, float] = {}
         """Those of shared servers, and how many seconds to wait for their ends when we leave."""
@@ -98,7 +99,7 @@ class Harness:
                 self._links[link] = END_TIMEOUT if settings.scope == "worker" else 0.0
                 server = self._server(target, link)
                 if settings.warms_up:
-                    server.warm_up(self._show or (lambda _: None))
+                    server.warm_up(self.show or (lambda _: None))
             if settings.model is not None:
                 _ = server.model  # a name that it does not have is better said now
             self._servers[key] = server
@@ -223,7 +224,7 @@ class Harness:
         """With a server per worker, wait until the GPU is free for those of this process."""
         if target.settings.scope == "worker" and self._gpu is None and target.may_use_gpu():
             lease = GpuLease({**os.environ, **target.executable.env})
-            lease.acquire(f"worker {self._worker_id or 'main'}", self._show)
+            lease.acquire(f"worker {self._worker_id or 'main'}", self.show)
             self._gpu = lease
 
     def _key(self, settings: Settings) -> str:
@@ -267,8 +268,8 @@ class Harness:
         return server if settings.uses_fake else self._noted(server)
 
     def _waiting(self, settings: Settings) -> Callable[[float], None] | None:
-        if self._show is None:
+        if self.show is None:
             return None
-        show = self._show
+        show = self.show
         what = str(settings.path or settings.url or "the bundled fake")
         return lambda seconds: show(f"waiting for {what} to be healthy ({seconds:.0f} s so far)")

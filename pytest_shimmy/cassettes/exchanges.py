@@ -76,6 +76,19 @@ class Exchange:
         if self.answer is None:
             self._over(self.reader.end(how, self.moment()))
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it is the server's turn; of an open WebSocket that is not known."""
+        return self.answer is None and not self.reader.is_upgraded
+
+    def waiting(self) -> dict[str, Any]:
+        """What is waited for, and since when."""
+        return {
+            "request": f"{self._method} {self._path.partition('?')[0]}",
+            "seconds": self.moment() / 1000,
+            "chunks": len(self.reader.answer.chunks),
+        }
+
     def recording(self) -> Recording:
         """The exchange as it is written; credentials are in it as they were sent."""
         assert self.answer is not None
@@ -118,6 +131,10 @@ class Session:
     def in_flight(self) -> int:
         """How many answers have not ended."""
         return sum(each.answer is None for each in self._exchanges)
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The answers that are waited for, the oldest first."""
+        return [each.waiting() for each in self._exchanges if each.is_awaited]
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Call once, when an answer ends."""

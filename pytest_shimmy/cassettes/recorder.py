@@ -89,6 +89,8 @@ class Recorder:
         if op == "cassette":
             session.cassette = message["name"]
             return {"ok": True}
+        if op == "waiting":
+            return {"exchanges": session.waiting()}
         if op != "take":
             raise ValueError(f"there is no operation {op!r}")
         with contextlib.suppress(TimeoutError):

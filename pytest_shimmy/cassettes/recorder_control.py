@@ -23,6 +23,17 @@ class Recorded(NamedTuple):
     recording: Recording
 
 
+class Waiting(NamedTuple):
+    """An answer that is on its way."""
+
+    request: str
+    """Method and path."""
+    seconds: float
+    """Since the request was whole."""
+    chunks: int
+    """How many have come."""
+
+
 class RecorderControl(Control):
     """Asks one recorder, for the requests with one key.
 
@@ -40,6 +51,10 @@ class RecorderControl(Control):
     def use_cassette(self, key: str, name: str) -> None:
         """What comes from now on belongs to this cassette."""
         self.ask("cassette", session=key, name=name)
+
+    def waiting(self, key: str) -> list[Waiting]:
+        """The answers that are waited for, the oldest first; not those over WebSockets."""
+        return [Waiting(**each) for each in self.ask("waiting", session=key)["exchanges"]]
 
     def take(self, key: str, patience: float = 0.0) -> Iterator[Recorded]:
         """What was recorded since the last time. Answers that are on their way have `patience`

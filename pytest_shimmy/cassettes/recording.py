@@ -13,7 +13,7 @@ from ..runtime_dir import subdir
 from .cassette import Cassette, Origin
 from .folder import Folder
 from .merge import merged
-from .recorder_control import Recorded, RecorderControl
+from .recorder_control import Recorded, RecorderControl, Waiting
 from .run import CassetteRun
 
 PATIENCE = 5.0
@@ -58,6 +58,11 @@ class RecordingRun(CassetteRun):
             control.end(self.key)
         control.close()
         self._controls.remove(control)
+
+    def waiting(self) -> list[Waiting]:
+        """The answers that are waited for at the moment. May be called by another thread. Raises
+        `ShimmyError`."""
+        return [each for control in list(self._controls) for each in control.waiting(self.key)]
 
     def finish(self, name: str, *, is_shared: bool, has_failed: bool = False) -> None:
         """A test or a fixture is over: write its cassette. Raises `ShimmyError`.

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,15 +20,25 @@ from ..cassettes.folder import Folder, fixture_name, marker_name, test_name
 from ..cassettes.replaying import Miss, ReplayRun
 from ..cassettes.run import USAGE, CassetteRun, Counts
 from ..errors import ShimmyError
+from ..launch.warm_up import WAITING_SHOWN
 from .state import HARNESS, counts_of, failures_reported, harness_of, settings_of
 from .texts import counted
+
+if TYPE_CHECKING:
+    from ..cassettes.recorder_control import Waiting
+    from ..cassettes.recording import RecordingRun
 
 NAME: pytest.StashKey[str] = pytest.StashKey()
 """The cassette of a test that has begun."""
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
 MISSES: pytest.StashKey[list[Miss]] = pytest.StashKey()
 
+END: pytest.StashKey[threading.Event] = pytest.StashKey()
+"""Tells the thread that watches over a test that it is over."""
+
 MARKER = "shimmy_cassette"
+SHOWN_AFTER = 2.0
+"""Seconds until a person at a terminal is told what is waited for."""
 
 
 def run_of(config: pytest.Config) -> CassetteRun:
@@ -49,6 +61,11 @@ def begin_test(item: pytest.Item) -> None:
         name = _name_of(item, run)
         run.enter(name)
         item.stash[NAME] = name
+    harness = harness_of(item.config)
+    if harness.recording is not None and harness.show is not None:
+        item.stash[END] = threading.Event()
+        arguments = (harness.recording, harness.show, item.stash[END])
+        threading.Thread(target=_tell_waits, args=arguments, daemon=True).start()
 
 
 def judge(item: pytest.Item) -> None:
@@ -73,6 +90,8 @@ def end_test(item: pytest.Item) -> None:
     name = item.stash.get(NAME, None)
     if name is None:
         return
+    if END in item.stash:
+        item.stash[END].set()
     harness = item.config.stash[HARNESS]
     with failures_reported():
         is_shared = item.get_closest_marker(MARKER) is not None
@@ -173,6 +192,21 @@ def unwritten(config: pytest.Config) -> list[str]:
     for each in counts_of(config):
         reasons |= each["unwritten"]
     return [f"shimmy: FAILED: {reason}" for _, reason in sorted(reasons.items())]
+
+
+def _tell_waits(recording: RecordingRun, show: Callable[[str], None], end: threading.Event) -> None:
+    """Say now and then which answer a test waits for, until it is over."""
+    shown = 0.0
+    while not end.wait(0.5):
+        waits: list[Waiting] = []
+        with contextlib.suppress(ShimmyError):  # the recorder has ended, which is told elsewhere
+            waits = [each for each in recording.waiting() if each.seconds >= SHOWN_AFTER]
+        if waits and time.monotonic() - shown >= WAITING_SHOWN and not end.is_set():
+            shown = time.monotonic()
+            request, seconds, chunks = waits[0]
+            more = f", and for {len(waits) - 1} more" if waits[1:] else ""
+            so_far = f"{seconds:.0f} s, {counted(chunks, 'chunk')} so far"
+            show(f"waiting for the answer to {request} ({so_far}){more}")
 
 
 def _name_of(item: pytest.Item, run: CassetteRun) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,16 +98,26 @@ def anchor_of(config: pytest.Config) -> Anchor:
 
 
 def waiting_shown(config: pytest.Config) -> Callable[[str], None] | None:
-    """A function that says on the terminal what is waited for; None where it would not be seen."""
+    """A function that says on the terminal what is waited for, from any thread; None where it would
+    not be seen, or is not wanted (``-q``)."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
-    if terminal is None or not terminal.isatty:
+    if terminal is None or not terminal.isatty or terminal.verbosity < 0:
         return None
+    # A copy, because output is captured while a test waits, and threads must not interfere with it.
+    with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
+        try:
+            screen = os.fdopen(os.dup(sys.stdout.fileno()), "w", errors="replace")
+        except OSError:  # it has no descriptor
+            return None
+    config.add_cleanup(screen.close)
 
     def show(text: str) -> None:
-        with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(f"shimmy: {text}")
+        lead = "\n" if terminal.currentfspath else ""  # pytest is within a line
+        terminal.currentfspath = None
+        with contextlib.suppress(OSError, ValueError):  # the terminal has gone, or the run is over
+            screen.write(f"{lead}shimmy: {text}\n")
+            screen.flush()
 
     return show
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_shimmy import NEWEST
-from tests.support.consumer_suite import CHAT, Run
+from tests.support.consumer_suite import CHAT, FEW_PLUGINS, Run
 
 pytestmark = pytest.mark.slow
 
@@ -141,6 +141,49 @@ def test_at_a_terminal_a_person_sees_what_is_waited_for(
     seen = at_a_terminal(command)
     assert re.search(r"shimmy: waiting for the bundled fake to be healthy \(3 s so far\)", seen)
     assert "1 passed" in seen
+
+
+SLOW_ANSWER = """
+import os
+
+def test_slow(shimmy_openai_client, shimmy_model, capfd):
+    os.write(1, b"caught")
+    answer = shimmy_openai_client.chat.completions.create(
+        model=shimmy_model, messages=[{"role": "user", "content": "hi"}]
+    )
+    assert answer.choices
+    assert capfd.readouterr().out == "caught"
+"""
+
+
+@pytest.fixture
+def recording(pytester: pytest.Pytester, runtime_dir: Path) -> list[str]:
+    """A command that records a slow answer."""
+    pytester.makepyfile(SLOW_ANSWER)
+    pytester.makefile(".toml", slow="[latency]\nfirst_token = 3\n")
+    arguments = ["--shimmy-fake", "--shimmy-fake-script=slow.toml", "--shimmy-record=cassettes"]
+    return [*pytester._getpytestargs(), "-p", "no:cacheprovider", *FEW_PLUGINS, *arguments]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
+@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+def test_at_a_terminal_a_person_sees_which_answer_a_recording_waits_for(
+    recording: list[str], capture: str
+) -> None:
+    seen = at_a_terminal([*recording, f"--capture={capture}"])
+    said = "shimmy: waiting for the answer to POST /v1/chat/completions"
+    assert re.search(rf"^{said} \([23] s, 0 chunks so far\)\r$", seen, re.MULTILINE), seen
+    assert "1 passed" in seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
+@pytest.mark.parametrize("quiet", ["-q", "-n1"])
+def test_a_quiet_run_and_workers_do_not_say_what_they_wait_for(
+    recording: list[str], quiet: str
+) -> None:
+    seen = at_a_terminal([*recording, quiet])
+    assert "1 passed" in seen
+    assert "waiting" not in seen
 
 
 def at_a_terminal(command: list[str]) -> str:
