@@ -1,6 +1,7 @@
 """The recorder in front of the fake, and replays beside what was recorded.
 
-The upstream is the fake, whose pace is known. Client, recorder and servers share the machine.
+The upstream is the fake, whose pace is known. Client, recorder and servers share the machine. What
+others do on the same upstream comes last.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from pytest_shimmy.cassettes.recorder_control import RecorderControl
 from pytest_shimmy.cassettes.recorder_process import RecorderProcess
 from pytest_shimmy.fake_control.connection import Control
 
-from . import load
+from . import load, recorders
 from .bench import Bench, running
-from .figures import Figure, Missing, Result, Target, interleave, paired_difference, paired_ratio
+from .figures import Figure, Result, Target, interleave, paired_difference, paired_ratio
 from .figures import percentile as percentile_of
 from .programs import await_health, fake_command, free_port, hermetic, scripted
 
@@ -32,7 +33,6 @@ KEY = "benchmark"
 TOKEN = "benchmark-control"
 PAUSE = 0.02
 """Seconds a token, where there is a pace."""
-PEERS = "vcrpy, pytest-recording, a Node fake that records"
 
 
 def measure(bench: Bench) -> Iterator[Result]:
@@ -40,7 +40,9 @@ def measure(bench: Bench) -> Iterator[Result]:
     yield from _pace(bench)
     yield from _cost(bench)
     yield from _speed(bench)
-    yield Missing(PEERS, "not built yet")
+    yield from recorders.measure(
+        bench, lambda tokens, pause: _server(bench, scripted(bench, tokens, pause)), _ask, PAUSE
+    )
 
 
 class Received(NamedTuple):
