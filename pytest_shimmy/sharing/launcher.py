@@ -133,6 +133,8 @@ def _silence(pid: int) -> str:
     silent = f"it said nothing for {ShimmyProcessDefaults.keeper_timeout:g} s"
     if why := held(pid):
         return f"{silent}: {why}"
+    if _state(pid)[0] == "D":
+        return f"{silent}: its process {pid} waits for a disk or a device"
     return (
         f"{silent}, though it runs. The machine may be overloaded, or something that follows child "
         "processes (a debugger, a tracer, a virus scanner) holds it"
@@ -140,22 +142,26 @@ def _silence(pid: int) -> str:
 
 
 def held(pid: int) -> str | None:
-    """What keeps process `pid` from running, in words; None where the system does not say."""
+    """Who keeps process `pid` from running until it is let go, in words; None where nobody does, or
+    the system does not say."""
+    state, tracer = _state(pid)
+    if state == "t" or (tracer and state in ("T", "S")):
+        return (
+            f"its process {pid} is held by the debugger or tracer {tracer}; let child "
+            "processes go there (gdb: set detach-on-fork on; debugpy: subProcess false)"
+        )
+    if state == "T":
+        return f"its process {pid} is stopped; kill -CONT {pid} lets it go on"
+    return None
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """Linux's letter for the state of process `pid`, and the process that traces it, or 0."""
     with contextlib.suppress(OSError, ValueError, MemoryError):
         text = Path(f"/proc/{pid}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-        tracer = int(fields.get("TracerPid", "0"))
-        state = fields.get("State", "")[:1]
-        if state == "t" or (state in "TS" and tracer):
-            return (
-                f"its process {pid} is held by the debugger or tracer {tracer}; let child "
-                "processes go there (gdb: set detach-on-fork on; debugpy: subProcess false)"
-            )
-        if state == "T":
-            return f"its process {pid} is stopped; kill -CONT {pid} lets it go on"
-        if state == "D":
-            return f"its process {pid} waits for a disk or a device"
-    return None
+        return fields.get("State", "")[:1], int(fields.get("TracerPid", "0"))
+    return "", 0
 
 
 def _keeper_failed(said: str, exit_code: int | None) -> ShimmyError:

@@ -22,6 +22,7 @@ from pytest_shimmy.options import ShimmyProcessOptions
 from pytest_shimmy.sharing import launcher, link, sockets
 from pytest_shimmy.sharing.files import RendezvousFile, announce
 from pytest_shimmy.sharing.protocol import Channel
+from pytest_shimmy.sharing.release import release_all
 from pytest_shimmy.sharing.run import Anchor, Run
 
 SOON = 10.0
@@ -198,3 +199,40 @@ def test_a_process_that_a_debugger_holds_is_told_from_one_that_runs() -> None:
         finally:
             traced.kill()
     assert launcher.held(traced.pid) is None, "there is no such process"
+
+
+SPAWNS = """
+import os, sys
+print("spawning", flush=True)
+os.posix_spawn("/bin/true", ["true"], {}, file_actions=[
+    (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)])
+sys.stdin.read()
+"""
+"""Waits in the kernel (state D, as for a disk) until somebody opens the named pipe for writing."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says so of who spawns")
+def test_a_process_that_is_just_starting_another_is_not_killed_as_one_that_is_stopped(
+    tmp_path: Path,
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    near, far = sockets.pair()
+    channel = Channel(near)
+    with subprocess.Popen(
+        [sys.executable, "-c", SPAWNS, pipe], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as keeper:
+        try:
+            channel.process = keeper.pid
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == b"spawning\n"
+            deadline = time.monotonic() + SOON
+            while psutil.Process(keeper.pid).status() != psutil.STATUS_DISK_SLEEP:
+                assert time.monotonic() < deadline
+            release_all([channel], 0.0)
+            with open(pipe, "wb"):
+                keeper.communicate(timeout=SOON)
+        finally:
+            far.close()
+            keeper.kill()
+    assert keeper.returncode == 0
