@@ -19,8 +19,10 @@ def plot(found: Sequence[Series]) -> str:
         f'<g transform="translate({WIDTH * (at % 2)} {HEIGHT * (at // 2)})">{_panel(each)}</g>\n'
         for at, each in enumerate(found)
     )
+    width, height = 2 * WIDTH, HEIGHT * rows
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT * rows}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="11">\n'
         f'<rect width="100%" height="100%" fill="#ffffff"/>\n{panels}</svg>\n'
     )

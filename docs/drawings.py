@@ -8,6 +8,7 @@ test draws them anew and compares. They fetch nothing, and follow a reader's dar
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sysconfig
 from collections.abc import Mapping
@@ -24,9 +25,11 @@ def draw(source: Path) -> str:
     """The SVG of a drawing. Raises `subprocess.CalledProcessError` with what is wrong in it."""
     command = [str(Path(sysconfig.get_path("scripts")) / "d2"), "--layout=elk", "--pad=8"]
     themes = ["--theme=0", "--dark-theme=200"]
-    return subprocess.run(
+    drawn = subprocess.run(
         [*command, *themes, str(source), "-"], capture_output=True, text=True, check=True
     ).stdout
+    # Without a size, a browser makes a small drawing as wide as the page.
+    return re.sub(r'viewBox="0 0 (\d+) (\d+)"', r'\g<0> width="\1" height="\2"', drawn, count=1)
 
 
 def package_map(name: str) -> str:

@@ -32,7 +32,8 @@ COLOURS |= {91: "red", 92: "green", 93: "yellow", 94: "blue", 95: "magenta", 96:
 _ESCAPE = re.compile(r"\x1b\[([\d;]*)m")
 
 FRAME = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"
+width="{width:g}" height="{height:g}" role="img">
 <style>
 text {{ font: 14px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #d6deeb; \
 white-space: pre; }}

@@ -30,7 +30,7 @@ REPOSITORY = _PROJECT["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repositor
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
-_CODE = re.compile(r"(?<=<code>)[^<]{30,}(?=</code>)")
+_CODE = re.compile(r"(?<!</span><code>)(?<=<code>)(?:[^<]{30,}|[^<]*-[^<]*)(?=</code>)")
 _LINK = re.compile(r"(?<=\]\()[^)\s:#]+(?=[)#])")
 
 
@@ -51,22 +51,29 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    return _TABLE.sub(lambda table: for_phones(table[0]), html)
+    return by_words(_TABLE.sub(lambda table: for_phones(table[0]), html))
+
+
+def by_words(html: str) -> str:
+    """`html` with each word of long code, or of code with a hyphen, as an element: lines break
+    between them."""
+
+    def marked(code: re.Match[str]) -> str:
+        return " ".join(f"<span>{word}</span>" for word in code[0].split(" "))
+
+    return _CODE.sub(marked, html)
 
 
 def for_phones(table: str) -> str:
     """A table whose cells say which column they are of, for where the columns are put below each
-    other, and whose long code breaks between words only."""
+    other."""
     heads = [re.sub(r"<[^>]+>", "", head) for head in _HEAD.findall(table)]
 
     def labelled(row: re.Match[str]) -> str:
         columns = iter(heads)
         return re.sub("<td", lambda _: f'<td data-column="{next(columns)}"', row[0])
 
-    def by_words(code: re.Match[str]) -> str:
-        return " ".join(f"<span>{word}</span>" for word in code[0].split(" "))
-
-    return _CODE.sub(by_words, _ROW.sub(labelled, table))
+    return _ROW.sub(labelled, table)
 
 
 def about() -> str:

@@ -59,7 +59,7 @@ class Setting(NamedTuple):
 
 def _text(value: str) -> str:
     if not value.strip():
-        raise ValueError("a value (for the default, do not set it at all)")
+        raise ValueError("a text that is not empty (for the default, leave the setting out)")
     return value
 
 

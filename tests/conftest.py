@@ -47,8 +47,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # In what it takes for a CI job, pytest shortens no line of the summary.
     for name in ("CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("RUST_LOG", "RUST_BACKTRACE", "OLLAMA_MODELS", "PYTEST_ADDOPTS"):
+    for name in ("RUST_LOG", "RUST_BACKTRACE", "OLLAMA_MODELS", "PYTEST_ADDOPTS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    # readline, which pytest loads, sets it where `os.environ` does not see it.
+    os.unsetenv("COLUMNS")
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,6 @@ def said(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=LONG,
         check=False,
         cwd=cwd,
-        env=dict(os.environ),  # without the COLUMNS that readline, which pytest loads, sets in C
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
