@@ -25,6 +25,7 @@ def test_every_task_that_is_named_anywhere_exists() -> None:
 def test_hooks_run_the_tools_of_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
     monkeypatch.setattr(dev, "run", lambda *command: ran.append(" ".join(command)) or 0)
+    monkeypatch.setattr(dev, "run_all", lambda commands: ran.extend(map(" ".join, commands)) or 0)
     assert dev.check("python") == 0
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     entries = re.findall(r"entry: (python -m \w+(?: check| format)?)", hooks)

@@ -111,7 +111,7 @@ def test_a_refusal_says_which_setting_to_use(
             ask()
         assert caught.value.code is ShimmyErrorCode.ACCESS_DENIED
     wrong = attach(Settings().but(url=refusing, api_key="another-key-0123456789"))
-    with pytest.raises(ShimmyError, match="not its own") as caught:
+    with pytest.raises(ShimmyError, match="does not accept the API key") as caught:
         wrong.models()
     assert "another-key" not in str(caught.value)
 
