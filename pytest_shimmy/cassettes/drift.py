@@ -37,8 +37,15 @@ class Change(NamedTuple):
     """A client may break on it; else it is news."""
 
 
-def check(folder: Folder, recorder: RecorderAddress) -> Iterator[tuple[str, Change]]:
-    """What has changed, and in which cassette. Raises `ShimmyError`."""
+class Tally:
+    """How many answers were compared, and how many were not."""
+
+    def __init__(self) -> None:
+        self.compared = self.left_out = 0
+
+
+def check(folder: Folder, recorder: RecorderAddress, tally: Tally) -> Iterator[tuple[str, Change]]:
+    """What has changed, and in which cassette; counts in `tally`. Raises `ShimmyError`."""
     control = RecorderControl(recorder.url, recorder.token)
     control.open(KEY)
     for name in folder.names():
@@ -46,7 +53,9 @@ def check(folder: Folder, recorder: RecorderAddress) -> Iterator[tuple[str, Chan
         for recording in [] if cassette is None else cassette.exchanges:
             # A WebSocket, or an answer that did not end, has no shape that must be the same.
             if recording.request.messages or recording.answer.end not in ("complete", "closed"):
+                tally.left_out += 1
                 continue
+            tally.compared += 1
             _send(recorder.url, recording.request)
             for now in control.take(KEY, 5.0):
                 for change in compare(recording, now.recording.answer):

@@ -34,8 +34,11 @@ class Parser(argparse.ArgumentParser):
         known = {f"--shimmy-{setting.name.replace('_', '-')}" for setting in TABLE}
         for word in message.partition("unrecognized arguments: ")[2].split():
             flag = f"--shimmy-{word.partition('=')[0].removeprefix('--').removeprefix('shimmy-')}"
-            if word.startswith("--") and (near := get_close_matches(flag, known, 1)):
-                said.append(f"Instead of {word.partition('=')[0]}, perhaps {near[0]}?")
+            word = word.partition("=")[0]
+            if word in known:
+                said.append(f"{word} is for pytest and other commands.")
+            elif word.startswith("--") and (near := get_close_matches(flag, known, 1)):
+                said.append(f"Instead of {word}, perhaps {near[0]}?")
         said.append(f"See: {self.prog} --help")
         self.exit(2, "\n".join(said) + "\n")
 

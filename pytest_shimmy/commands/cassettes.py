@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .arguments import Commands, add_command, add_settings, settings_of, usage_error
 
 if TYPE_CHECKING:
-    from ..cassettes.drift import Change
+    from ..cassettes.drift import Change, Tally
     from ..cassettes.folder import Folder
 
 EXAMPLES = """\
@@ -23,6 +23,12 @@ EXAMPLES = """\
   pytest-shimmy cassettes check tests/cassettes --shimmy-path=shimmy
   pytest-shimmy cassettes prune tests/cassettes --dry-run
 """
+
+CHECKED = (
+    *("path", "url", "model", "tiny_model", "models_dir"),
+    *("args", "env", "start_timeout"),
+)
+"""The settings that say which server is asked."""
 
 
 def add_to(commands: Commands) -> None:
@@ -39,7 +45,7 @@ def add_to(commands: Commands) -> None:
     )  # fmt: skip
     check.add_argument("folder", metavar="DIR", type=Path)
     check.add_argument("--json", action="store_true", help="print JSON")
-    add_settings(check, ("path", "url", "model", "models_dir", "args", "env", "start_timeout"))
+    add_settings(check, CHECKED)
     check.set_defaults(run=_check)
     prune = add_command(
         verbs, "prune", "remove the recordings that no test uses",
@@ -64,24 +70,27 @@ def _folder(chosen: argparse.Namespace) -> Folder:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from ..cassettes.drift import check
+    from ..cassettes.drift import Tally, check
     from ..cassettes.recorder_process import RecorderProcess
     from .temporary_server import running
 
     folder, settings = _folder(chosen), settings_of(chosen)
+    if settings.mode == "fake":
+        usage_error(chosen, "name the server: --shimmy-path=EXECUTABLE, or --shimmy-url=URL")
     found: dict[Change, list[str]] = {}
+    tally = Tally()
     with tempfile.TemporaryDirectory(prefix="pytest-shimmy-") as directory:
         key = dict(settings.env).get("SHIMMY_API_KEY")
         recorder = RecorderProcess("127.0.0.1", Path(directory, "recorder.log"), key)
         try:
             if settings.url is not None:
                 recorder.use(settings.url)
-                for name, change in check(folder, recorder.address):
+                for name, change in check(folder, recorder.address, tally):
                     found.setdefault(change, []).append(name)
             else:
                 with running(settings) as server:
                     recorder.use(server.url or "")
-                    for name, change in check(folder, recorder.address):
+                    for name, change in check(folder, recorder.address, tally):
                         found.setdefault(change, []).append(name)
         finally:
             recorder.stop()
@@ -89,17 +98,18 @@ def _check(chosen: argparse.Namespace) -> int:
         changes = [{**change._asdict(), "cassettes": names} for change, names in found.items()]
         print(json.dumps({"changes": changes}, indent=2))
     else:
-        _show(found)
+        _show(found, tally)
     return int(any(change.is_failure for change in found))
 
 
-def _show(found: dict[Change, list[str]]) -> None:
+def _show(found: dict[Change, list[str]], tally: Tally) -> None:
     for change, names in sorted(found.items(), key=lambda each: not each[0].is_failure):
         mark = "CHANGED" if change.is_failure else "new"
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         print(f"{mark:8}{change.request}: {change.what}  ({names[0]}{more})")
-    if not found:
-        print("The server's answers have the recorded structure.")
+    left_out = f"; not compared (WebSockets, cut off): {tally.left_out}" if tally.left_out else ""
+    verdict = "the recorded structure" if not found else "what changed is above"
+    print(f"answers compared: {tally.compared}{left_out}; {verdict}")
 
 
 def _prune(chosen: argparse.Namespace) -> int:
@@ -122,5 +132,7 @@ def _prune(chosen: argparse.Namespace) -> int:
             folder.remove(name)
         print(f"{'unused' if chosen.dry_run else 'removed'}  {folder.file(name)}")
     if not unused:
-        print("Every recording is used.")
+        print(
+            "Each cassette is used. Exchanges that were not asked for go when it is recorded again."
+        )
     return 0

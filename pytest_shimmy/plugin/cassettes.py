@@ -22,7 +22,7 @@ from ..cassettes.run import USAGE, CassetteRun, Counts
 from ..errors import ShimmyError
 from ..launch.warm_up import WAITING_SHOWN
 from .state import HARNESS, counts_of, failures_reported, harness_of, settings_of
-from .texts import counted
+from .texts import counted, near
 
 if TYPE_CHECKING:
     from ..cassettes.recorder_control import Waiting
@@ -156,7 +156,8 @@ def header(config: pytest.Config) -> str:
         raise pytest.UsageError(str(error)) from None
     count = sum(1 for _ in found.names())
     what = f"{counted(count, 'cassette')} of {server.get('server', 'an unknown server')}"
-    return f"shimmy: replaying {what}, recorded {server.get('at', 'some day')}, in {folder}"
+    where = f"recorded {server.get('at', 'some day')}, in {_near(folder, config)}"
+    return f"shimmy: replaying {what}, {where}"
 
 
 def tell_usage(config: pytest.Config) -> None:
@@ -174,10 +175,10 @@ def summary(config: pytest.Config) -> list[str]:
     counts = Counts()
     for each in told:
         counts = counts.plus(Counts(*each["counts"]))
-    if settings_of(config).record is not None:
+    if (folder := settings_of(config).record) is not None:
         return [
             f"shimmy: {counted(counts.recorded, 'exchange')} recorded, "
-            f"{counted(counts.written, 'cassette')} written in {settings_of(config).record}"
+            f"{counted(counts.written, 'cassette')} written in {_near(folder, config)}"
         ]
     missed = f"{counts.missed} not recorded" if counts.missed else "none missed"
     lines = [f"shimmy: {counted(counts.replayed, 'exchange')} replayed, {missed}"]
@@ -230,6 +231,10 @@ def _below(node_id: str, run: CassetteRun, config: pytest.Config) -> str:
     return node_id.removeprefix(prefix) if node_id != common.as_posix() else ""
 
 
+def _near(path: str | PurePath, config: pytest.Config) -> str:
+    return near(path, config.invocation_params.dir)
+
+
 def _misses(item: pytest.Item) -> list[Miss]:
     harness = item.config.stash[HARNESS]
     found = item.stash.get(MISSES, [])
@@ -245,7 +250,7 @@ def _told(item: pytest.Item, misses: list[Miss]) -> str:
     for miss in misses:
         request = miss.request
         lines.append(f"no recording answers {request.method} {request.path}")
-        lines.append(f"  looked in {run.folder.file(miss.cassette)}")
+        lines.append(f"  looked in {_near(run.folder.file(miss.cassette), item.config)}")
         if miss.nearest is None:
             lines.append("  nothing is recorded there, or no such file is there")
         elif miss.difference:
@@ -259,8 +264,8 @@ def _told(item: pytest.Item, misses: list[Miss]) -> str:
             )
     lines += [
         "record it:",
-        f"  pytest '{item.nodeid}' --shimmy-path=EXECUTABLE --shimmy-record={run.folder.path} "
-        "--shimmy-record-mode=missing",
+        f"  pytest '{item.nodeid}' --shimmy-path=EXECUTABLE "
+        f"--shimmy-record={_near(run.folder.path, item.config)} --shimmy-record-mode=missing",
         "or say in cassettes.toml, beside the recordings, what in a request varies.",
     ]
     return "\n".join(lines)

@@ -94,6 +94,8 @@ def _header(config: pytest.Config) -> list[str]:
     from . import texts
 
     chosen = settings_of(config)
+    if chosen.record is not None:
+        chosen = chosen._replace(record=texts.near(chosen.record, config.invocation_params.dir))
     if chosen.mode == "fake":
         from fake_shimmy import NEWEST
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..masking import masked, printable, quoted
@@ -32,6 +33,14 @@ def header(settings: Settings, version: str | None, executable: str | None = Non
         server = f"bundled fake of shimmy {version}"
     gpu = "/".join(settings.gpu)
     return f"shimmy: {server}, gpu {gpu}, one server per {settings.scope}{recorded}"
+
+
+def near(path: str | PurePath, start: PurePath) -> str:
+    """A path as a person at `start` writes it: relative where it is below."""
+    try:
+        return str(PurePath(path).relative_to(start))
+    except ValueError:
+        return str(path)
 
 
 def counted(number: int, noun: str) -> str:

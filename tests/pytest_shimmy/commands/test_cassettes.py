@@ -42,6 +42,7 @@ def test_check_tells_what_a_server_says_otherwise(
     assert "CHANGED GET /v1/models: $.data[*].gone is gone  (one and 1 more)" in result.stdout
     assert "CHANGED GET /v1/models: $.data[*].id was number, and is string" in result.stdout
     assert "new     GET /v1/models: $.data[*].owned_by is new (string)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "answers compared: 2; what changed is above"
     result = command("check", str(tmp_path), f"--shimmy-url={url}", "--json")
     (first, *_) = json.loads(result.stdout)["changes"]
     assert first["cassettes"] == ["one", "two"]
@@ -51,6 +52,32 @@ def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     result = command("check", str(tmp_path / "none"))
     assert result.returncode == 2
     assert "there is no folder" in result.stderr
+
+
+@pytest.mark.slow
+def test_check_counts_what_it_compares_and_what_it_cannot(
+    tmp_path: Path, fake_server: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, _ = fake_server
+    left = recording(None, b"{}", end="left")
+    same = recording(None)
+    same.request = asked(method="GET", path="/nowhere")
+    same.answer = answered(framing="none", head=["content-length: 0"], chunks=[])
+    same.answer.head[0] = "HTTP/1.1 404 Not Found"
+    Folder(tmp_path).write("one", Cassette(Origin("2026-11-20", "s"), [left, same]))
+    result = command("check", str(tmp_path), f"--shimmy-url={url}")
+    assert result.stdout == (
+        "answers compared: 1; not compared (WebSockets, cut off): 1; the recorded structure\n"
+    )
+    assert result.returncode == 0
+
+
+def test_check_wants_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTEST_SHIMMY_PATH", "PYTEST_SHIMMY_URL"):
+        monkeypatch.delenv(name, raising=False)
+    result = command("check", str(tmp_path))
+    assert result.returncode == 2
+    assert "name the server: --shimmy-path=EXECUTABLE, or --shimmy-url=URL" in result.stderr
 
 
 @pytest.mark.slow

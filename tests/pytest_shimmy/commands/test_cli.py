@@ -33,6 +33,11 @@ def test_a_bad_value_is_a_usage_error() -> None:
             "Instead of --model, perhaps --shimmy-model?\nSee: pytest-shimmy --help\n",
         ),
         (
+            ["serve", "--shimmy-record=there"],
+            "pytest-shimmy: error: unrecognized arguments: --shimmy-record=there\n"
+            "--shimmy-record is for pytest and other commands.\nSee: pytest-shimmy --help\n",
+        ),
+        (
             ["doctor", "--shimmy-gpu=nope"],
             "pytest-shimmy doctor: error: --shimmy-gpu: 'nope' is not one of: auto, cpu, cuda, "
             "vulkan, opencl, metal, mlx\nSee: pytest-shimmy doctor --help\n",
