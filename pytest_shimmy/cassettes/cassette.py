@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fake_shimmy.script.shapes import ScriptError
-from fake_shimmy.script.timed_answer import Recording, read_recording
+from fake_shimmy.script.timed_answer import Recording, TimedAnswer, read_recording
 
 from .rules import invalid
 
@@ -58,11 +58,22 @@ def read_cassette(path: Path) -> Cassette | None:
         for number, each in enumerate(document.get("exchanges", ())):
             place = ("exchanges", number)
             exchanges.append(read_recording(each))
+            _check_length(exchanges[-1].answer)
         return Cassette(Origin(**document["recorded"]), exchanges)
     except ScriptError as error:
         raise invalid(path, str(ScriptError((*place, *error.path), error.reason))) from None
     except (KeyError, TypeError, ValueError) as error:
         raise invalid(path, f"it is not a cassette ({error!r})") from None
+
+
+def _check_length(answer: TimedAnswer) -> None:
+    """A client would wait for what a person has taken out of an answer. Raises `ScriptError`."""
+    stated, size = answer.header("content-length"), len(answer.body)
+    is_whole = answer.framing == "length" and answer.end == "complete"
+    if is_whole and stated is not None and int(stated) != size:
+        raise ScriptError(
+            ("answer",), f"its content-length is {stated}, and its chunks have {size} bytes"
+        )
 
 
 def read_document(path: Path) -> dict[str, Any] | None:

@@ -142,6 +142,12 @@ def test_a_person_can_read_it() -> None:
             '"answer":{"head":["HTTP/1.1 200 OK\\r\\nx: y"]}}]}',
             "is not a line of a head",
         ),
+        (
+            '{"format":1,"recorded":{"at":"","server":""},"exchanges":[{"request":{},"answer":'
+            '{"head":["HTTP/1.1 200 OK","content-length: 3"],"framing":"length",'
+            '"chunks":[[0,"ab"]]}}]}',
+            "exchanges[0].answer: its content-length is 3, and its chunks have 2 bytes",
+        ),
     ],
 )
 def test_a_file_that_is_no_cassette_is_refused_with_its_name_and_place(
