@@ -306,7 +306,19 @@ class UpstreamSide(asyncio.Protocol):
         self._client.on_upstream_end("closed")
 
     def connection_lost(self, error: Exception | None) -> None:
+        if error is not None:
+            self._read_rest()
         self._client.on_upstream_end("closed" if error is None else "reset")
+
+    def _read_rest(self) -> None:
+        """Take what has come: where a write fails, a transport gives up and does not look."""
+        assert self.transport is not None
+        if self.transport.get_extra_info("ssl_object") is not None:
+            return
+        with contextlib.suppress(OSError), self.transport.get_extra_info("socket").dup() as sock:
+            while data := sock.recv(65536):
+                self.data_received(data)
+            self._client.on_upstream_end("closed")
 
     def finish(self) -> None:
         """The client sends no more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -204,6 +205,26 @@ def test_a_server_that_tears_the_connection_down_does_so_to_the_client(
     answer_kept = recording.answer()
     assert answer_kept.end == "reset"
     assert answer_kept.raw() == CHUNKED + b"1\r\na\r\n"
+
+
+def test_an_answer_that_refuses_the_rest_of_a_body_is_not_lost(
+    recording: Recording, upstream: Start
+) -> None:
+    refusal = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        recording.process.use(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with recording.connect() as client:
+            client.sendall(request(b"x" * 100, path="/refused"))
+            server, _ = listener.accept()
+            with server:
+                server.recv(10)
+                server.sendall(refusal)
+            client.settimeout(LONG)
+            received = b""
+            with contextlib.suppress(ConnectionError):
+                while data := client.recv(65536):
+                    received += data
+    assert received == refusal
 
 
 def test_a_client_that_leaves_is_noticed_by_the_server(
