@@ -34,6 +34,8 @@ CONTROL_ROUTE = "/pytest-shimmy/recorder"
 TOKEN_HEADER = "x-pytest-shimmy-recorder"
 CONNECT_TIMEOUT = 30.0
 """Seconds for a connection to the server."""
+LINGER = 2.0
+"""Seconds for a client to end its side of a connection that the server has ended."""
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -60,6 +62,8 @@ class ClientSide(asyncio.Protocol):
         self._held: bytearray | None = None
         """What came after a request to upgrade, until the answer says what it is."""
         self._has_ended = False
+        self._is_over = False
+        """The server has ended the connection in order; what the client still sends is dropped."""
         self._waiting: list[bytes] = []
         self._connecting: asyncio.Task[None] | None = None
 
@@ -69,6 +73,8 @@ class ClientSide(asyncio.Protocol):
         _send_at_once(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
         if self._held is not None:
             self._held += data
             return
@@ -94,6 +100,8 @@ class ClientSide(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_ended = True
+        if self._is_over:
+            return False
         if self._held is None and not self._is_control:
             self._finish()
         return not self._is_control
@@ -135,8 +143,13 @@ class ClientSide(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
-        elif not self.transport.is_closing():
-            self.transport.close()
+        elif not self._is_over:
+            self._is_over = True
+            # To close while the client is sending would tear the connection down, and its answer
+            # with it.
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER, self.transport.close)
 
     def connected(self, upstream: UpstreamSide) -> None:
         """The server has taken the connection."""
@@ -308,7 +321,9 @@ class UpstreamSide(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if error is not None:
             self._read_rest()
-        self._client.on_upstream_end("closed" if error is None else "reset")
+        # A system says EPIPE of a connection that the server had ended before it tore it down.
+        has_closed = error is None or isinstance(error, BrokenPipeError)
+        self._client.on_upstream_end("closed" if has_closed else "reset")
 
     def _read_rest(self) -> None:
         """Take what has come: where a write fails, a transport gives up and does not look."""
@@ -318,7 +333,6 @@ class UpstreamSide(asyncio.Protocol):
         with contextlib.suppress(OSError), self.transport.get_extra_info("socket").dup() as sock:
             while data := sock.recv(65536):
                 self.data_received(data)
-            self._client.on_upstream_end("closed")
 
     def finish(self) -> None:
         """The client sends no more."""
