@@ -90,7 +90,7 @@ def test_clients_that_leave_are_forgotten(served):
 
 
 def test_a_body_that_takes_long_to_read_holds_up_nobody(served):
-    body = b"[" + b"1," * 1_000_000 + b"x]"
+    body = b"[" + b"1," * 400_000 + b"x]"
     with served.connect() as sock:
         sock.settimeout(6 * DEADLINE)  # it is measured, on a loaded machine
         sock.sendall(
@@ -99,7 +99,7 @@ def test_a_body_that_takes_long_to_read_holds_up_nobody(served):
         )
         assert alive(served)
         assert not select.select([sock], [], [], 0)[0]
-        assert b"[1000000]: expected value at line 1 column 2000002" in read_all(sock)
+        assert b"[400000]: expected value at line 1 column 800002" in read_all(sock)
 
 
 @pytest.mark.parametrize("number", [b"1e" + b"0" * 1_900_000 + b"1", b"1" * 1_900_000])
