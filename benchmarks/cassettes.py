@@ -106,19 +106,12 @@ def _pace(bench: Bench) -> Iterator[Result]:
 def _cost(bench: Bench) -> Iterator[Result]:
     request = _request("Hello")
     with _server(bench, hermetic(bench)) as upstream, _recording(bench, upstream) as recorder:
-
-        def first(port: int) -> float:
-            with load.connect(port) as peer:
-                began = time.perf_counter()
-                peer.sendall(request)
-                received = b""
-                while load.EVENT not in received:
-                    received += peer.recv(load.RECV)
-                return 1000 * (time.perf_counter() - began)
-
         values = interleave(
             bench.rounds(300, 50),
-            {"recorded": lambda: first(recorder.port), "direct": lambda: first(upstream)},
+            {
+                "recorded": lambda: load.first_event(recorder.port, request),
+                "direct": lambda: load.first_event(upstream, request),
+            },
         )
     added = paired_difference(values["recorded"], values["direct"])
     yield Figure("recorder: added to the first token", "ms", added, target=Target(1))

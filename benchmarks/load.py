@@ -38,6 +38,17 @@ def connect(port: int) -> socket.socket:
     return peer
 
 
+def first_event(port: int, request: bytes) -> float:
+    """Milliseconds from a request to the first event of its answer."""
+    with connect(port) as peer:
+        began = time.perf_counter()
+        peer.sendall(request)
+        received = b""
+        while EVENT not in received:
+            received += peer.recv(RECV)
+        return 1000 * (time.perf_counter() - began)
+
+
 @contextlib.contextmanager
 def connections(port: int, count: int) -> Iterator[list[socket.socket]]:
     """That many connections, closed afterwards."""

@@ -192,13 +192,7 @@ def _took(call: Callable[[], object]) -> float:
 def _first(port: int) -> float:
     """Milliseconds until the first event."""
     (request,) = _requests(1)
-    with load.connect(port) as peer:
-        began = time.perf_counter()
-        peer.sendall(request)
-        received = b""
-        while load.EVENT not in received:
-            received += peer.recv(load.RECV)
-        return 1000 * (time.perf_counter() - began)
+    return load.first_event(port, request)
 
 
 def _pieces_of(raw: bytes) -> list[str]:

@@ -90,11 +90,15 @@ class Control:
         line = self._idle_line()
         if line is None:
             return lambda: self.ask(op, **members)
-        try:
-            line.tell(_question(op, members), Patience(TIMEOUT))
-        except ConnectionError:
-            line.close()
-            return lambda: self.ask(op, **members)
+        with self._unreachable(op):
+            try:
+                line.tell(_question(op, members), Patience(TIMEOUT))
+            except ConnectionError:
+                line.close()
+                return lambda: self.ask(op, **members)
+            except OSError:
+                line.close()
+                raise
 
         def answer() -> dict[str, Any]:
             with self._unreachable(op):

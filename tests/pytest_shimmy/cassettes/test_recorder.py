@@ -87,6 +87,11 @@ def request(
     return f"{method} {path} HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n".encode() + body
 
 
+UPGRADE = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
+MESSAGE = b"\x81\x87\0\0\0\0" + b'{"a":1}'
+
+
 @pytest.fixture
 def recording(tmp_path: Path) -> Iterator[Recording]:
     with Recording(tmp_path) as recording:
@@ -275,16 +280,14 @@ def test_answers_on_one_connection_belong_to_their_requests(
 def test_exchanges_are_in_the_order_in_which_their_requests_were_whole(
     recording: Recording, upstream: Start, kind: str
 ) -> None:
-    switched = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
     if kind == "body":
         begin, end = request(b"x")[:-1], b"x"
         upstream(*[sends(b"HTTP/1.1 204 No Content\r\n\r\n", close=True)] * 2)
     else:
-        begin = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
-        end = b"\x81\x81\0\0\0\0x"
+        begin, end = UPGRADE, b"\x81\x81\0\0\0\0x"
 
         def answer(client: socket.socket) -> None:
-            client.sendall(switched)
+            client.sendall(UPGRADED)
             assert client.recv(100) == end
             client.sendall(b"\x81\x02hi")
             client.close()
@@ -294,7 +297,7 @@ def test_exchanges_are_in_the_order_in_which_their_requests_were_whole(
         for client, number in ((one, b"1"), (other, b"2")):
             client.sendall(begin.replace(b"Host: a", b"X-API-Key: key-" + number))
             if kind == "websocket":
-                assert read_until(client, b"\r\n\r\n") == switched
+                assert read_until(client, b"\r\n\r\n") == UPGRADED
         for client in (other, one):
             client.sendall(end)
             read_all(client)
@@ -342,20 +345,18 @@ def test_an_interim_answer_is_no_answer(recording: Recording, upstream: Start) -
 
 
 def test_frames_of_a_websocket_are_kept(recording: Recording, upstream: Start) -> None:
-    head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
-
     def answer(client: socket.socket) -> None:
-        client.sendall(head)
-        assert client.recv(100) == b"\x81\x87\0\0\0\0" + b'{"a":1}'
+        client.sendall(UPGRADED)
+        assert client.recv(100) == MESSAGE
         client.sendall(b"\x81\x02hi\x01\x01x")
         client.sendall(b"\x82\x7e\x00\x80" + b"y" * 128 + b"\x81")
         client.close()
 
     upstream(answer)
     with recording.connect() as client:
-        client.sendall(request(headers="Upgrade: websocket\r\n", method="GET", path="/ws"))
-        assert read_until(client, b"\r\n\r\n") == head
-        client.sendall(b"\x81\x87\0\0\0\0" + b'{"a":1}')
+        client.sendall(UPGRADE)
+        assert read_until(client, b"\r\n\r\n") == UPGRADED
+        client.sendall(MESSAGE)
         assert read_all(client)[0].startswith(b"\x81\x02hi")
     (recorded,) = recording.take()
     assert recorded.recording.request.messages == [{"a": 1}]
@@ -366,23 +367,20 @@ def test_frames_of_a_websocket_are_kept(recording: Recording, upstream: Start) -
         (b"y" * 128, "827e0080"),
         (b"\x81", "raw"),
     ]
-    assert kept.raw() == head + b"\x81\x02hi\x01\x01x\x82\x7e\x00\x80" + b"y" * 128 + b"\x81"
+    assert kept.raw() == UPGRADED + b"\x81\x02hi\x01\x01x\x82\x7e\x00\x80" + b"y" * 128 + b"\x81"
 
 
 def test_frames_that_come_with_the_upgrade_are_kept(recording: Recording, upstream: Start) -> None:
-    head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
-
     def answer(client: socket.socket) -> None:
-        client.sendall(head)
-        assert client.recv(100) == b"\x81\x87\0\0\0\0" + b'{"a":1}'
+        client.sendall(UPGRADED)
+        assert client.recv(100) == MESSAGE
         client.sendall(b"\x81\x02hi")
         client.close()
 
     upstream(answer)
     with recording.connect() as client:
-        asked = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
-        client.sendall(asked + b"\x81\x87\0\0\0\0" + b'{"a":1}')
-        assert read_all(client) == (head + b"\x81\x02hi", "closed")
+        client.sendall(UPGRADE + MESSAGE)
+        assert read_all(client) == (UPGRADED + b"\x81\x02hi", "closed")
     (recorded,) = recording.take()
     assert recorded.recording.request.messages == [{"a": 1}]
     assert [chunk.data for chunk in recorded.recording.answer.chunks] == [b"hi"]
@@ -395,8 +393,7 @@ def test_a_request_after_an_upgrade_that_was_refused_is_a_request(
     done = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     upstream(sends(refusal), sends(done, close=True))
     with recording.connect() as client:
-        asked = request(headers="Upgrade: websocket\r\n", method="GET", path="/ws")
-        client.sendall(asked + request(b"{}"))
+        client.sendall(UPGRADE + request(b"{}"))
         client.shutdown(socket.SHUT_WR)
         assert read_all(client) == (refusal + done, "closed")
     first, second = recording.take(2)
