@@ -7,8 +7,11 @@ by their socket or by a timer. Whatever happens to one, the others go on.
 from __future__ import annotations
 
 import selectors
+import signal
+import socket
 import time
 from collections import deque
+from contextlib import suppress
 from heapq import heappop, heappush
 
 from fake_shimmy.rust.backtrace import Panic
@@ -62,9 +65,15 @@ class Loop:
         self._timers: list[tuple[float, int, Member, int]] = []
         self._timer_count = 0
         self._worker: Worker | None = None
+        self._wakeup, self._waker = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._waker.setblocking(False)
+        self.selector.register(self._wakeup, selectors.EVENT_READ, None)
 
     def run(self) -> None:
-        """Go round for ever."""
+        """Go round for ever, in the main thread."""
+        # A signal that comes just before the sleep does not interrupt it.
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         select = self.selector.select
         ready = self._ready
         timers = self._timers
@@ -78,8 +87,7 @@ class Loop:
             for key, mask in select(timeout):
                 member: Member | None = key.data
                 if member is None:
-                    assert self._worker is not None
-                    self._worker.hand_back()
+                    self._woken_up()
                 elif not member.closed:
                     self._guarded(member, member.on_event, mask)
             if timers:
@@ -106,14 +114,25 @@ class Loop:
         from fake_shimmy.serving.worker import Task, Worker
 
         if self._worker is None:
-            self._worker = Worker()
-            self.selector.register(self._worker.wakeup, selectors.EVENT_READ, None)
+            self._worker = Worker(self._wake_up)
 
         def done(result: Steps | Exception) -> None:
             if not player.closed:
                 self._guarded(player, player.resume, result)
 
         self._worker.submit(Task(work, lambda: not player.closed, done))
+
+    def _wake_up(self) -> None:
+        """End the sleep, from another thread."""
+        # A full pair wakes it already.
+        with suppress(BlockingIOError):
+            self._waker.send(b"!")
+
+    def _woken_up(self) -> None:
+        with suppress(BlockingIOError):
+            self._wakeup.recv(4096)
+        if self._worker is not None:
+            self._worker.hand_back()
 
     def _guarded(self, member: Member, action: Callable[..., None], *arguments: object) -> None:
         try:

@@ -1,16 +1,14 @@
 """Work that takes long, done in a thread of its own, so that the loop never stands still.
 
-Strategy: one thread takes tasks from a queue, one at a time, and hands the results back through a
-socket pair that the loop watches. Loaded only when there is such work.
+Strategy: one thread takes tasks from a queue, one at a time, puts the results in another, and wakes
+the loop, which hands them back. Loaded only when there is such work.
 """
 
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 from collections import deque
-from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,12 +36,10 @@ class Task:
 
 
 class Worker:
-    """The thread and its two queues. ``wakeup`` can be read when a task is done."""
+    """The thread and its two queues. ``wake_up`` is called there when a task is done."""
 
-    def __init__(self) -> None:
-        self.wakeup, self._signal = socket.socketpair()
-        self.wakeup.setblocking(False)
-        self._signal.setblocking(False)
+    def __init__(self, wake_up: Callable[[], None]) -> None:
+        self._wake_up = wake_up
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: deque[Task] = deque()
         threading.Thread(target=self._run, daemon=True).start()
@@ -54,8 +50,6 @@ class Worker:
 
     def hand_back(self) -> None:
         """Give away the results of what was done since the last call."""
-        with suppress(BlockingIOError):
-            self.wakeup.recv(4096)
         for _ in range(len(self._done)):
             task = self._done.popleft()
             task.done(task.result)
@@ -70,6 +64,4 @@ class Worker:
             except Exception as error:
                 task.result = error
             self._done.append(task)
-            # A full pair has been signalled enough.
-            with suppress(BlockingIOError):
-                self._signal.send(b"!")
+            self._wake_up()

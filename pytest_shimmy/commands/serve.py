@@ -36,6 +36,9 @@ EXAMPLES = """\
   pytest-shimmy serve --shimmy-fake-script=busy.toml      a fake that answers as told
 """
 
+_WAIT = 1.0
+"""Seconds that a signal may go unnoticed."""
+
 
 def add_to(commands: Commands) -> None:
     """Add the command's parser to `commands`."""
@@ -77,7 +80,9 @@ def _serve(settings: Settings, *, verbose: bool) -> int:
         print(f"export OPENAI_BASE_URL={manager.url}/v1")
         key = settings.server_key() or API_KEY
         print(f"export OPENAI_API_KEY={shlex.quote(key)}", flush=True)
-        failed.wait()
+        # A signal that comes just before such a wait does not end it.
+        while not failed.wait(_WAIT):
+            pass
         assert manager.error is not None
         raise manager.error
 

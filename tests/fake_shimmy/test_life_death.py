@@ -10,10 +10,12 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from tests.support.fake_process import Running, free_port, read_all, wait_for_port
-from tests.support.scripted_life import ends, give_model, health, listening, serving
+from tests.support.scripted_life import ends, give_model, health, listening, script, serving
+from tests.support.unnoticed_signal import UnnoticedSignal
 
 NO_MEMORY = (
     "memory allocation of N bytes failed\n"
@@ -184,6 +186,19 @@ def test_a_server_may_be_slow_to_stop_and_answers_meanwhile(shimmy):
         assert health(running) == 200
         assert running.process.wait(10) == -signal.SIGTERM
         assert 0.4 < time.monotonic() - began < 5
+
+
+def test_a_signal_that_comes_just_before_it_sleeps_wakes_it(shimmy, tmp_path):
+    life = script(shimmy, stop_delay=0.01)
+    sigterm = UnnoticedSignal(tmp_path)
+    with shimmy.serve(FAKE_SHIMMY_SCRIPT=life, **sigterm.environ) as running:
+        process = psutil.Process(running.process.pid)
+        assert health(running) == 200
+        # The end of these connections wakes it as well.
+        while [each.status for each in process.net_connections()] != ["LISTEN"]:
+            pass
+        sigterm.send()
+        assert ends(running) == (-signal.SIGTERM, "")
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/api/generate"])

@@ -87,16 +87,20 @@ def run() -> Command:
     """Run a command of another language, and get what it prints; it must succeed."""
 
     def run(*command: str | Path, cwd: Path, **environ: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env={**os.environ, "GOCACHE": str(GO_CACHE), **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            timeout=LONG,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=cwd,
+                env={**os.environ, "GOCACHE": str(GO_CACHE), **environ},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                timeout=LONG,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = error.stdout or b""
+            pytest.fail(f"{command} did not end in {LONG} s; it said:\n{said.decode()}")
         assert done.returncode == 0, done.stdout
         return done.stdout
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import LONG, ended, fake_script, run, started
+from tests.support.unnoticed_signal import UnnoticedSignal
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,14 @@ def test_says_where_it_is_and_a_signal_stops_it(number: signal.Signals, tmp_path
     assert re.fullmatch(READY, done.stderr)
     with pytest.raises(urllib.error.URLError, match="refused"):
         models(url)
+
+
+def test_a_signal_that_comes_just_before_it_sleeps_stops_it(tmp_path: Path) -> None:
+    sigterm = UnnoticedSignal(tmp_path)
+    with started(tmp_path, "serve", env=sigterm.environ) as process:
+        url_of(process)
+        sigterm.send()
+        assert ended(process).returncode == 128 + signal.SIGTERM
 
 
 def test_a_second_ctrl_c_does_not_interrupt_the_first(tmp_path: Path) -> None:
