@@ -100,6 +100,8 @@ def main() -> int:
     chosen.arguments = [each for each in chosen.arguments if each not in (FAST, NEWEST)]
     if newest:
         os.environ["TEST_CLIENTS_NEWEST"] = "1"
+    # Thousands of processes import the same modules.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     python = environment("demo" if chosen.task == "demo" else "test", newest=newest)
     if chosen.task == "demo":
         return run(python, "-m", "pytest", *chosen.arguments, cwd=ROOT / "examples")
@@ -196,8 +198,6 @@ def test(python: str, arguments: list[str]) -> int:
         print(f"not installed: {', '.join(missing)}; as root: python3 dev.py packages", flush=True)
     paths = real_shimmys([SHIMMY, *OTHER_SHIMMYS])
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
-    # Thousands of processes import it, also where Python is told to write no bytecode.
-    run(python, "-m", "compileall", "-q", "pytest_shimmy", "fake_shimmy")
     run(python, "-m", "coverage", "erase")
     first = [f"--shimmy-path={paths[SHIMMY]}"] if SHIMMY in paths else []
     status = run(python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL, *first, *arguments)

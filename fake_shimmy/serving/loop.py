@@ -65,13 +65,13 @@ class Loop:
         self._timers: list[tuple[float, int, Member, int]] = []
         self._timer_count = 0
         self._worker: Worker | None = None
+
+    def run(self) -> None:
+        """Go round for ever, in the main thread."""
         self._wakeup, self._waker = socket.socketpair()
         self._wakeup.setblocking(False)
         self._waker.setblocking(False)
         self.selector.register(self._wakeup, selectors.EVENT_READ, None)
-
-    def run(self) -> None:
-        """Go round for ever, in the main thread."""
         # A signal that comes just before the sleep does not interrupt it.
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         select = self.selector.select
