@@ -60,9 +60,9 @@ def main() -> int:
     if arguments.json is not None:
         Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
     if arguments.plot is not None:
-        from .plot import plot
+        from .plot import write
 
-        Path(arguments.plot).write_text(plot(lines), encoding="utf-8")
+        write(lines, Path(arguments.plot))
     print(f"\n{missed} target{'s' * (missed != 1)} missed" if missed else "\nno target missed")
     return 1 if missed else 0
 
@@ -72,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("themes", nargs="*", metavar="THEME", help=f"of: {', '.join(THEMES)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute")
     parser.add_argument("--json", metavar="FILE", help="write all values there")
-    parser.add_argument("--plot", metavar="FILE", help="draw the lines of the theme scale (SVG)")
+    parser.add_argument("--plot", metavar="FOLDER", help="draw the lines of the theme scale (SVG)")
     parser.add_argument("--shimmy-path", metavar="PATH", help="a real executable to measure, too")
     arguments = parser.parse_args()
     unknown = [theme for theme in arguments.themes if theme not in THEMES]

@@ -1,30 +1,43 @@
-"""Lines as a picture: an SVG, a panel for each series, time on the left and memory on the right."""
+"""Lines as a picture: an SVG for each series, time on the left and memory on the right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from .figures import Series
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 52, 34, 40
-TIME, MEMORY = "#1f6feb", "#d1651a"
+TIME, MEMORY, NUMBER = "time", "memory", "number"
+"""Classes of the picture, whose colours follow a reader's dark mode."""
+STYLE = """\
+<style>
+text, circle { fill: var(--ink); } path, polyline { fill: none; stroke: var(--ink); }
+.ground { fill: #ffffff; } .edge { --ink: #888888; } .title, .number { --ink: #333333; }
+.time { --ink: #1f6feb; } .memory { --ink: #b8530f; }
+@media (prefers-color-scheme: dark) {
+.ground { fill: #1e1e2e; } .title, .number { --ink: #cdd6f4; }
+.time { --ink: #79b8ff; } .memory { --ink: #f0a35e; }
+}
+</style>
+"""
 
 
-def plot(found: Sequence[Series]) -> str:
-    """All of `found`, two in a row."""
-    rows = -(-len(found) // 2)
-    panels = "".join(
-        f'<g transform="translate({WIDTH * (at % 2)} {HEIGHT * (at // 2)})">{_panel(each)}</g>\n'
-        for at, each in enumerate(found)
-    )
-    width, height = 2 * WIDTH, HEIGHT * rows
+def write(found: Sequence[Series], folder: Path) -> None:
+    """A picture of each, named by the first word of its series."""
+    for series in found:
+        file = folder / f"scale-{series.name.split()[0].strip(',')}.svg"
+        file.write_text(plot(series), encoding="utf-8")
+
+
+def plot(series: Series) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" '
         'font-family="sans-serif" font-size="11">\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{panels}</svg>\n'
+        f'{STYLE}<rect width="100%" height="100%" class="ground"/>\n{_panel(series)}\n</svg>\n'
     )
 
 
@@ -34,11 +47,11 @@ def _panel(series: Series) -> str:
     megabytes = [point.megabytes for point in series.points if point.megabytes is not None]
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = [
-        f'<text x="{WIDTH / 2}" y="18" text-anchor="middle" font-weight="bold">'
+        f'<text x="{WIDTH / 2}" y="18" text-anchor="middle" font-weight="bold" class="title">'
         f"{escape(series.name)}</text>",
-        f'<path d="M{LEFT} {TOP}V{bottom}H{right}V{TOP}" fill="none" stroke="#888"/>',
-        _text(LEFT, bottom + 15, "middle", "#444", f"{min(numbers):,}"),
-        _text(right, bottom + 15, "middle", "#444", f"{max(numbers):,}"),
+        f'<path d="M{LEFT} {TOP}V{bottom}H{right}V{TOP}" class="edge"/>',
+        _text(LEFT, bottom + 15, "middle", NUMBER, f"{min(numbers):,}"),
+        _text(right, bottom + 15, "middle", NUMBER, f"{max(numbers):,}"),
         _text(LEFT - 5, TOP + 4, "end", TIME, _seconds(max(seconds))),
         _text(LEFT - 5, bottom, "end", TIME, "0"),
         _text(LEFT, HEIGHT - 8, "start", TIME, series.clock),
@@ -54,7 +67,7 @@ def _panel(series: Series) -> str:
     return "".join(parts)
 
 
-def _line(numbers: Sequence[float], values: Sequence[float], colour: str) -> str:
+def _line(numbers: Sequence[float], values: Sequence[float], which: str) -> str:
     begin, end, most = min(numbers), max(numbers), max(values) or 1
     points = [
         (
@@ -64,12 +77,12 @@ def _line(numbers: Sequence[float], values: Sequence[float], colour: str) -> str
         for number, value in zip(numbers, values, strict=True)
     ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{colour}"/>' for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>{dots}'
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" class="{which}"/>' for x, y in points)
+    return f'<polyline points="{path}" stroke-width="1.5" class="{which}"/>{dots}'
 
 
-def _text(x: float, y: float, anchor: str, colour: str, text: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
+def _text(x: float, y: float, anchor: str, which: str, text: str) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="{which}">{escape(text)}</text>'
 
 
 def _seconds(value: float) -> str:

@@ -50,6 +50,10 @@ def markdown_table(*rows: tuple[str, ...]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
 
 
+IDENTIFIER = re.compile(r"--[a-z][a-z-]+(?:=\w+)?|\b[A-Za-z]+_\w+")
+"""Flags, names and variables in a help text, which has no marks."""
+
+
 def settings_table() -> str:
     return markdown_table(
         ("setting", "meaning", "value", "default", "since"), *map(setting_row, SETTINGS)
@@ -62,7 +66,8 @@ def setting_row(row: settings_table.Setting) -> tuple[str, ...]:
     default = default.removesuffix(")") or ("off" if row.kind == "switch" else "none")
     names = "<br>".join(f"`{name}`" for name in (row.flag, row.ini, row.variable))
     value = "on or off" if row.kind == "switch" else f"`{row.metavar}`".replace("|", "` or `")
-    return names, meaning.replace("|", "\\|"), value, default, since(row.name)
+    meaning = IDENTIFIER.sub(r"`\g<0>`", meaning).replace("|", "\\|")
+    return names, meaning, value, default, since(row.name)
 
 
 def fixtures_table() -> str:

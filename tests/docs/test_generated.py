@@ -58,6 +58,15 @@ def test_the_drawings_are_those_of_their_texts_and_of_the_imports(generator: Mod
         assert path.with_suffix(".svg").read_text() == generator.drawings.draw(path)
 
 
+def test_every_drawing_follows_dark_mode(generator: ModuleType) -> None:
+    light = {
+        path
+        for path in generator.drawings.DRAWINGS.glob("*.svg")
+        if not re.search(r"@media[^{]*\(prefers-color-scheme: ?dark\)", path.read_text())
+    }
+    assert light == {generator.picture.REPORT}, "a terminal is dark, the others follow the reader"
+
+
 @pytest.mark.slow
 def test_every_drawing_is_on_a_page_and_says_what_it_shows(generator: ModuleType) -> None:
     shown = re.findall(
