@@ -70,7 +70,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
                 size = len(text.encode())
                 message = f"Generated response for model '{name}': {size} chars"
                 context.server.event(DEBUG, openai_errors.TARGET, message)
-            said = sum(1 for _ in model.tokens(text))
+            said = len(list(model.tokens(text))) if release.tells_outcomes else 0
             outcome = _outcome(release, model, prompt, said, max_tokens)
             whole = payloads.chat_completion(ident, created, name, text, outcome)
             return (context.json(head, whole),)

@@ -117,7 +117,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     context.server.event(DEBUG, _TARGET, f"Generation completed successfully for model '{name}'")
     if not release.tells_outcomes:
         return (context.json(head, payloads.generated(text)),)
-    outcome = model.outcome(ask.prompt, sum(1 for _ in model.tokens(text)), ask.max_tokens)
+    outcome = model.outcome(ask.prompt, len(list(model.tokens(text))), ask.max_tokens)
     return (context.json(head, payloads.generated_with(text, outcome)),)
 
 

@@ -15,6 +15,7 @@ import os
 from fake_shimmy import rust
 from fake_shimmy.models import airframe_header, files, vocabulary
 from fake_shimmy.models.airframe_header import AbortError
+from fake_shimmy.models.airframe_shape import Shape
 from fake_shimmy.models.engine import Engine, GenerationError, LoadError, Outcome, PretendedModel
 from fake_shimmy.rust import backtrace
 from fake_shimmy.rust.backtrace import Panic
@@ -57,6 +58,7 @@ class Files:
         self.show = show
         self.note = note
         self._known: dict[str, tuple[tuple[int, int], Header]] = {}
+        self._shapes: dict[str, tuple[Header, Shape]] = {}
 
     def scan(self, path: str) -> Header | None:
         """The header of the file at ``path``, printed; None if it cannot be opened."""
@@ -76,17 +78,27 @@ class Files:
             raise header.panic.again()
         return header
 
+    def shape(self, path: str) -> tuple[Header, Shape] | None:
+        """The same with the model's numbers, of which a correction is noted; a panic where one is
+        missing."""
+        header = self.scan(path)
+        if header is None:
+            return None
+        known = self._shapes.get(path)
+        if known is None or known[0] is not header:
+            known = self._shapes[path] = header, Shape(header, self.engine)
+        if known[1].correction:
+            self.note(known[1].correction)
+        return known
+
     def template(self, path: str) -> str | None:
         """The chat template of the file at ``path``, as each lookup of a model reads it."""
         try:
-            header = self.scan(path)
-            if header is None:
-                return None
-            _Shape(header, self.engine, self.note)
+            found = self.shape(path)
         except Panic as panic:
             panic.frames += backtrace.LOOKUP
             raise
-        return header.text(airframe_header.TEMPLATE)
+        return None if found is None else found[0].text(airframe_header.TEMPLATE)
 
     def _abort(self, reason: str) -> None:
         """End the whole process, as an allocation that fails does."""
@@ -96,54 +108,6 @@ class Files:
         self.note(backtrace.ADVICE)
         signal.signal(signal.SIGABRT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGABRT)
-
-
-class _Shape:
-    """The numbers of a model that are needed to load it; panics where one is missing."""
-
-    def __init__(self, header: Header, engine: Airframe, note: Callable[[str], None]) -> None:
-        found = [
-            header.number(suffix)
-            for suffix in (
-                *("embedding_length", "block_count", "feed_forward_length"),
-                "attention.head_count",
-            )
-        ]
-        names = ("embedding_length", "block_count", "feed_forward_length", "attention.head_count")
-        columns = (29, 31, 29, 29)
-        for at, (name, number, column) in enumerate(zip(names, found, columns, strict=True)):
-            if number is None:
-                place = f"{engine.spec_line + at}:{column}"
-                reason = f"Missing {name} in GGUF metadata"
-                raise airframe_header.panic(engine, "spec.rs", place, reason, _EXPECTED)
-        self.width, self.layers, _, self.heads = (number or 0 for number in found)
-        if not self.heads:
-            place, reason = f"{engine.spec_line + 18}:42", "attempt to divide by zero"
-            raise airframe_header.panic(engine, "spec.rs", place, reason, _DIVIDED)
-        self.kv_heads = header.number("attention.head_count_kv") or self.heads
-        self.context = header.number("context_length") or 2048
-        base = header.value("rope.freq_base", airframe_header.FLOAT32)
-        self.rope_base = 10000.0 if base is None else float(base)
-        self.head_size = header.number("attention.key_length") or self.width // self.heads
-        query = header.tensors.get("blk.0.attn_q.weight")
-        if query is not None and len(query.dimensions) >= 2:
-            size = query.dimensions[1] // self.heads
-            if size not in (0, self.head_size):
-                note(
-                    f"[Spec] head_dim corrected {self.head_size} -> {size} via "
-                    f"blk.0.attn_q.weight shape {query.dimensions}"
-                )
-                self.head_size = size
-
-
-_EXPECTED = (
-    "core::option::expect_failed",
-    "airframe::backend::bindless::metadata::BindlessMetadata::to_model_spec",
-)
-_DIVIDED = (
-    "core::panicking::panic_const::panic_const_div_by_zero",
-    "airframe::backend::bindless::metadata::BindlessMetadata::to_model_spec",
-)
 
 
 class AirframeEngine(Engine):
@@ -179,20 +143,20 @@ class AirframeEngine(Engine):
             tokens = vocabulary.read(path, self._engine.takes_any_array)
         except vocabulary.VocabularyError as error:
             raise LoadError(str(error)) from None
-        header = self._files.scan(path)
-        if header is None:
+        found = self._files.shape(path)
+        if found is None:
             raise LoadError("IO error: No such file or directory (os error 2)")
-        shape = _Shape(header, self._engine, self._note)
-        shape.context = self._context(shape.context)
+        header, shape = found
+        context = self._context(shape.context)
         size = files.size(path)
-        self._upload(path, size, header, shape)
+        self._upload(path, size, header, shape, context)
         self._load_head(path, size, header, shape, tokens.size)
-        cache = shape.context * shape.kv_heads * shape.head_size * 4
+        cache = context * shape.kv_heads * shape.head_size * 4
         total = 2 * cache * shape.layers
         for line in (
             "[KVCache] Allocating GPU buffers:",
             f"  Layers: {shape.layers}",
-            f"  Max seq len: {shape.context}",
+            f"  Max seq len: {context}",
             f"  KV heads: {shape.kv_heads}",
             f"  Head dim: {shape.head_size}",
             f"  Buffer size per layer: {cache} bytes ({cache / _MIB:.2f} MB)",
@@ -209,7 +173,7 @@ class AirframeEngine(Engine):
             f"[GpuRuntime] token_embd.weight: quant_type={embedding.kind} "
             f"row_bytes={shape.width // numbers * row}"
         )
-        return tokens, shape.context
+        return tokens, context
 
     def _check_adapter(self) -> None:
         machine = self._machine
@@ -236,7 +200,7 @@ class AirframeEngine(Engine):
         )
         return _LARGEST_CONTEXT
 
-    def _upload(self, path: str, size: int, header: Header, shape: _Shape) -> None:
+    def _upload(self, path: str, size: int, header: Header, shape: Shape, context: int) -> None:
         limit = self._machine.binding_limit * _MIB
         chunk = min(_CHUNK, limit or _CHUNK) // 256 * 256
         chunks = -(-size // chunk)
@@ -259,10 +223,10 @@ class AirframeEngine(Engine):
         show("[BindlessLoader] Launching Preflight Fusion (from mmap)...")
         show("[Preflight] Spinning off Math Tables & Tensor Banks (From RAM)...")
         pairs = shape.head_size // 2
-        entries = shape.context * pairs * 2
+        entries = context * pairs * 2
         base = rust.display_f32(shape.rope_base)
         show(
-            f"[Preflight] RoPE Lookup Table: {shape.context}×{pairs} = {entries} entries "
+            f"[Preflight] RoPE Lookup Table: {context}×{pairs} = {entries} entries "
             f"({entries * 4 / 1024:.1f} KB, Base={base}, Dim={shape.head_size}, Scale=1, "
             "Mode=native)"
         )
@@ -277,7 +241,7 @@ class AirframeEngine(Engine):
         reason = f"blob buffer {number} size {size} must be 4-byte aligned for wgpu"
         raise airframe_header.panic(self._engine, "loader.rs", "580:13", reason, ())
 
-    def _check_norms(self, size: int, header: Header, shape: _Shape) -> None:
+    def _check_norms(self, size: int, header: Header, shape: Shape) -> None:
         names = [
             f"blk.{layer}.{kind}_norm.weight"
             for layer in range(shape.layers)
@@ -290,7 +254,7 @@ class AirframeEngine(Engine):
             elif tensor.offset + 4 * shape.width > size:
                 self._note(f"CRITICAL ERROR: Tensor {name} out of bounds!")
 
-    def _load_head(self, path: str, size: int, header: Header, shape: _Shape, tokens: int) -> None:
+    def _load_head(self, path: str, size: int, header: Header, shape: Shape, tokens: int) -> None:
         """Take the output head, which is the embedding if there is none of its own."""
         output = header.tensors.get("output.weight")
         self._show(f"[OutputHead] load_output_head_f32 ENTERED for model: {rust.lossy(path)}")
@@ -332,14 +296,14 @@ class AirframeModel(PretendedModel):
         self._engine = engine
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        text = "".join(self._said(prompt, max_tokens, user_text))
+        said = self.said(prompt, max_tokens, user_text)
         room = self._room(prompt)
-        if self._engine.tells_ends and len(self.tokens(text)) > room:
+        if len(said) > room and self._engine.tells_ends:
             raise GenerationError(_ENDED)
-        return text if room else ""
+        return "".join(said) if room else ""
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
-        said = self._said(prompt, max_tokens, user_text)
+        said = self.said(prompt, max_tokens, user_text)
         room = self._room(prompt)
         yield from said[:room]
         if len(said) > room and self._engine.tells_ends:
@@ -354,9 +318,9 @@ class AirframeModel(PretendedModel):
         # The token that ends an answer counts as well.
         return Outcome("stop", count, said + 1)
 
-    def _said(self, prompt: str, max_tokens: int, user_text: str) -> list[str]:
+    def said(self, prompt: str, max_tokens: int, user_text: str) -> list[str]:
         least = 0 if self._engine.tells_ends else 1
-        return self.tokens(super().generate(prompt, max(max_tokens, least), user_text))
+        return super().said(prompt, max(max_tokens, least), user_text)
 
     def _room(self, prompt: str) -> int:
         """How many tokens of an answer to ``prompt`` there can be."""

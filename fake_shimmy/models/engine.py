@@ -193,8 +193,12 @@ class _EchoModel(LoadedModel):
 class PretendedModel(LoadedModel):
     """A model of which nothing is known but that it loads."""
 
+    def said(self, prompt: str, max_tokens: int, user_text: str) -> list[str]:
+        """The tokens of the answer."""
+        return reply.tokenize(reply.default_reply(prompt, user_text))[:max_tokens]
+
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        return "".join(reply.tokenize(reply.default_reply(prompt, user_text))[:max_tokens])
+        return "".join(self.said(prompt, max_tokens, user_text))
 
     def tokens(self, text: str) -> list[str]:
         return reply.tokenize(text) if text else []

@@ -108,8 +108,10 @@ class Registry:
             model = self.discovered.get(name)
             spec = None if model is None else self._spec_of(model)
         if spec is not None and self._template_of is not None:
-            spec = copy(spec)
-            spec.chat_template = self._template_of(spec.path)
+            template = self._template_of(spec.path)
+            if template is not None:
+                spec = copy(spec)
+                spec.chat_template = template
         return spec
 
     def without_models(self) -> Registry:

@@ -1,0 +1,188 @@
+"""The regression list: what was won stays won, counted in instructions.
+
+``python -m benchmarks.instructions`` compares with ``instructions.json`` and ends with 1 when a
+ratio has grown by more than a tenth; ``--write`` writes the file. Each row is a ratio of two
+programs that run on the same interpreter, so it is the same on a busy machine, and nearly the same
+on another one. Needs valgrind, and the minor release of Python that the file was written with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from . import counting, load, pytest_run
+from .bench import Bench, running, workplace
+from .per_test import SUITE
+from .programs import BARE, HERE, await_health, fake_command, free_port, hermetic
+
+BOUND = 0.10
+"""By how much a ratio may grow. Under it, no test is red; over it, somebody decides."""
+RECORDED = HERE / "instructions.json"
+FEW, MANY = 20, 120
+"""Tests or requests: what the further ones take is what one costs."""
+
+TWO_RULES = json.dumps(
+    {
+        "rules": [
+            {"when": {"user": "Spain"}, "reply": "Madrid."},
+            {"when": {"user": "France"}, "reply": "Paris."},
+        ]
+    }
+)
+
+Count = Callable[[Bench], float]
+"""Millions of instructions of one program."""
+
+
+class Row(NamedTuple):
+    name: str
+    ours: Count
+    beside: Count
+    """What it is measured by."""
+
+
+def rows() -> list[Row]:
+    """All of the list."""
+    test = _one_more(_tests("", "shimmy"))
+    with_server = _one_more(_tests("shimmy_server", "shimmy"))
+    with_fake = _one_more(_tests("shimmy_fake", "shimmy"))
+    request, with_rules = _one_more(_requests(_fake)), _one_more(_requests(_fake, TWO_RULES))
+    return [
+        Row("plugin load / bare pytest", _tests("", "shimmy")(1), _tests("")(1)),
+        Row("a test with shimmy_server / without", with_server, test),
+        Row("a test with shimmy_fake / without", with_fake, test),
+        Row("a request / bare asyncio", request, _one_more(_requests(_bare))),
+        Row("a request with two rules / without", with_rules, request),
+    ]
+
+
+def measure(bench: Bench) -> dict[str, float]:
+    """The ratio of each row."""
+    listed = rows()
+    # What is counted does not depend on who else is running.
+    with ThreadPoolExecutor(2) as pool:
+        jobs = {
+            count: pool.submit(count, bench)
+            for count in dict.fromkeys(each for row in listed for each in (row.ours, row.beside))
+        }
+        return {
+            row.name: round(jobs[row.ours].result() / jobs[row.beside].result(), 3)
+            for row in listed
+        }
+
+
+def grown(found: dict[str, float], recorded: dict[str, float]) -> list[str]:
+    """What is out of bounds, or not on the list, in words."""
+    problems = [
+        f"{name}: {found[name]:.2f}, and it was {before:.2f}"
+        for name, before in recorded.items()
+        if name in found and found[name] > before * (1 + BOUND)
+    ]
+    unlike = sorted(found.keys() ^ recorded.keys())
+    return problems + [f"{name}: it is only in one of the two lists; --write" for name in unlike]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and compare or write; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write what is found to the file")
+    chosen = parser.parse_args(arguments)
+    python = ".".join(platform.python_version_tuple()[:2])
+    document = {} if chosen.write else json.loads(RECORDED.read_text())
+    if not chosen.write and document["python"] != python:
+        print(f"the file is of Python {document['python']}, and this is {python}", file=sys.stderr)
+        return 2
+    with workplace(quick=False, shimmy_path=None) as bench:
+        if (reason := counting.missing(bench.directory)) is not None:
+            print(reason, file=sys.stderr)
+            return 2
+        found = measure(bench)
+    for name, ratio in found.items():
+        before = document.get("ratios", {}).get(name)
+        print(f"{name:40} {ratio:6.2f}" + ("" if before is None else f"   recorded {before:.2f}"))
+    if chosen.write:
+        RECORDED.write_text(json.dumps({"python": python, "ratios": found}, indent=2) + "\n")
+        return 0
+    problems = grown(found, document["ratios"])
+    for problem in problems:
+        print(f"more than {BOUND:.0%} above: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _one_more(count: Callable[[int], Count]) -> Count:
+    """What one more of something takes."""
+
+    def difference(bench: Bench) -> float:
+        return (count(MANY)(bench) - count(FEW)(bench)) / (MANY - FEW)
+
+    return difference
+
+
+def _tests(fixture: str, *plugins: str) -> Callable[[int], Count]:
+    """pytest on so many tests that request `fixture` and do nothing."""
+
+    def of(number: int) -> Count:
+        def count(bench: Bench) -> float:
+            directory = Path(tempfile.mkdtemp(dir=bench.directory))
+            text = SUITE.format(count=number, fixture=fixture and f", {fixture}")
+            (directory / "test_it.py").write_text(text)
+            command = pytest_run.command(plugins, "-q")
+            pytest_run.run(command, directory, {**counting.environment(), **hermetic(bench)})
+            return counting.count(command, directory, hermetic(bench))
+
+        return count
+
+    return of
+
+
+def _fake(bench: Bench, port: int) -> Sequence[str]:
+    return fake_command(bench, port)
+
+
+def _bare(_: Bench, port: int) -> Sequence[str]:
+    return [*BARE, str(HERE / "reference_server.py"), str(port), "0"]
+
+
+def _requests(
+    server: Callable[[Bench, int], Sequence[str]], script: str | None = None
+) -> Callable[[int], Count]:
+    """A server that answers so many requests on one connection."""
+
+    def of(number: int) -> Count:
+        def count(bench: Bench) -> float:
+            environment = {**counting.environment(), **hermetic(bench)}
+            if script is not None:
+                path = bench.directory / "two-rules.json"
+                path.write_text(script)
+                environment["FAKE_SHIMMY_SCRIPT"] = str(path)
+            request = load.chat_request(bench.gguf.stem, "France?", stream=False)
+            # Once as it is: byte code is written now.
+            for prefix in ((), (*counting.VALGRIND, f"--log-file={bench.directory}/%p.valgrind")):
+                port = free_port()
+                with running([*prefix, *server(bench, port)], environment, bench.home) as process:
+                    await_health(process, port)
+                    with load.connections(port, 1) as (peer,):
+                        length = load.answer_length(peer, request)
+                        for _ in range(number - 1):
+                            peer.sendall(request)
+                            load.skip(peer, length)
+                    process.send_signal(signal.SIGTERM)
+                    process.wait(counting.TIMEOUT)
+            return counting.counted((bench.directory / f"{process.pid}.valgrind").read_text())
+
+        return count
+
+    return of
+
+
+if __name__ == "__main__":
+    sys.exit(main())
