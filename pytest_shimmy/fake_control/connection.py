@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, misused
 from ..network import http
 from ..network.http import Answer, Connection, Patience
+from ..network.questions import in_words
 from ..network.route import route_to
 from ..options import CONTROL_TOKEN
 from ..supervisor.health import CONTROL_ROUTE
@@ -42,9 +43,10 @@ class Line(Connection):
         """How many answers nobody has read yet."""
 
     def tell(self, body: bytes, patience: Patience) -> None:
-        """Ask, and do not wait."""
-        self.send(http.request(self._begin, body), patience)
+        """Ask, and do not wait. That the connection has ended is said when the answer is read."""
         self.owed += 1
+        with contextlib.suppress(ConnectionError):
+            self.send(http.request(self._begin, body), patience)
 
     def newest_answer(self, patience: Patience) -> Answer:
         """The answer to what was asked last."""
@@ -76,40 +78,11 @@ class Control:
         Raises `ShimmyError` (``CONTROL_FAILED``), and `ShimmyUsageError` for an invalid
         question.
         """
-        question = _question(op, members)
-        with self._unreachable(op):
-            try:
-                answer = self._exchange(self._idle_line(), question, patience)
-            except ConnectionError:
-                # A connection that was kept open across a restart of the server, or it has ended.
-                answer = self._exchange(None, question, patience)
-        return self._judge(op, answer)
+        return self._asked(op, members, patience)()
 
     def begin(self, op: str, **members: Any) -> Callable[[], dict[str, Any]]:
         """Ask, and do not wait; calling the result does, and returns and raises what `ask` does."""
-        line = self._idle_line()
-        if line is None:
-            return lambda: self.ask(op, **members)
-        with self._unreachable(op):
-            try:
-                line.tell(_question(op, members), Patience(TIMEOUT))
-            except ConnectionError:
-                line.close()
-                return lambda: self.ask(op, **members)
-            except OSError:
-                line.close()
-                raise
-
-        def answer() -> dict[str, Any]:
-            with self._unreachable(op):
-                try:
-                    with self._given_back(line):
-                        newest = line.newest_answer(Patience(TIMEOUT))
-                except ConnectionError:
-                    return self.ask(op, **members)
-            return self._judge(op, newest)
-
-        return answer
+        return self._asked(op, members)
 
     def tell(self, op: str, **members: Any) -> None:
         """Say what nobody needs an answer to; `settle` waits until it is done. A fake that has
@@ -147,14 +120,41 @@ class Control:
         except IndexError:
             return None
 
-    def _exchange(self, line: Line | None, question: bytes, patience: float) -> Answer:
-        if line is None:
-            headers = {"content-type": "application/json", self.header: self.token}
-            line = Line(self._url, self.route, headers)
+    def _asked(
+        self, op: str, members: Mapping[str, Any], patience: float = 0.0
+    ) -> Callable[[], dict[str, Any]]:
+        question = _question(op, members)
+        line = self._idle_line()
+        with self._unreachable(op):
+            if line is not None:
+                self._tell(line, question)
+
+        def answer() -> dict[str, Any]:
+            newest = None
+            with self._unreachable(op):
+                if line is not None:
+                    # It may have been kept open across a restart of the server.
+                    with contextlib.suppress(ConnectionError):
+                        newest = self._newest(line, patience)
+                if newest is None:
+                    headers = {"content-type": "application/json", self.header: self.token}
+                    new = Line(self._url, self.route, headers)
+                    self._tell(new, question)
+                    newest = self._newest(new, patience)
+            return self._judge(op, newest)
+
+        return answer
+
+    def _tell(self, line: Line, question: bytes) -> None:
+        try:
+            line.tell(question, Patience(TIMEOUT))
+        except BaseException:
+            line.close()
+            raise
+
+    def _newest(self, line: Line, patience: float) -> Answer:
         with self._given_back(line):
-            until = Patience(TIMEOUT + patience)
-            line.tell(question, until)
-            return line.newest_answer(until)
+            return line.newest_answer(Patience(TIMEOUT + patience))
 
     @contextlib.contextmanager
     def _given_back(self, line: Line) -> Iterator[None]:
@@ -176,8 +176,7 @@ class Control:
         except OSError as error:
             raise ShimmyError(
                 ShimmyErrorCode.CONTROL_FAILED,
-                f"the {self.who} at {self._url} cannot be reached: "
-                f"{error or type(error).__name__}.\n"
+                f"the {self.who} at {self._url} cannot be reached: {in_words(error)}.\n"
                 "Has it ended, or was it told to refuse connections?",
                 {"url": self._url, "op": op},
             ) from error

@@ -87,7 +87,7 @@ class Patience:
         """Seconds. Raises `TimeoutError` when it is used up."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no answer within {self._seconds:g} s")
+            raise TimeoutError(f"it took longer than {self._seconds:g} s")
         return left
 
     def receive(self, peer: Peer) -> bytes:

@@ -36,13 +36,13 @@ def probe(host: str, port: int, timeout: float, over: Callable[[], bool] = lambd
     try:
         answer = ask(Route(host, port), "/health", timeout=timeout, over=over)
     except TimeoutError:
-        return Probe(False, False, f"no answer from {host}:{port} within {timeout:g} s")
+        return Probe(False, False, f"no answer within {timeout:.2g} s")
     except ConnectionRefusedError:
-        return Probe(False, False, f"nothing listens on {host}:{port}")
+        return Probe(False, False, "nothing listens there")
     except NotHttpError as error:
         return Probe(False, True, f"/health: {error}")
     except OSError as error:
-        return Probe(False, False, f"{host}:{port}: {error}")
+        return Probe(False, False, str(error))
     return _judge(answer)
 
 

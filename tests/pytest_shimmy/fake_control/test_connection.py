@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -109,10 +109,38 @@ def test_settling_waits_until_what_was_told_is_done(server: Server, control: Con
     control.settle()  # nothing is owed any more, and nobody answers
 
 
+def ask_on_another(server: Server, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `ask` returns where the server has hung up, and answers on the next connection."""
+    server.hang_up()
+    thread = threading.Thread(target=lambda: server.answer(**server.read()))
+    thread.start()
+    try:
+        return ask()
+    finally:
+        thread.join()
+
+
+def test_a_question_is_asked_again_where_the_connection_has_ended(
+    server: Server, control: Control
+) -> None:
+    for _ in range(2):
+        control.tell("told")
+        server.answer(**server.read())  # what is asked next must not be given this answer
+        assert ask_on_another(server, lambda: control.ask("asked")) == {"op": "asked"}
+
+
+def test_a_question_that_was_begun_is_asked_again_where_the_connection_ends(
+    server: Server, control: Control
+) -> None:
+    ask = control.begin("begun")
+    assert server.read()["op"] == "begun"
+    assert ask_on_another(server, ask) == {"op": "begun"}
+
+
 def test_a_server_that_has_ended_is_told_nothing(server: Server, control: Control) -> None:
     control.tell("one")
     server.close()
     control.settle()
     control.tell("two")
-    with pytest.raises(ShimmyError, match="cannot be reached"):
+    with pytest.raises(ShimmyError, match="cannot be reached: connection re"):
         control.ask("three")

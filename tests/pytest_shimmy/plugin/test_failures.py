@@ -137,8 +137,8 @@ def test_a_server_that_never_answers_is_given_up_and_ended(
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*[[]START_TIMEOUT[]] the server was not healthy 0.5 s after its start, *: nothing "
-            "listens on 127.0.0.1*",
+            "*[[]START_TIMEOUT[]] the server was not healthy 0.5 s after its start, *127.0.0.1:*: "
+            "nothing listens there.*",
             "*loading",
             "*--shimmy-start-timeout=SECONDS*",
         ]

@@ -183,13 +183,14 @@ def test_a_connection_that_is_reset_is_not_healthy(peer: Peer) -> None:
 def test_nobody_listens(deaf_port: int) -> None:
     probe = health.probe(HOST, deaf_port, 10)
     assert (probe.healthy, probe.answered) == (False, False)
-    assert probe.seen == f"nothing listens on {HOST}:{deaf_port}"
+    assert probe.seen == "nothing listens there"
 
 
 def test_an_address_that_does_not_exist() -> None:
     probe = health.probe("no.such.host.invalid", 80, 10)
     assert (probe.healthy, probe.answered) == (False, False)
-    assert "no.such.host.invalid:80" in probe.seen
+    assert "no.such.host" not in probe.seen, "who asks says whom"
+    assert probe.seen
 
 
 def test_silence_is_waited_for_no_longer_than_asked(peer: Peer) -> None:

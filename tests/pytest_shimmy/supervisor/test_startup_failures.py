@@ -93,7 +93,7 @@ def test_a_server_that_never_listens_is_stopped_at_the_time_out(
     error = failure(manager, pretend(["say", "thinking\n"], ["silent"], health_timeout=0.5))
     assert error.code is ShimmyErrorCode.START_TIMEOUT
     assert "not healthy 0.5 s after its start" in error.message
-    assert f"nothing listens on 127.0.0.1:{manager.port}" in error.message
+    assert f"health check of 127.0.0.1:{manager.port}: nothing listens there." in error.message
     assert "  | thinking" in error.message
     assert "--shimmy-start-timeout" in error.message
 
@@ -104,7 +104,9 @@ def test_a_server_that_listens_but_never_answers_is_stopped_at_the_time_out(
 ) -> None:
     error = failure(manager, pretend(["mute"], health_timeout=1))
     assert error.code is ShimmyErrorCode.START_TIMEOUT
-    assert "no answer" in error.message
+    what_happened = error.message.partition("\nCommand: ")[0]
+    assert ": no answer within " in what_happened
+    assert what_happened.count(str(manager.port)) == 1
 
 
 @pytest.mark.slow
