@@ -28,6 +28,8 @@ from .sharing.protocol import ServerSummary
 from .sharing.run import Run
 
 if TYPE_CHECKING:
+    from fake_shimmy.script.timed_answer import Recording
+
     from .cassettes.recorder_control import RecorderControl
     from .cassettes.recording import RecordingRun
     from .cassettes.replaying import ReplayRun
@@ -214,11 +216,24 @@ class Harness:
             server.exchanges = ClientExchanges(self._report, worker, server.url, self.api_key)
         return server
 
+    def _note(self, url: str) -> Callable[[float, Recording], None] | None:
+        """Writes what the recorder at `url` has seen, for a report of the run."""
+        if self._report is None:
+            return None
+        from .run_report.recorded_exchanges import RecordedExchanges
+
+        worker = self._worker_id or "main"
+        return RecordedExchanges(self._report, worker, url, self.api_key).write
+
     def _plan(
         self, target: Target, directory: Path, script: Mapping[str, Any] | None = None
     ) -> Plan:
         chosen = plan(target, directory, script, cwd=self._cwd)
-        return chosen if self._report is None else chosen.reported(self._report, directory.name)
+        if self._report is None:
+            return chosen
+        if target.settings.mode == "real":
+            target.executable.build()  # from which a report knows the backend
+        return chosen.reported(self._report, directory.name)
 
     def _hold_gpu(self, target: Target) -> None:
         """With a server per worker, wait until the GPU is free for those of this process."""
@@ -261,11 +276,13 @@ class Harness:
         self._numbers[server] = number
         if snapshot.recorder is not None and self.recording is not None:
             token = snapshot.recorder_token or ""
-            self._recorders[server] = self.recording.add(snapshot.recorder, token, number)
+            note = None if settings.uses_fake else self._note(snapshot.recorder)
+            self._recorders[server] = self.recording.add(snapshot.recorder, token, number, note)
             from .cassettes.server_facts import describe
 
             self.recording.know(lambda: describe(server), number)
-        return server if settings.uses_fake else self._noted(server)
+        is_seen = settings.uses_fake or snapshot.recorder is not None
+        return server if is_seen else self._noted(server)
 
     def _waiting(self, settings: Settings) -> Callable[[float], None] | None:
         if self.show is None:

@@ -294,6 +294,18 @@ class ShimmyServer:
         log, left_out = _slice(snapshot, self._offset, limit)
         return log, left_out, list(snapshot.deaths[self._deaths_seen :])
 
+    def log_so_far(self, limit: int) -> tuple[str, int]:
+        """The log since `begin_test`, as `what_happened` gives it; of a server that is well without
+        a question to its keeper. Raises `ShimmyError`."""
+        if self._link is None:
+            return "", 0
+        return _slice(self._link.glance() or self._link.status(), self._offset, limit)
+
+    @property
+    def backend(self) -> str | None:
+        """The backend in use, where it was asked for before; see `gpu`. Asks nothing."""
+        return self._gpu[1].in_use if self._gpu is not None else None
+
     def keep_log(self) -> None:
         """Have the log kept beyond the run."""
         if self._link is not None:

@@ -81,7 +81,7 @@ RecordedRequest = _object(
         "body": needed(Text(), "the body; a byte that is not UTF-8 is half a character (U+DC80…)"),
         "connection": needed(WHOLE, "the number of its connection"),
         "rule": needed(Nullable(WHOLE), "the rule that answered it"),
-        "rule_name": needed(Nullable(Text()), "how reports call that rule"),
+        "rule_name": needed(Nullable(Text()), "how reports call that rule, or the cassette"),
         "answer": needed(Nullable(WHOLE), "which of the rule's answers, from 0"),
         "unmatched": needed(Flag(), "there are rules, and none of them matched"),
         "nearest": needed(Nullable(Text()), "which rule was nearest, and what was different"),

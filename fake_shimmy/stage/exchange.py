@@ -159,6 +159,9 @@ class Exchange:
         found = replay.find(asked)
         if found is None:
             return missed(request, self._context, asked)
+        record = request.begin(body)
+        names = (record.rule_name, f"cassette {replay.current}")
+        record.rule_name = " on ".join(filter(None, names))
         return steps_of(request, asked, found, replay)
 
     def _ask(self, registry: Registry) -> Response:

@@ -29,7 +29,8 @@ class Replay:
     def __init__(self, rules: dict[str, list[str]], speed: float) -> None:
         self._sameness = Sameness(**rules)
         self.speed = speed
-        self._current = ""
+        self.current = ""
+        """The name of the cassette in use."""
         self._recordings: dict[str, list[Recording]] = {}
         self._playable: dict[str, list[Playable]] = {}
         self._waiting: dict[str, dict[str, deque[int]]] = {}
@@ -51,11 +52,11 @@ class Replay:
 
     def use(self, name: str) -> None:
         """Answer from this cassette; one that was not loaded has nothing in it."""
-        self._current = name
+        self.current = name
 
     def find(self, asked: AskedRequest) -> Playable | None:
         """The recorded answer to a request, which is thereby used; None is noted as missed."""
-        name = self._current
+        name = self.current
         numbers = self._waiting.get(name, {}).get(self._sameness.identity(asked))
         if not numbers:
             self.miss(asked)
@@ -67,7 +68,7 @@ class Replay:
     def miss(self, asked: AskedRequest) -> None:
         """Note a request that has no recording."""
         if len(self._missed) < SHOWN:
-            self._missed.append({"cassette": self._current, "request": asked.document()})
+            self._missed.append({"cassette": self.current, "request": asked.document()})
 
     def is_said(self, value: object, turn: Turn) -> bool:
         """Whether a further message over a WebSocket is the recorded one."""
@@ -75,7 +76,7 @@ class Replay:
 
     def socket(self, target: str) -> TimedAnswer | None:
         """An answer that accepted a WebSocket there."""
-        for recording in self._recordings.get(self._current, ()):
+        for recording in self._recordings.get(self.current, ()):
             if recording.answer.framing == "frames" and recording.request.path == target:
                 return recording.answer
         return None

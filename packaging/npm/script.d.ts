@@ -478,7 +478,7 @@ export interface RecordedRequest {
   connection: number;
   /** the rule that answered it */
   rule: number | null;
-  /** how reports call that rule */
+  /** how reports call that rule, or the cassette */
   rule_name: string | null;
   /** which of the rule's answers, from 0 */
   answer: number | null;

@@ -145,11 +145,13 @@ class Session:
         # A replay chooses when a request is whole, or the first message over a WebSocket has come.
         taken = sorted(self._exchanges, key=lambda exchange: exchange.asked_at)
         self._exchanges = []
+        since_epoch = time.time() - time.monotonic()
         for exchange in taken:
             exchange.end("left")
         return [
             {
                 "cassette": exchange.cassette,
+                "time": exchange.asked_at + since_epoch,
                 "credentials": exchange.credentials,
                 "recording": exchange.recording().document(),
             }

@@ -18,6 +18,8 @@ class Recorded(NamedTuple):
 
     cassette: str
     """The name that was given last when the request came."""
+    time: float
+    """When the request was whole, in seconds since the epoch."""
     credentials: tuple[str, ...]
     """What it was sent with, which is secret."""
     recording: Recording
@@ -62,7 +64,9 @@ class RecorderControl(Control):
         answer = self.ask("take", patience=patience, session=key, seconds=patience)
         for each in answer["exchanges"]:
             credentials = tuple(_bare(value) for value in each["credentials"])
-            yield Recorded(each["cassette"], credentials, read_recording(each["recording"]))
+            yield Recorded(
+                each["cassette"], each["time"], credentials, read_recording(each["recording"])
+            )
 
     def end(self, key: str) -> None:
         """Nothing more is sent with `key`."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from fake_shimmy.script.timed_answer import Recording
+
 from ..errors import ShimmyError
 from ..runtime_dir import subdir
 from .cassette import Cassette, Origin
@@ -28,6 +30,7 @@ class RecordingRun(CassetteRun):
         self._describe: Callable[[], Mapping[str, Any]] | None = None
         self._mode = mode
         self._controls: list[RecorderControl] = []
+        self._notes: dict[RecorderControl, Callable[[float, Recording], None]] = {}
         self._taken: dict[str, list[Recorded]] = {}
         self._written: set[str] = set()
         self._origin: Origin | None = None
@@ -35,12 +38,21 @@ class RecordingRun(CassetteRun):
         """Cassettes that could not be written, because of a secret in them or else; and why, in a
         line. The run has failed then, whatever became of its tests."""
 
-    def add(self, url: str, token: str, number: int) -> RecorderControl:
-        """Record a server; `number` is 0 for the shared one. Raises `ShimmyError`."""
+    def add(
+        self,
+        url: str,
+        token: str,
+        number: int,
+        note: Callable[[float, Recording], None] | None = None,
+    ) -> RecorderControl:
+        """Record a server; `number` is 0 for the shared one. `note` is told of each exchange and
+        its time, for a report of the run. Raises `ShimmyError`."""
         control = RecorderControl(url, token)
         control.open(self.key, number)
         control.use_cassette(self.key, self.current)
         self._controls.append(control)
+        if note is not None:
+            self._notes[control] = note
         return control
 
     def know(self, describe: Callable[[], Mapping[str, Any]], number: int) -> None:
@@ -92,9 +104,13 @@ class RecordingRun(CassetteRun):
             control.use_cassette(self.key, self.current)
 
     def _take(self, control: RecorderControl) -> None:
+        note = self._notes.get(control)
         for recorded in control.take(self.key, PATIENCE):
             self._taken.setdefault(recorded.cassette, []).append(recorded)
             self.counts = self.counts._replace(recorded=self.counts.recorded + 1)
+            if note is not None:
+                secrets = self.secrets(*recorded.credentials)
+                note(recorded.time, secrets.recording(recorded.recording))
 
     def _write(self, name: str, recorded: Iterable[Recorded], *, keep: bool) -> None:
         secrets = self.secrets(*(each for one in recorded for each in one.credentials))

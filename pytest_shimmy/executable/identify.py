@@ -17,7 +17,7 @@ from typing import Any
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refused
 from ..process import command
-from .dialect import Build, read_build
+from .dialect import UNKNOWN_BUILD, Build, read_build
 from .fake_profile import BUILD, RELEASE, system_of
 
 _VERSION = r"^shimmy (\d+\.\d+\.\d+\S*)$"
@@ -85,6 +85,11 @@ class Executable:
             "env": dict(self.env),
             "builds": [tuple(build) for build in self._builds],
         }
+
+    @property
+    def known_build(self) -> Build:
+        """The build, if it was asked for."""
+        return self._builds[0] if self._builds else UNKNOWN_BUILD
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Executable:

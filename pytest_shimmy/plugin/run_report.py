@@ -43,11 +43,14 @@ class RunReport:
         self._reports: list[pytest.TestReport] = []
         self._servers: list[str] = []
         self._outcome = ""
+        self._logs: list[tuple[str, str]] = []
+        self._backends: dict[str, str] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         start = time.time()
         self._waited, self._reports, self._servers = 0.0, [], []
+        self._logs, self._backends = [], {}
         self._part.write(parts.TEST_BEGAN, id=item.nodeid, worker=self._worker, start=start)
         result = yield
         if self._reports:
@@ -83,6 +86,12 @@ class RunReport:
             for url in item.stash.get(SERVERS_OF_TEST, ()):
                 if url not in self._servers:
                     self._servers.append(url)
+            if report.when == "call":  # before its own servers end
+                from . import used_servers
+
+                self._backends = used_servers.backends_of(item)
+                if not report.failed:  # else the report has it
+                    self._logs = used_servers.logs_of(item)
         return report
 
     def _write(self, item: pytest.Item, start: float) -> None:
@@ -101,7 +110,8 @@ class RunReport:
             mode=next((mode for mode in modes if mode), None),
             servers=self._servers,
             error=failed.longreprtext if failed is not None else _reason(self._reports),
-            sections=last[-1].sections,
+            sections=[*last[-1].sections, *self._logs],
+            backends=self._backends,
         )
 
     def finish(self, config: pytest.Config, status: int) -> None:

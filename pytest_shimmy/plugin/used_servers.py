@@ -5,6 +5,7 @@ Loaded with the first server: a run without one pays nothing for it.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ def begin_test(item: pytest.Item) -> None:
 
 DIED = "shimmy server died"
 """The title of a report's section."""
+LOG = "shimmy server log"
+"""What the title of a section with a server's log begins with."""
 PRETENDED = "[the fake uses no GPU; it names the backend that a real shimmy would]\n"
 
 JUDGED: pytest.StashKey[set[str]] = pytest.StashKey()
@@ -130,9 +133,27 @@ def _explained(server: ShimmyServer) -> Iterator[tuple[str, str]]:
         yield DIED, deaths_section(deaths)
     if about_model := model_section(log):
         yield "shimmy server", about_model
+    yield from _log(server, log, left_out)
+
+
+def logs_of(item: pytest.Item) -> list[tuple[str, str]]:
+    """The sections with what the test's servers have written during it, and nothing else."""
+    found: list[tuple[str, str]] = []
+    for server in _servers(item):
+        with contextlib.suppress(ShimmyError):  # the keeper is gone, which is told elsewhere
+            found += _log(server, *server.log_so_far(ShimmyProcessDefaults.log_section))
+    return found
+
+
+def backends_of(item: pytest.Item) -> dict[str, str]:
+    """The backend of each of the test's servers that was asked for it, by its address."""
+    return {server.url: name for server in _servers(item) if (name := server.backend)}
+
+
+def _log(server: ShimmyServer, log: str, left_out: int) -> Iterator[tuple[str, str]]:
     if log and server.mode != "replayed":  # the log of who was recorded is none of a replay's
         pretends = PRETENDED if server.mode == "fake" and "Backend: " in log else ""
-        yield f"shimmy server log ({server.url})", pretends + log_section(log, left_out)
+        yield f"{LOG} ({server.url})", pretends + log_section(log, left_out)
 
 
 def _fakes(item: pytest.Item) -> list[FakeShimmy]:

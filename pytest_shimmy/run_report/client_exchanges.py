@@ -82,7 +82,7 @@ class ClientExchanges:
             rule_name=None,
             nearest=None,
             faults=[],
-            tokens=0,
+            tokens=None,
             measured=[],
             bytes=len(sent),
             pieces=[(round(duration, 5), len(sent))],

@@ -53,6 +53,8 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
     workers: dict[str, str] = {}
     exchanges: list[tuple[str, Document]] = []
     is_full = False
+    shown_backends: dict[str, Document] = {}
+    asked_backends: dict[str, str] = {}
     lines = list(parts.read(directory))
     for _, line in lines:
         if line.get("kind") == parts.PROCESS:
@@ -66,8 +68,11 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
             case parts.TEST:
                 unfinished.pop((line["worker"], line["id"]), None)
                 tests.append(_test(line, began, texts))
+                asked_backends |= line["backends"]
             case parts.SERVER:
                 _add_event(servers, name.removeprefix("server-"), line, began)
+            case parts.BACKEND:
+                shown_backends[name.removeprefix("server-")] = line
             case _ if "full" in line:
                 is_full = True
             case _ if line["path"] != "/health" or line["session"] in workers:
@@ -75,15 +80,28 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
                 exchanges.append((line.get("server") or name.removeprefix("exchanges-"), line))
     tests += [_unfinished(line, began, float(run["ended"])) for line in unfinished.values()]
     tests.sort(key=lambda test: (test["start"], test["id"]))
+    by_url = {
+        url: name
+        for name, server in servers.items()
+        for url in (server["url"], server["recorder"])
+        if url
+    }
     for test in tests:
         for url in test["servers"]:
-            if not any(server["url"] == url for server in servers.values()):
-                servers[url] = _attached(test, url)
-    by_url = {server["url"]: name for name, server in servers.items()}
+            if url not in by_url:
+                servers[url] = _new_server(url, test["mode"] or "", url)
+                by_url[url] = url
+            if test["mode"] == "replayed":  # by a fake, as its owner says
+                servers[by_url[url]]["mode"] = "replayed"
     requests = [
         _request(by_url.get(server, server), line, began, texts, workers)
         for server, line in sorted(exchanges, key=lambda each: float(each[1]["time"]))
     ]
+    for url, backend in asked_backends.items():
+        servers[by_url[url]]["backend"] = backend
+    for name, backends in shown_backends.items():
+        if name in servers and servers[name]["backend"] is None:
+            servers[name]["backend"] = _backend(servers[name], backends, requests)
     _give_to_tests(requests, tests)
     _find_retries(requests)
     shown = sorted({*(test["worker"] for test in tests)}, key=_by_number)
@@ -92,7 +110,7 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
         "run": {**run, "ended": _moment(run["ended"], began), "exchanges_lost": is_full},
         "figures": figures(tests, requests, list(servers.values())),
         "workers": shown,
-        "servers": list(servers.values()),
+        "servers": [_shown(server) for server in servers.values()],
         "tests": tests,
         "requests": requests,
         "texts": texts.texts,
@@ -131,10 +149,8 @@ def _unfinished(line: Document, began: float, ended: float) -> Document:
 
 
 def _add_event(servers: dict[str, Document], name: str, line: Document, began: float) -> None:
-    server = servers.setdefault(
-        name, {"name": name, "mode": "", "version": "", "url": "", "backend": None, "events": []}
-    )
-    for field in ("mode", "version", "url", "backend"):
+    server = servers.setdefault(name, _new_server(name))
+    for field in ("mode", "version", "url", "recorder"):
         if line.get(field):
             server[field] = line[field]
     server["events"].append(
@@ -142,19 +158,46 @@ def _add_event(servers: dict[str, Document], name: str, line: Document, began: f
     )
 
 
-def _attached(test: Document, url: str) -> Document:
-    mode = test["mode"] or ""
-    return {"name": url, "mode": mode, "version": "", "url": url, "backend": None, "events": []}
+def _new_server(name: str, mode: str = "", url: str = "") -> Document:
+    about = {"name": name, "mode": mode, "version": "", "url": url, "recorder": ""}
+    return {**about, "backend": None, "events": []}
+
+
+def _backend(server: Document, shown: Document, requests: list[Document]) -> str | None:
+    """What its log shows; some of it counts only if it has answered since its last start."""
+    since = max((each["time"] for each in server["events"] if each["what"] == "ready"), default=0)
+    has_answered = any(
+        request["server"] == server["name"]
+        and (request["method"], request["status"]) == ("POST", 200)
+        and request["time"] >= since
+        for request in requests
+    )
+    backend: str | None = shown["answered" if has_answered else "proved"]
+    return backend
+
+
+def _shown(server: Document) -> Document:
+    """The server as it is shown, and who told of the requests to it."""
+    # A recorded fake tells more itself.
+    tells = {"fake": "server", "replayed": "server"}.get(server["mode"])
+    source = tells or ("recorder" if server["recorder"] else "clients")
+    shown = {name: server[name] for name in server if name != "recorder"}
+    texts = {name: masked(server[name]) for name in ("name", "url")}
+    events = [{**event, "text": masked(event["text"])} for event in server["events"]]
+    return {**shown, **texts, "source": source, "events": events}
 
 
 def _request(
     server: str, line: Document, began: float, texts: _Texts, workers: Mapping[str, str]
 ) -> Document:
     answer = answers.read(line["sent"], line["pieces"], line["status"])
-    moments = line["measured"]
+    moments, tokens = line["measured"], line["tokens"]
+    if tokens is None:
+        moments = answers.token_moments(answer)
+        tokens = len(moments) or answers.token_count(answer)
     headers = "\n".join(f"{name}: {value}" for name, value in line["headers"])
     return {
-        "server": server,
+        "server": masked(server),
         "worker": workers.get(line["session"]),
         "test": None,
         "time": _moment(line["time"], began),
@@ -167,7 +210,7 @@ def _request(
         "rule": line["rule_name"],
         "nearest": line["nearest"],
         "faults": line["faults"],
-        "tokens": line["tokens"],
+        "tokens": tokens,
         "moments": [round(at, 4) for at in moments],
         "bytes": line["bytes"],
         "retry_of": None,

@@ -24,6 +24,7 @@ TEST_BEGAN = "began"
 TEST = "test"
 SERVER = "server"
 EXCHANGE = "exchange"
+BACKEND = "backend"
 
 
 class Part:

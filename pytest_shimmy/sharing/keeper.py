@@ -48,6 +48,7 @@ from .protocol import MAX_SPEC, OPS, Channel, Death, ServerSummary, Snapshot, he
 
 if TYPE_CHECKING:
     from ..cassettes.recorder_process import RecorderProcess
+    from ..run_report.server_events import ServerEvents
 
 ANCHOR_TIMEOUT = 5.0
 """Seconds for the connection to the anchor, which nobody has to accept."""
@@ -98,6 +99,7 @@ class Keeper:
         self._requests: int | None = None
         self._warm_up: WarmUp | None = None
         self._recorder: RecorderProcess | None = None
+        self._events: ServerEvents | None = None
         self._is_attached = spec.recorder is not None and spec.recorder["upstream"] is not None
         self._recorder_error: ShimmyError | None = None
         self._is_recorded = False
@@ -124,6 +126,8 @@ class Keeper:
                 self._manager.stop()
                 if self._recorder is not None:
                     self._recorder.stop()
+                if self._events is not None:
+                    self._events.tell_backend(self._manager.version or "")
                 kept_log = self._put_away()
         finally:
             # It is still locked, so that it is not taken for one that a killed keeper has left.
@@ -137,10 +141,13 @@ class Keeper:
         write_files(unpacked(self._spec.files))
         self._connections.watch(self._wake, self._on_wake)
         self._janitor.follow(self._manager)
+        known = self._spec.executable
+        executable = None if known is None else Executable.from_json(known)
         if self._spec.events is not None:
             from ..run_report.server_events import ServerEvents
 
-            ServerEvents(self._spec.events, self._options).follow(self._manager)
+            self._events = ServerEvents(self._spec.events, self._options, executable)
+            self._events.follow(self._manager)
         self._watch_janitor()
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
@@ -150,8 +157,6 @@ class Keeper:
             self._holder = self._call_anchor(*self._spec.anchor)
         elif self._spec.launcher_alone:
             self._holder = self._launcher
-        known = self._spec.executable
-        executable = None if known is None else Executable.from_json(known)
         if self._spec.recorder is not None:
             self._start_recorder(self._spec.recorder)
         if not self._is_attached:
@@ -172,6 +177,8 @@ class Keeper:
             self._options.host, log, spec["server_key"], knows_keys=spec["knows_keys"]
         )
         self._recorder = recorder
+        if self._events is not None:
+            self._events.recorded(recorder.address.url, spec["upstream"])
 
         if spec["upstream"] is not None:
             # There is a log to read, as of servers that are ours.

@@ -109,6 +109,32 @@ def test_the_life_of_the_server_is_told(data: dict[str, Any]) -> None:
     (server,) = data["servers"]
     assert server["mode"] == "fake"
     assert [event["what"] for event in server["events"]] == ["starting", "ready", "stopped"]
+    assert (server["backend"], server["source"]) == ("cpu", "server")
+
+
+def test_a_test_that_passed_has_what_its_server_wrote_meanwhile(data: dict[str, Any]) -> None:
+    (server,) = data["servers"]
+    test, _ = of_test(data, "test_plain[3]")
+    ((title, number),) = test["sections"]
+    assert title == f"shimmy server log ({server['url']})"
+    assert "| [Metadata] Scanning" in data["texts"][number]
+    assert PASSWORD not in data["texts"][number]
+
+
+def test_what_a_server_wrote_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(
+        """
+        def test_it(make_shimmy_server):
+            make_shimmy_server(faults={"log_flood": 10**7}).health()
+        """.replace("\n        ", "\n")
+    )
+    command = [sys.executable, "-m", "pytest", "--shimmy-report=run.json"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    document = json.loads((tmp_path / "run.json").read_text())
+    test, _ = of_test(document, "test_it")
+    ((_, number),) = test["sections"]
+    assert "earlier bytes left out]" in document["texts"][number]
+    assert len(document["texts"][number]) < 20_000
 
 
 def test_no_secret_is_in_it(folder: Path) -> None:
@@ -175,6 +201,44 @@ def test_on_a_server_that_tells_nothing_our_clients_tell(
     assert '"object":"list"' in document["texts"][request["answer"][1]]
     assert (request["test"], request["server"]) == (0, fake_server[0])
     assert document["figures"]["modes"] == {"attached": 1}
+
+
+ANSWERED = """
+import http.client, json
+
+def test_it(shimmy_server, shimmy_model):
+    body = {"model": shimmy_model, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    asking = http.client.HTTPConnection(shimmy_server.host, shimmy_server.port)
+    key = {"authorization": f"Bearer {shimmy_server.api_key}", "content-type": "application/json"}
+    asking.request("POST", "/v1/chat/completions", json.dumps(body), key)
+    assert asking.getresponse().read()
+"""
+
+
+def test_a_recorder_tells_what_any_client_was_answered_and_a_replay_its_cassette(
+    tmp_path: Path, fake_server: tuple[str, Any]
+) -> None:
+    (tmp_path / "test_suite.py").write_text(ANSWERED)
+    documents = []
+    for setting in (
+        [f"--shimmy-url={fake_server[0]}", "--shimmy-record=recorded"],
+        ["--shimmy-replay=recorded"],
+    ):
+        command = [sys.executable, "-m", "pytest", "--shimmy-report=run.json", *setting]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        documents.append(json.loads((tmp_path / "run.json").read_text()))
+    for document, source, mode in zip(
+        documents, ("recorder", "server"), ("attached", "replayed"), strict=True
+    ):
+        (server,) = document["servers"]
+        assert (server["source"], server["mode"]) == (source, mode)
+        test, (request,) = of_test(document, "test_it")
+        assert test["start"] <= request["time"] <= test["stop"]
+        assert (request["status"], request["ended"]) == (200, "complete")
+        assert request["server"] == server["name"]
+        assert request["tokens"] == len(request["moments"]) > 1
+        assert len(request["events"]) > request["tokens"]
+    assert documents[1]["requests"][0]["rule"] == "cassette test_suite/test_it"
 
 
 def report_command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -249,6 +313,7 @@ def test_a_click_shows_a_request_with_its_answer(shown: playwright.Page) -> None
     shown.locator("button.request", has_text="503").click()
     assert "rule 1" in chosen(shown)
     assert "curl -N -X POST" in chosen(shown)
+    assert "shimmy server log" in chosen(shown)
     assert "urllib.request" in chosen(shown)
 
 
@@ -256,6 +321,18 @@ def test_a_click_on_the_timeline_shows_what_is_there(shown: playwright.Page) -> 
     spot = shown.evaluate("spots.find(spot => spot[4].startsWith('test-'))")
     shown.locator("#timeline").click(position={"x": spot[0] + 3, "y": spot[1] + 3})
     assert "Waited for a server" in chosen(shown) or "Outcome" in chosen(shown)
+
+
+def test_a_server_is_shown_with_its_life(shown: playwright.Page) -> None:
+    shown.get_by_text("1 server", exact=True).click()
+    shown.get_by_role("button", name="fake 2.6.5 cpu").click()
+    assert "cpu (pretended)" in chosen(shown)
+    assert "starting: pid" in chosen(shown)
+    assert "all, as the fake tells them" in chosen(shown)
+
+
+def test_the_page_is_opened_at_its_beginning(shown: playwright.Page) -> None:
+    assert shown.evaluate("scrollY") == 0
 
 
 def test_filters_leave_what_fits(shown: playwright.Page) -> None:
@@ -297,7 +374,7 @@ def test_it_fits_a_phone_in_the_light_and_in_the_dark(shown: playwright.Page, sc
 def test_everything_that_can_be_used_has_a_name(shown: playwright.Page) -> None:
     unnamed = shown.evaluate(
         """[...document.querySelectorAll("button, input, select, canvas, [role=img]")].filter(
-            it => !(it.innerText || "").trim() && !it.ariaLabel && !it.closest("label")
+            it => !(it.textContent || "").trim() && !it.ariaLabel && !it.closest("label")
         ).map(it => it.outerHTML)"""
     )
     assert unnamed == []

@@ -1,0 +1,66 @@
+"""What the recorder in front of a server has seen, for a report of the run."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+from fake_shimmy.script.timed_answer import AskedRequest, Recording
+
+from . import parts
+from .parts import EXCHANGE, Part
+
+_ENDS = {"complete": "complete", "left": "client_left"}
+
+
+class RecordedExchanges:
+    """Writes the exchanges of this process with the server whose recorder is at `url`."""
+
+    def __init__(self, directory: str, worker: str, url: str, api_key: str) -> None:
+        path = Path(parts.exchanges_of(directory, f"recorder-{worker}"))
+        self._part = Part(str(path.parent), path.stem)
+        self._url = url
+        self._session = parts.session_name(api_key)
+
+    def write(self, asked_at: float, recording: Recording) -> None:
+        """Write an exchange that began at that time; secrets are replaced in it already."""
+        request, answer = recording.request, recording.answer
+        body = _body_of(request)
+        pieces = [(answer.at / 1000, len(answer.raw_head()))]
+        pieces += [(each.moment / 1000, len(answer.framed(each))) for each in answer.chunks]
+        is_whole = answer.end == "closed" and answer.framing in ("close", "frames")
+        self._part.write(
+            EXCHANGE,
+            server=self._url,
+            session=self._session,
+            time=asked_at,
+            duration=pieces[-1][0],
+            method=request.method,
+            path=request.path,
+            headers=[],
+            body=body,
+            body_size=len(body.encode("utf-8", "replace")),
+            status=answer.status,
+            ended="complete" if is_whole else _ENDS.get(answer.end, "cut"),
+            rule_name=None,
+            nearest=None,
+            faults=[],
+            tokens=None,
+            measured=[],
+            bytes=sum(size for _, size in pieces),
+            pieces=pieces,
+            sent=b64encode(answer.raw()).decode(),
+        )
+
+
+def _body_of(request: AskedRequest) -> str:
+    if request.messages is not None:
+        return "\n".join(map(_text, request.messages))
+    if request.json is not ...:
+        return _text(request.json)
+    return request.text or request.base64 or ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
