@@ -305,8 +305,21 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     texts = []
     for name in sorted(unknown):
         near = get_close_matches(name, known, 1, 0)[0]
-        texts.append(f"environment variable {name} is no setting, and is ignored: {near}?")
+        texts.append(f"{name} is not a setting and is ignored; did you mean {near}?")
     return texts
+
+
+def unknown_option(word: str) -> str | None:
+    """What to say about an option that pytest does not know; None: it does not look like ours."""
+    option = word.partition("=")[0]
+    if not option.startswith("--shimmy-"):
+        return None
+    from difflib import get_close_matches
+
+    flags = {row.name.replace("_", "-"): row.flag for row in TABLE}
+    near = get_close_matches(option.removeprefix("--shimmy-"), flags, 1)
+    meant = f"did you mean {flags[near[0]]}? " if near else ""
+    return f"there is no option {option}; {meant}pytest --help lists all, below 'shimmy'"
 
 
 def _from_ini(row: Setting, ini: Callable[[str], Any]) -> Any:

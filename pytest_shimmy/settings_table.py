@@ -134,7 +134,8 @@ def _url(value: str) -> str:
 
 def _port(value: str) -> int:
     if not value.strip().isdecimal() or not 1 <= int(value) <= 65535:
-        raise ValueError("a port, 1 to 65535 (with port 0, shimmy never says which one it took)")
+        why = " (with port 0, shimmy never says which one it took)" if value.strip() == "0" else ""
+        raise ValueError(f"a port, 1 to 65535{why}")
     return int(value)
 
 

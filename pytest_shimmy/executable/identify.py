@@ -115,11 +115,11 @@ def locate(path: str | os.PathLike[str]) -> Path:
     if os.sep not in text and not (os.altsep and os.altsep in text):
         found = shutil.which(text)
         if found is None:
-            looked = os.environ.get("PATH", "").split(os.pathsep)
+            looked = [*dict.fromkeys(filter(None, os.environ.get("PATH", "").split(os.pathsep)))]
             raise ShimmyError(
                 ShimmyErrorCode.BINARY_NOT_FOUND,
                 f"no executable {text!r} on PATH; looked in:\n"
-                + "".join(f"  {directory}\n" for directory in looked if directory)
+                + "".join(f"  {directory}\n" for directory in looked)
                 + f"{INSTALL_HINT}\nor give its path, or leave the path out to use the bundled "
                 "fake.",
                 {"path": text, "looked_in": looked},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self, Unpack, overload
+from typing import Any, Protocol, Self, Unpack, get_args, overload
 
 from fake_shimmy.script import rules as vocabulary
 from fake_shimmy.script.shapes import SECONDS
@@ -190,6 +190,8 @@ class FakeShimmy(FakeSession):
     ) -> Rule:
         """Cut the connection: ``reset`` it, ``close`` it in order, ``half_close`` it, or ``end``
         the answer as if nothing were missing."""
+        if how not in get_args(Cut):
+            raise misused(f"drop(): how: {how!r} is not one of: {', '.join(get_args(Cut))}")
         return self._fault("drop()", Drop(after_tokens, how, **position_of(options)), options)
 
     def stall(

@@ -239,12 +239,6 @@ class Journal:
             for each in newest
             if each.unfired
         ]
-        if any(_has_unknown_model(each) for each in newest):
-            lines.append(
-                "The fake has no model of that name. Give it the application's: "
-                "--shimmy-model=NAME (shimmy_model in an ini file); or let a rule answer any: "
-                "validate=False."
-            )
         beyond = sum(each.beyond for each in self.records)
         if beyond:
             lines.append(f"{count(beyond, 'answer')} that no shimmy gives")
@@ -264,10 +258,6 @@ class Journal:
             "If their sender takes only a host and a port, start a server for this test alone: "
             "make_shimmy_server().fake controls every request to it.",
         ]
-
-
-def _has_unknown_model(record: RecordedRequest) -> bool:
-    return record.status == 404 and record.refusal is not None and record.model is not None
 
 
 def miss(journal: Journal, when: When, conditions: str) -> list[str]:

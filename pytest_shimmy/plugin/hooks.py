@@ -44,6 +44,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     settings.register(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    parser: pytest.Parser, args: list[str]
+) -> Generator[None, Any, Any]:
+    result = yield
+    # A conftest file may have added an option, so unknown ones are known only now.
+    if any(each.startswith("--shimmy-") for each in args):
+        _, unknown = parser.parse_known_and_unknown_args(args)
+        for word in unknown:
+            if text := settings.unknown_option(word):
+                raise pytest.UsageError(text)
+    return result
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "shimmy-fixtures")
     for marker in MARKERS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -143,12 +144,30 @@ def report_error(report: pytest.TestReport, error: BaseException, config: pytest
         return
     # Else a summary's line begins with the name of our class, and has no room for the reason.
     crash.message = message = str(error)
+    chain = getattr(report.longrepr, "chain", ())
+    if len(chain) > 1 and all(map(_is_within_ours, _causes(error))):
+        report.longrepr.chain = chain[-1:]  # type: ignore[union-attr]
     if not isinstance(error, Failure):
         return
     first = config.stash.setdefault(TOLD, {}).setdefault(message, report.nodeid)
     if first != report.nodeid:
         entry = report.longrepr.reprtraceback.reprentries[-1]  # type: ignore[union-attr]
         entry.lines = [message.partition("\n")[0], f"(in full under {first})"]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors that a traceback shows above `error`."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield cause
+        yield from _causes(cause)
+
+
+def _is_within_ours(cause: BaseException) -> bool:
+    """Whether it was raised and caught in our own lines: the error that came of it says why."""
+    frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    names = [frame.f_globals.get("__name__", "").partition(".")[0] for frame in frames]
+    return all(name == "pytest_shimmy" or name in sys.stdlib_module_names for name in names)
 
 
 @contextlib.contextmanager

@@ -103,16 +103,20 @@ _NO_SUCH_MODEL = r"Model '([^'\n]+)' not found"
 """What a chat completion is answered where the model is unknown (seen on 2.5.0 and 2.6.5)."""
 
 
-def unknown_model_section(said: str) -> str | None:
-    """What to do where a test's failure is that the fake has no such model; None: it is not."""
+def unknown_model_section(said: str, has_rules: bool) -> str | None:
+    """What to do where a test's failure is that the fake has no such model; None: it is not.
+
+    `has_rules`: the test can add rules to its fake.
+    """
     found = re.search(_NO_SUCH_MODEL, said)
     if found is None:
         return None
     name = printable(masked(found[1]))
-    return (
+    hint = (
         f"the fake has the models that the settings name, and none of them is {name!r}.\n"
         f"In pytest.ini: shimmy_model = {name}, or on the command line: --shimmy-model={name}"
     )
+    return f"{hint}\nOr let a rule answer any name: validate=False" if has_rules else hint
 
 
 _PANICKED_OVER_MODEL = r"panicked at \S*airframe-[\d.]+/src/(backend/bindless|core)/"

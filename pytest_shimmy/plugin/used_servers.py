@@ -89,8 +89,9 @@ def complete(report: pytest.TestReport, item: pytest.Item) -> None:
         has_died = any(title == DIED for title, _ in about)
         told = [section for fake in _fakes(item) for section in _told(fake, has_died)]
         if any(server.mode == "fake" for server in servers):
-            captured = (report.capstdout, report.capstderr, report.caplog)
-            if hint := unknown_model_section("\n".join([report.longreprtext, *captured])):
+            said = [report.longreprtext, report.capstdout, report.capstderr, report.caplog]
+            said += [text for _, text in told]
+            if hint := unknown_model_section("\n".join(said), has_rules=bool(told)):
                 told.insert(0, ("shimmy model", hint))
         encoding = _encoding(item.config)
         report.sections += [(title, _for(encoding, text)) for title, text in [*told, *about]]

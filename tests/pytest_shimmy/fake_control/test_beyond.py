@@ -169,10 +169,9 @@ def test_a_conversation_that_leaves_its_path_is_told(fake: FakeShimmy, app: Aske
 def test_a_refused_request_is_explained(fake: FakeShimmy, app: Asker) -> None:
     fake.reply("Hello", name="greeting")
     app.post("Hi", model="assistant")
-    first, *rest = fake.report()
+    (first,) = fake.report()
     assert "404, refused as shimmy does: Model 'assistant' not found." in first
     assert first.endswith("greeting would have matched")
-    assert any("--shimmy-model=NAME" in line for line in rest)
     assert (fake.last_request.refused_rule, fake.last_request.beyond) == ("greeting", False)
 
 

@@ -69,6 +69,15 @@ def test_every_method_is_tried() -> None:
     assert {name for name in public if name[0] != "_"} - without_arguments == {*METHODS}
 
 
+def test_a_way_to_cut_that_does_not_exist_is_told_by_its_argument(fake: FakeShimmy) -> None:
+    for how in ("explode", "garble"):  # the second is a fault, and no cut
+        with pytest.raises(ShimmyUsageError) as caught:
+            fake.drop(how=how)  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            f"[USAGE_ERROR] drop(): how: {how!r} is not one of: reset, close, end, half_close"
+        )
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_odd_value_is_taken_or_refused_in_the_line_of_the_call(
     fake: FakeShimmy, method: str

@@ -257,6 +257,6 @@ def test_a_variable_that_is_no_setting_is_said_once_with_the_nearest_one(
         result.assert_outcomes(passed=1)
         said = [line for line in result.outlines if "PYTEST_SHIMMY" in line]
         assert said == [
-            "shimmy: environment variable PYTEST_SHIMMY_PROT is no setting, and is ignored: "
-            "PYTEST_SHIMMY_PORT?"
+            "shimmy: PYTEST_SHIMMY_PROT is not a setting and is ignored; "
+            "did you mean PYTEST_SHIMMY_PORT?"
         ]

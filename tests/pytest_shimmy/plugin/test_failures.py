@@ -95,6 +95,22 @@ def test_chat(shimmy_openai_client, shimmy_model):
     result = run(f"--shimmy-fake-version={release}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*shimmy_model = gpt-4o*--shimmy-model=gpt-4o"])
+    scripted = pytester.makepyfile(
+        test_scripted=f"""
+import openai, pytest
+def test_a_rule_for_another_model(shimmy_fake, shimmy_openai_client):
+    shimmy_fake.reply("Paris.")
+    with pytest.raises(openai.NotFoundError):
+        shimmy_openai_client.chat.completions.create(
+            model="gpt-4o", messages=[{{"role": "user", "content": "hi"}}])
+    assert {catches}, "the rule was not used"
+    raise ValueError
+"""
+    )
+    shown = run(f"--shimmy-fake-version={release}", str(scripted)).stdout.str()
+    assert shown.count("shimmy_model = gpt-4o") == 1
+    assert shown.count("validate=False") == 1
+    scripted.unlink()
     told = run(f"--shimmy-fake-version={release}", "--shimmy-model=gpt-4o")
     told.assert_outcomes(passed=1)
     assert "--shimmy-model=" not in told.stdout.str()
@@ -330,3 +346,30 @@ def test_a_question_to_a_dead_server_fails_in_the_line_that_asked(
     assert "[the fake uses no GPU; it names the backend that a real shimmy would]" in shown
     assert "CONTROL_FAILED" not in shown, "that it has died is said"
     assert "- [HEALTHCHECK_FAILED]" in shown
+
+
+def test_an_error_of_ours_is_told_without_the_system_s_error_that_it_came_of(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile("""
+import pytest
+from pytest_shimmy import ModelRegistry
+
+def test_ours(make_shimmy_server):
+    make_shimmy_server(path="/no/such/shimmy")
+
+def download(model_id, folder):
+    return {}[model_id]
+
+def test_of_the_tests_own_code(tmp_path):
+    ModelRegistry(models_dir=tmp_path).ensure_default("tiny", download=download)
+""")
+    file = next(pytester.path.glob("test_*.py"))
+    result = run(f"{file}::test_ours")
+    result.stdout.fnmatch_lines(["E *BINARY_NOT_FOUND*/no/such/shimmy: No such file or directory."])
+    result.stdout.no_fnmatch_line("*FileNotFoundError*")
+    result.stdout.no_fnmatch_line("*direct cause*")
+    result = run(f"{file}::test_of_the_tests_own_code")
+    result.stdout.fnmatch_lines(
+        ["*return {}[[]model_id[]]", "*direct cause*", "E *DOWNLOAD_FAILED*"]
+    )

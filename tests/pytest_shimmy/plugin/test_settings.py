@@ -51,6 +51,25 @@ def test_a_bad_value_is_a_usage_error_that_names_the_setting(
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
+def test_a_misspelt_option_is_told_the_nearest_and_a_suite_may_have_options_of_its_own(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makeconftest(
+        "def pytest_addoption(parser):\n    parser.addoption('--shimmy-paths', default='none')"
+    )
+    pytester.makepyfile(
+        "def test_option(pytestconfig):\n    assert pytestconfig.getoption('--shimmy-paths') == 'x'"
+    )
+    run("--shimmy-paths=x").assert_outcomes(passed=1)
+    result = run("--shimmy-paths=x", "--shimmy-pth=/opt/shimmy")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.errlines[0].startswith(
+        "ERROR: there is no option --shimmy-pth; did you mean --shimmy-path? pytest --help"
+    )
+    result = run("--shimmy-nothing-like")
+    assert result.errlines[0].startswith("ERROR: there is no option --shimmy-nothing-like; pytest")
+
+
 def test_a_bad_value_names_the_variable_or_ini_option_it_came_from(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
