@@ -62,9 +62,10 @@ def mask(secret: str) -> str:
 
 def masked(text: str, more: Iterable[str] = ()) -> str:
     """`text` without what is hidden, or in `more`, or a name and password in a URL."""
-    # The longest first: one may be a part of another.
-    for secret in sorted({*_hidden, *more}, key=len, reverse=True):
-        if secret in text:
+    secrets = {*_hidden, *more}
+    if any(secret in text for secret in secrets):
+        # The longest first: one may be a part of another.
+        for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, mask(secret))
     return re.sub(_USER_INFO, MASKED, text) if "@" in text else text
 

@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Generator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ import pytest
 
 from ..masking import masked
 from ..run_report import parts
-from ..run_report.collect import collect
-from ..run_report.page import page
 from ..run_report.parts import Part
 from .state import HARNESS, SERVERS_OF_TEST, settings_of
 from .texts import MODE_ATTRIBUTE
@@ -118,6 +115,10 @@ class RunReport:
         """Write the report, in the process that began the run. Servers and workers have ended."""
         if self._target is None:
             return
+        # Workers need neither.
+        from ..run_report.collect import collect
+        from ..run_report.page import page
+
         path = Path(self._target)
         try:
             document = collect(Path(self.directory), self._about(config, status))
@@ -136,6 +137,8 @@ class RunReport:
             terminalreporter.write_line(self._outcome)
 
     def _about(self, config: pytest.Config, status: int) -> dict[str, Any]:
+        from importlib.metadata import version
+
         about = [
             " ".join(["pytest", *map(str, config.invocation_params.args)]),
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._started)),

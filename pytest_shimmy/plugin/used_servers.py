@@ -47,6 +47,8 @@ DIED = "shimmy server died"
 """The title of a report's section."""
 LOG = "shimmy server log"
 """What the title of a section with a server's log begins with."""
+LOG_OF_PASSED = 4 * 1024
+"""Bytes of a server's log that a report of the run has of a test that did not fail."""
 PRETENDED = "[the fake uses no GPU; it names the backend that a real shimmy would]\n"
 
 JUDGED: pytest.StashKey[set[str]] = pytest.StashKey()
@@ -142,7 +144,7 @@ def logs_of(item: pytest.Item) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for server in _servers(item):
         with contextlib.suppress(ShimmyError):  # the keeper is gone, which is told elsewhere
-            found += _log(server, *server.log_so_far(ShimmyProcessDefaults.log_section))
+            found += _log(server, *server.log_so_far(LOG_OF_PASSED))
     return found
 
 

@@ -94,12 +94,14 @@ def _joined(raw: bytes, start: int) -> tuple[bytes, list[tuple[int, int]]]:
     body = bytearray()
     ends = []
     while True:
-        line, newline, _ = raw[start:].partition(b"\r\n")
+        end = raw.find(b"\r\n", start)
         try:
-            size = int(line.partition(b";")[0], 16)
+            size = int(raw[start:end].partition(b";")[0], 16) if end >= 0 else -1
         except ValueError:
             break
-        start += len(line) + len(newline)
+        if size < 0:
+            break
+        start = end + 2
         body += raw[start : start + size]
         start = min(start + size, len(raw))
         ends.append((len(body), start))

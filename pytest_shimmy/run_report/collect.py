@@ -6,6 +6,7 @@ and are meant by number.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,17 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
     `run` says what is known of the run as a whole, ``started`` and ``ended`` among it, in seconds
     since the epoch. Every text of tests and exchanges is masked.
     """
+    # Millions of values, none of them in a circle: a collector would look at them again and again.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _collected(directory, run)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _collected(directory: Path, run: Mapping[str, Any]) -> Document:
     began = float(run["started"])
     texts = _Texts()
     tests: list[Document] = []
