@@ -51,7 +51,7 @@ def document(path: str) -> dict[str, Any]:
     try:
         rules.read(found)
     except ScriptError as error:
-        line = _line_of(error.path, where)
+        line = lines.line_of(error.path, where)
         raise ScriptFileError(path, line, error.reason, error.path) from None
     checked: dict[str, Any] = found
     return checked
@@ -71,13 +71,6 @@ def _text(path: str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ScriptFileError(path, line, "it is not UTF-8") from None
-
-
-def _line_of(path: Path, where: dict[Path, int]) -> int:
-    """The line of a value, or of the nearest around it whose line is known."""
-    while path and path not in where:
-        path = path[:-1]
-    return where.get(path, 1)
 
 
 def _json(file: str, text: str) -> tuple[Any, dict[Path, int]]:

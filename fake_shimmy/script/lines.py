@@ -31,6 +31,13 @@ def of_toml(text: str) -> dict[Path, int]:
     return reader.lines
 
 
+def line_of(path: Path, where: dict[Path, int]) -> int:
+    """The line of a value, or of the nearest around it whose line is known."""
+    while path and path not in where:
+        path = path[:-1]
+    return where.get(path, 1)
+
+
 class _Reader:
     """A cursor; ``lines`` grows as values are met."""
 

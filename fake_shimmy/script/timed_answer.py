@@ -270,6 +270,17 @@ def frame_head(size: int) -> bytes:
     return _TEXT_FRAME + b"\x7f" + size.to_bytes(8)
 
 
+def frame_size(head: bytes) -> int:
+    """How many bytes follow the head of a frame; raises ``ValueError`` for what is no head."""
+    if len(head) < 2:
+        raise ValueError("no head of a frame")
+    size = head[1] & 0x7F
+    extra = {126: 2, 127: 8}.get(size, 0)
+    if len(head) != 2 + extra + (4 if head[1] & 0x80 else 0):
+        raise ValueError("no head of a frame")
+    return int.from_bytes(head[2 : 2 + extra]) if extra else size
+
+
 def events(chunk: bytes) -> Iterator[bytes]:
     """The data of the server-sent events in a chunk; all of it where there are none."""
     is_event = False

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fake_shimmy.script.shapes import ScriptError
-from fake_shimmy.script.timed_answer import Recording, TimedAnswer, read_recording
+from fake_shimmy.script.timed_answer import (
+    RAW,
+    Chunk,
+    Recording,
+    TimedAnswer,
+    frame_size,
+    read_recording,
+)
 
 from .rules import invalid
 
@@ -58,22 +65,76 @@ def read_cassette(path: Path) -> Cassette | None:
         for number, each in enumerate(document.get("exchanges", ())):
             place = ("exchanges", number)
             exchanges.append(read_recording(each))
-            _check_length(exchanges[-1].answer)
+            _check_whole(exchanges[-1].answer)
         return Cassette(Origin(**document["recorded"]), exchanges)
     except ScriptError as error:
-        raise invalid(path, str(ScriptError((*place, *error.path), error.reason))) from None
+        where = (*place, *error.path)
+        raise invalid(path, str(ScriptError(where, error.reason)), _line_of(path, where)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise invalid(path, f"it is not a cassette ({error!r})") from None
 
 
-def _check_length(answer: TimedAnswer) -> None:
-    """A client would wait for what a person has taken out of an answer. Raises `ScriptError`."""
-    stated, size = answer.header("content-length"), len(answer.body)
-    is_whole = answer.framing == "length" and answer.end == "complete"
-    if is_whole and stated is not None and int(stated) != size:
+def _check_whole(answer: TimedAnswer) -> None:
+    """A client would wait for what a person has taken out of an answer, and take for another one
+    what was put in. Raises `ScriptError`."""
+    for number, chunk in enumerate(answer.chunks):
+        stated = _stated_size(answer, chunk)
+        if stated is not None and stated != len(chunk.data):
+            raise ScriptError(
+                ("answer", "chunks", number),
+                f"{chunk.marker!r} says that it has {stated} bytes, and it has {len(chunk.data)}; "
+                "correct that, or take it out, and the usual stands there",
+            )
+    if answer.end != "complete":
+        return
+    size = len(answer.body)
+    length = answer.header("content-length")
+    if answer.framing == "length" and length is not None and int(length) != size:
         raise ScriptError(
-            ("answer",), f"its content-length is {stated}, and its chunks have {size} bytes"
+            ("answer",),
+            f"its content-length is {length}, and its chunks have {size} bytes; "
+            f"write content-length: {size}, or record it again",
         )
+    if answer.framing != "chunked":
+        return
+    last = len(answer.chunks) - 1
+    empty = [at for at, chunk in enumerate(answer.chunks) if not chunk.data and not chunk.marker]
+    if empty and empty[0] != last:
+        raise ScriptError(
+            ("answer", "chunks", empty[0]),
+            "an empty chunk is the last of an answer, and more come after it; take it out",
+        )
+    if last < 0 or answer.chunks[last].data:
+        moment = answer.chunks[last].moment if answer.chunks else answer.at
+        raise ScriptError(
+            ("answer", "chunks", max(last, 0)),
+            f'its last chunk is missing, which is empty: add [{moment:g}, ""] after the others, or '
+            'write "end": "closed" for an answer that breaks off there',
+        )
+
+
+def _stated_size(answer: TimedAnswer, chunk: Chunk) -> int | None:
+    """How many bytes a chunk's marker says that it has; None where it says nothing."""
+    if not chunk.marker or chunk.marker == RAW:
+        return None
+    try:
+        if answer.framing == "chunked":
+            return int(chunk.marker.partition(";")[0], 16)
+        if answer.framing == "frames":
+            return frame_size(bytes.fromhex(chunk.marker))
+    except ValueError:
+        raise ScriptError((), f"{chunk.marker!r} is not a marker of a chunk") from None
+    return None
+
+
+def _line_of(path: Path, where: tuple[str | int, ...]) -> int | None:
+    """The line of a value in a file; None where that cannot be found."""
+    from fake_shimmy.script import lines
+
+    try:
+        return lines.line_of(where, lines.of_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def read_document(path: Path) -> dict[str, Any] | None:

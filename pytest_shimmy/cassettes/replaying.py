@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from fake_shimmy.script.same_request import Sameness
 from fake_shimmy.script.timed_answer import AskedRequest, Recording
 
+from ..errors import ShimmyError
 from ..fake_control.connection import Control
 from .folder import Folder
 from .run import CassetteRun
@@ -47,8 +49,11 @@ class ReplayRun(CassetteRun):
         self._kept: list[Miss] = []
         """Of servers that have ended."""
         self._loaded: dict[str, list[Recording]] = {}
+        self._numbers: dict[tuple[str, int], list[int]] = {}
+        """Which exchanges of a cassette a server was given."""
         self._used: dict[str, int] = {}
-        self.used_names: set[str] = set()
+        self.used: dict[str, set[int]] = {}
+        """By cassette, the numbers of its exchanges that were asked for in this run."""
 
     def add(self, url: str, token: str, number: int) -> None:
         """Answer from recordings there; `number` is 0 for the shared server.
@@ -80,7 +85,7 @@ class ReplayRun(CassetteRun):
             cassette = self.folder.read(name)
             self._loaded[name] = [] if cassette is None else cassette.exchanges
             if cassette is not None:
-                self.used_names.add(name)
+                self.used.setdefault(name, set())
             for served in self._served:
                 self._load(served, name)
         super().enter(name)
@@ -100,12 +105,16 @@ class ReplayRun(CassetteRun):
     def close(self) -> None:
         """Nothing more is asked."""
         for served in self._served:
+            with contextlib.suppress(ShimmyError):  # the fake has ended
+                self._kept += self._collect(served)
             served.control.close()
         self._served.clear()
 
     def _load(self, served: Served, name: str) -> None:
-        mine = [each for each in self._loaded.get(name, ()) if each.server == served.number]
-        exchanges = [each.document() for each in mine]
+        loaded = self._loaded.get(name, ())
+        mine = [at for at, each in enumerate(loaded) if each.server == served.number]
+        self._numbers[name, served.number] = mine
+        exchanges = [loaded[at].document() for at in mine]
         served.control.ask("cassette", session=served.session, name=name, exchanges=exchanges)
 
     def _switched(self) -> None:
@@ -116,6 +125,8 @@ class ReplayRun(CassetteRun):
         answer = served.control.ask("replayed", session=served.session)
         for name, used in answer["used"].items():
             self._used[name] = self._used.get(name, 0) + len(used)
+            numbers = self._numbers.get((name, served.number), [])
+            self.used.setdefault(name, set()).update(numbers[each] for each in used)
         replayed = sum(map(len, answer["used"].values()))
         found = [self._miss(each["cassette"], each["request"]) for each in answer["missed"]]
         self.counts = self.counts._replace(

@@ -53,6 +53,7 @@ def read_rules(folder: Path) -> Rules:
     return rules
 
 
-def invalid(path: Path, reason: str) -> ShimmyError:
-    """The error for a file that cannot be used."""
-    return ShimmyError(ShimmyErrorCode.CASSETTE_INVALID, f"{path}: {reason}", {"path": str(path)})
+def invalid(path: Path, reason: str, line: int | None = None) -> ShimmyError:
+    """The error for a file that cannot be used, because of what is in that `line` of it."""
+    where = str(path) if line is None else f"{path}, line {line}"
+    return ShimmyError(ShimmyErrorCode.CASSETTE_INVALID, f"{where}: {reason}", {"path": str(path)})

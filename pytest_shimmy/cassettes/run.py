@@ -15,7 +15,8 @@ from .folder import Folder
 from .secrets import Secrets
 
 USAGE = "PYTEST_SHIMMY_CASSETTES_USED"
-"""The variable that asks a run which cassettes it used: a file, to be written at its end."""
+"""The variable that asks a run which exchanges of which cassettes it used: a file, to be written at
+its end."""
 
 NONE = "between-tests"
 """The cassette of requests that come while no test runs."""

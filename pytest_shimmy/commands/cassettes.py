@@ -122,17 +122,32 @@ def _prune(chosen: argparse.Namespace) -> int:
         command += shlex.split(chosen.pytest)
         environ = {**os.environ, USAGE: str(told)}
         code = subprocess.run(command, env=environ, check=False).returncode
-        used = json.loads(told.read_bytes()) if told.exists() else []
+        used = json.loads(told.read_bytes()) if told.exists() else {}
     if code:
         print(f"Nothing was removed, because the tests did not pass (exit code {code}).")
         return 1
-    unused = [name for name in folder.names() if name not in used]
-    for name in unused:
-        if not chosen.dry_run:
+    word = "unused" if chosen.dry_run else "removed"
+    count = 0
+    for name in [*folder.names()]:
+        cassette = folder.read(name)
+        if cassette is None:  # somebody else has removed it
+            continue
+        exchanges = cassette.exchanges
+        kept = [exchanges[number] for number in used.get(name, ()) if number < len(exchanges)]
+        left_out = len(exchanges) - len(kept)
+        if name in used and not left_out:
+            continue
+        count += 1
+        if kept:
+            print(f"{word}  {left_out} of {len(exchanges)} exchanges in {folder.file(name)}")
+        else:
+            print(f"{word}  {folder.file(name)}")
+        if chosen.dry_run:
+            continue
+        if kept:
+            folder.write(name, cassette._replace(exchanges=kept))
+        else:
             folder.remove(name)
-        print(f"{'unused' if chosen.dry_run else 'removed'}  {folder.file(name)}")
-    if not unused:
-        print(
-            "Each cassette is used. Exchanges that were not asked for go when it is recorded again."
-        )
+    if not count:
+        print("Each recorded exchange is used.")
     return 0

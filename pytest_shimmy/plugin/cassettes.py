@@ -141,9 +141,10 @@ def output_of(config: pytest.Config) -> dict[str, Any] | None:
     run = harness and (harness.recording or harness.replay)
     if not run:
         return None
-    used = sorted(run.used_names) if isinstance(run, ReplayRun) else []
+    used = run.used if isinstance(run, ReplayRun) else {}
     unwritten = getattr(run, "unwritten", {})
-    return {"counts": tuple(run.counts), "used": used, "unwritten": unwritten}
+    numbers = {name: sorted(each) for name, each in used.items()}
+    return {"counts": tuple(run.counts), "used": numbers, "unwritten": unwritten}
 
 
 def header(config: pytest.Config) -> str:
@@ -161,10 +162,14 @@ def header(config: pytest.Config) -> str:
 
 
 def tell_usage(config: pytest.Config) -> None:
-    """Write down which cassettes were used, if a file for it was named."""
+    """Write down which exchanges of which cassettes were used, if a file for it was named."""
     if path := os.environ.get(USAGE):
-        used = sorted({name for each in counts_of(config) for name in each["used"]})
-        Path(path).write_text(json.dumps(used), encoding="utf-8")
+        used: dict[str, set[int]] = {}
+        for each in counts_of(config):
+            for name, numbers in each["used"].items():
+                used.setdefault(name, set()).update(numbers)
+        text = json.dumps({name: sorted(numbers) for name, numbers in used.items()})
+        Path(path).write_text(text, encoding="utf-8")
 
 
 def summary(config: pytest.Config) -> list[str]:

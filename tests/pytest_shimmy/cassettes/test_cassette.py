@@ -41,6 +41,8 @@ def test_what_was_written_is_read_back_to_the_byte(
     framing: str,
     lower: bool,
 ) -> None:
+    if framing == "chunked":
+        chunks = [*chunks, (0.0, b"")]
     answer = TimedAnswer(
         head=["HTTP/1.1 200 OK", "x: \xe9"],
         framing=framing,
@@ -121,6 +123,14 @@ def test_a_person_can_read_it() -> None:
     )
 
 
+def chunked(chunks: str, framing: str = "chunked") -> str:
+    """A cassette with these chunks, in its third line."""
+    return (
+        '{"format":1,"recorded":{"at":"","server":""},"exchanges":[{"request":{},"answer":\n'
+        f'{{"head":["HTTP/1.1 200 OK"],"framing":"{framing}","chunks":[\n{chunks}]}}}}]}}'
+    )
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
@@ -146,8 +156,19 @@ def test_a_person_can_read_it() -> None:
             '{"format":1,"recorded":{"at":"","server":""},"exchanges":[{"request":{},"answer":'
             '{"head":["HTTP/1.1 200 OK","content-length: 3"],"framing":"length",'
             '"chunks":[[0,"ab"]]}}]}',
-            "exchanges[0].answer: its content-length is 3, and its chunks have 2 bytes",
+            "exchanges[0].answer: its content-length is 3, and its chunks have 2 bytes; "
+            "write content-length: 2, or record it again",
         ),
+        (chunked('[0,"ab"]'), ", line 3: exchanges[0].answer.chunks[0]: its last chunk is missing"),
+        (chunked('[0,"ab"],[2.5,"c"]'), 'add [2.5, ""] after the others'),
+        (chunked(""), ", line 2: exchanges[0].answer.chunks[0]: its last chunk is missing"),
+        (chunked('[0,""],[2,"c"],[3,""]'), "an empty chunk is the last of an answer"),
+        (
+            chunked('[0,"abc","2;x"],[3,""]'),
+            "chunks[0]: '2;x' says that it has 2 bytes, and it has 3; correct that, or take it out",
+        ),
+        (chunked('[0,"abc","82"]', "frames"), "'82' is not a marker of a chunk"),
+        (chunked('[0,"abc","8202"]', "frames"), "'8202' says that it has 2 bytes, and it has 3"),
     ],
 )
 def test_a_file_that_is_no_cassette_is_refused_with_its_name_and_place(

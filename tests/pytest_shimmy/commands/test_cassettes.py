@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_shimmy.script.timed_answer import Recording
 from pytest_shimmy.cassettes.cassette import Cassette, Origin
 from pytest_shimmy.cassettes.folder import Folder
 from tests.pytest_shimmy.cassettes.recordings import answered, asked, recording
@@ -99,3 +100,39 @@ def test_prune_removes_what_no_test_uses(tmp_path: Path, monkeypatch: pytest.Mon
     assert result.returncode == 1
     assert "Nothing was removed" in result.stdout
     assert len([*folder.names()]) == 2
+
+
+@pytest.mark.slow
+def test_prune_removes_exchanges_that_no_test_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_a.py").write_text(
+        "import urllib.request as asking\n"
+        "def test_a(shimmy_server, make_shimmy_server):\n"
+        "    asking.urlopen(f'{shimmy_server.url}/1')\n"
+        "    asking.urlopen(f'{make_shimmy_server().url}/2')\n"
+        "def test_b(shimmy_server): pass\n"
+    )
+    folder = Folder(tmp_path / "cassettes")
+    exchanges = [get(path, server) for server, path in ((0, "/0"), (0, "/1"), (1, "/2"), (1, "/3"))]
+    for name in ("test_a/test_a", "test_a/test_b"):
+        folder.write(name, Cassette(Origin("2026-11-20", "s"), exchanges))
+    result = command("prune", "cassettes", "--dry-run")
+    assert f"unused  2 of 4 exchanges in {Path('cassettes/test_a/test_a.json')}" in result.stdout
+    assert f"unused  {Path('cassettes/test_a/test_b.json')}" in result.stdout
+    assert command("prune", "cassettes").returncode == 0
+    assert [*folder.names()] == ["test_a/test_a"]
+    left = folder.read("test_a/test_a")
+    assert left is not None
+    assert [each.request.path for each in left.exchanges] == ["/1", "/2"]
+    result = command("prune", "cassettes")
+    assert result.stdout.endswith("Each recorded exchange is used.\n")
+
+
+def get(path: str, server: int) -> Recording:
+    """A recording of a request for `path` at the test's server of that number."""
+    kept = recording(None)
+    kept.server, kept.request = server, asked(method="GET", path=path)
+    kept.answer = answered(framing="none", head=["content-length: 0"], chunks=[])
+    return kept

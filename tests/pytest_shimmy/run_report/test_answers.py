@@ -35,6 +35,11 @@ def test_each_event_of_a_stream_has_its_moment() -> None:
     assert answer.events == [(1.0, "data: one"), (2.0, "data: two"), (3.0, "data: [DONE]")]
 
 
+def test_a_chunk_of_a_size_that_is_none_ends_what_is_read() -> None:
+    answer = read(HEAD, chunk(b"data: one\n\n"), b"-c\r\ndata: two\n\n")
+    assert [text for _, text in answer.events] == ["data: one"]
+
+
 def test_a_stream_that_was_cut_shows_what_came() -> None:
     answer = read(HEAD, chunk(b"data: one\n\n"), b"b\r\ndata: tw")
     assert [text for _, text in answer.events] == ["data: one", "data: tw"]
