@@ -101,11 +101,12 @@ def add_to(commands: Commands) -> None:
 def run_list(chosen: argparse.Namespace) -> int:
     """Print the models. Raises `ShimmyError`."""
     from ..launch.target import Targets
+    from ..supervisor.failures import GIVE_MODELS
     from .findings import summary
     from .model_preview import offered
     from .tables import shown, table
 
-    seen = offered(Targets().of(settings_to_start(chosen)))
+    seen = offered(Targets().of(settings_to_start(chosen)), where=not chosen.json)
     models = [summary(model) for model in seen.models]
     if chosen.json:
         print(json.dumps(models, indent=2))
@@ -113,7 +114,10 @@ def run_list(chosen: argparse.Namespace) -> int:
     for line in table(models):
         print(line)
     if seen.default is None:
-        print("no models")
+        print("no models; shimmy looked in:" if seen.searched else "no models")
+        for path in seen.searched or ():
+            print(f"  {shown(str(path))}")
+        print(GIVE_MODELS)
     else:
         there = "" if any(model["is_default"] for model in models) else " (which is not there)"
         print(f"default: {shown(seen.default.id)}{there}, because {seen.default.reason}")

@@ -33,7 +33,7 @@ def load(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, error.strerror or str(error)) from error
     try:
         document = data_of(text) or json.loads(text)
     except (ValueError, LookupError, TypeError) as error:

@@ -17,6 +17,11 @@ from ..process.command import as_typed
 from ..process.log import Log
 from ..process.process import Process
 
+GIVE_MODELS = (
+    "Give it models: --shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have a tiny one "
+    "generated: --shimmy-tiny-model."
+)
+
 
 def cannot_spawn(
     command: Sequence[str], options: ShimmyProcessOptions, error: Exception
@@ -47,10 +52,7 @@ def exited_early(process: Process, port: int, stderr: str, log: Log) -> ShimmyEr
         message = f"port {port} was taken by another program.\n{message}"
     elif dialect.no_models(stderr):
         code = ShimmyErrorCode.NO_MODELS
-        message += (
-            "\nGive it models: --shimmy-models-dir=DIRECTORY, or --shimmy-model=FILE; or have a "
-            "tiny one generated: --shimmy-tiny-model."
-        )
+        message += f"\n{GIVE_MODELS}"
     return ShimmyError(
         code,
         message,

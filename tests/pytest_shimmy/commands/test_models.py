@@ -143,7 +143,10 @@ def test_a_real_executable_s_models_are_listed(
         models("list", "--json", path, f"--shimmy-models-dir={models_dir}").stdout
     )
     assert (model["id"], model["is_default"], model["size_bytes"]) == ("tiny", True, 10)
-    assert models("list", path).stdout == "no models\n"
+    first, *where, hint = models("list", path).stdout.splitlines()
+    assert first == "no models; shimmy looked in:"
+    assert any(each.endswith("/models") for each in where)
+    assert hint.startswith("Give it models: --shimmy-models-dir=DIRECTORY")
 
 
 def test_an_unreadable_list_is_an_error(models: Run, tmp_path: Path) -> None:
