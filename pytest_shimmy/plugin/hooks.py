@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _begin_report(config)
     # Help must work whatever is set.
     if not hasattr(config, "workerinput") and not config.option.help:
+        if config.inipath is None:
+            _look_for_split_option(config)
         _look_at_executable(config)
 
 
@@ -82,6 +85,29 @@ def _begin_report(config: pytest.Config) -> None:
     report = begin(config)
     config.stash[REPORT] = report.directory
     config.pluginmanager.register(report, RUN_REPORT)
+
+
+def _look_for_split_option(config: pytest.Config) -> None:
+    """pytest looks for its configuration before it knows our flags. The value of one that is an
+    argument by itself counts as a path of tests then, and may lead it away from here."""
+    import shlex
+    from itertools import pairwise
+
+    from ..settings_table import TABLE
+
+    invocation = config.invocation_params
+    flags = {row.flag for row in TABLE if row.kind != "switch"}
+    words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(str, invocation.args)]
+    for flag, value in pairwise(words):
+        path = os.path.realpath(invocation.dir / value)
+        if flag not in flags or not os.path.exists(path):  # noqa: PTH110 - a value may be anything
+            continue
+        if not Path(path).is_relative_to(os.path.realpath(invocation.dir)):
+            raise pytest.UsageError(
+                f"{flag} {value}: pytest took this path for a path of tests when it looked for its "
+                f"configuration file, and found none (rootdir: {config.rootpath}).\n"
+                f"Write {flag}={value}"
+            )
 
 
 def _look_at_executable(config: pytest.Config) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -232,13 +232,16 @@ class Session:
     def files(self) -> list[Path]:
         """What is left, but for the lock files and logs that stay by design."""
         left = [p for p in self._temporary.iterdir() if "shimmy" in p.name]
-        for path in self.runtime.rglob("*"):
-            if path.is_file() and path.parent.name not in ("ports", "locks", "logs"):
-                left.append(path)
-        return left
+        kept = ("ports", "locks", "logs")
+        return left + [path for path in self._runtime_files() if path.parent.name not in kept]
 
     def held_locks(self) -> list[Path]:
-        return [path for path in self.runtime.rglob("*.lock") if _is_held(path)]
+        return [path for path in self._runtime_files() if path.suffix == ".lock" and _is_held(path)]
+
+    def _runtime_files(self) -> Iterator[Path]:
+        # `rglob` fails for a folder that goes meanwhile.
+        for folder, _, names in os.walk(self.runtime):
+            yield from (path for name in names if (path := Path(folder, name)).is_file())
 
     def left(self) -> list[object]:
         """What a run that has ended must not leave."""

@@ -70,6 +70,40 @@ def test_a_misspelt_option_is_told_the_nearest_and_a_suite_may_have_options_of_i
     assert result.errlines[0].startswith("ERROR: there is no option --shimmy-nothing-like; pytest")
 
 
+@pytest.mark.parametrize("way", ["argument", "PYTEST_ADDOPTS"])
+def test_a_path_that_leads_pytest_away_from_its_configuration_is_a_usage_error(
+    pytester: pytest.Pytester,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    pytester.makepyfile(CHAT)
+    pytester.makeini("[pytest]\nxfail_strict = true")
+    arguments = ["--shimmy-log-dir", str(tmp_path)]
+    if way == "PYTEST_ADDOPTS":
+        monkeypatch.setenv(way, " ".join(arguments))
+        arguments = []
+    result = run(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --shimmy-log-dir {tmp_path}: pytest took this path *", f"Write *-dir={tmp_path}"]
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("test_it.py",)], ids=["none", "tests"])
+def test_a_path_that_leads_nowhere_else_may_be_an_argument_by_itself(
+    pytester: pytest.Pytester, run: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(test_it="def test_nothing(): pass")
+    pytester.makeini("[pytest]\nxfail_strict = true")
+    inside = pytester.mkdir("logs")
+    where = tmp_path if arguments else inside
+    result = run("--shimmy-log-dir", str(where), *arguments)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines("configfile: tox.ini")
+
+
 def test_a_bad_value_names_the_variable_or_ini_option_it_came_from(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
