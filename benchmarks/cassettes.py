@@ -227,7 +227,7 @@ def _ask(port: int, requests: Sequence[bytes]) -> list[Received]:
             if not ready:
                 raise RuntimeError(f"{left} of {len(requests)} streams did not end")
             for key, _ in ready:
-                number, peer = key.data, key.fileobj
+                number, peer = key.data, key.fileobj  # type: ignore[assignment]
                 assert isinstance(peer, socket.socket)
                 data = peer.recv(load.RECV)
                 if not data or not (raw[number] or data.startswith(b"HTTP/1.1 200 ")):

@@ -71,13 +71,16 @@ def answer_length(peer: socket.socket, request: bytes) -> int:
         answer += _receive(peer)
     head, _, body = bytes(answer).partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
-    length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-    while len(body) < length:
-        body += _receive(peer)
-    document = json.loads(body)
-    if not lines[0].startswith(b"http/1.1 200") or not document["choices"][0]["message"]:
+    if b"transfer-encoding: chunked" in lines:
+        while not body.endswith(LAST_CHUNK):
+            body += _receive(peer)
+    else:
+        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+        while len(body) < length:
+            body += _receive(peer)
+    if not lines[0].startswith(b"http/1.1 200") or b'"message"' not in body:
         raise RuntimeError(f"not a chat completion: {bytes(answer[:500])!r}")
-    return len(head) + 4 + length
+    return len(head) + 4 + len(body)
 
 
 def skip(peer: socket.socket, length: int) -> None:

@@ -17,6 +17,8 @@ from pytest_shimmy.executable.identify import bundled_fake
 from .bench import PATIENCE, Bench, running
 
 HERE = Path(__file__).resolve().parent
+NO_AIMOCK = "no llmock on the PATH (npm install --global @copilotkit/aimock)"
+NO_VIDAIMOCK = "no vidaimock on the PATH (cargo install vidaimock)"
 BARE = [sys.executable, "-I", "-S"]
 """An interpreter that loads nothing of its own accord."""
 
@@ -78,11 +80,14 @@ def serving(
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """What a process of one thread has used; None where the system does not say (not Linux)."""
+    """What the threads of a process have used; None where the system does not say (not Linux)."""
+    used = 0
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            used += int((thread / "schedstat").read_text().split()[0])
     except OSError:
         return None
+    return used / 1e9
 
 
 HEALTH_REQUEST = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
@@ -103,3 +108,15 @@ def await_health(process: subprocess.Popen[bytes], port: int, pause: float = 0.0
             pass
         time.sleep(pause)
     raise RuntimeError(f"{process.args!r} was not healthy after {PATIENCE:g} s")
+
+
+def await_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return when the port can be connected to. Raises `RuntimeError`."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args!r} does not listen")
+        time.sleep(0.01)

@@ -14,9 +14,7 @@ import importlib.metadata
 import itertools
 import json
 import shutil
-import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +24,10 @@ from typing import Any
 from pytest_shimmy.cassettes.readers import ChunkedReader
 
 from . import load
-from .bench import PATIENCE, Bench, is_installed, not_installed, running
+from .bench import Bench, is_installed, not_installed, running
 from .figures import Figure, Missing, Result, interleave, paired_difference, paired_ratio
-from .programs import free_port
+from .programs import NO_AIMOCK, await_listening, free_port
 
-NO_AIMOCK = "no llmock on the PATH (npm install --global @copilotkit/aimock)"
 STREAMS = 32
 PACED = 50
 """Tokens of an answer that has a pace."""
@@ -221,19 +218,8 @@ def _llmock(fixtures: Path, upstream: int | None = None) -> Iterator[int]:
     else:
         command += ["--record", "--provider-openai", f"http://127.0.0.1:{upstream}"]
     with running(command) as process:
-        _await(process, port)
+        await_listening(process, port)
         yield port
-
-
-def _await(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} does not listen")
-        time.sleep(0.01)
 
 
 def _http() -> Any:

@@ -7,9 +7,12 @@ what limits, so the figures are what both reach together.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from pytest_shimmy.fake_control.connection import Control
 
@@ -19,7 +22,10 @@ from .figures import Figure, Missing, Result, Target, interleave, paired_ratio, 
 from .programs import (
     BARE,
     HERE,
+    NO_AIMOCK,
+    NO_VIDAIMOCK,
     await_health,
+    await_listening,
     cpu_seconds,
     fake_command,
     free_port,
@@ -55,12 +61,17 @@ def _requests(bench: Bench) -> Iterator[Result]:
         serving(bench, _fake(bench)) as fake,
         serving(bench, _fake(bench), {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}) as watched,
         serving(bench, _reference) as reference,
+        _others(bench) as others,
     ):
+        for name, reason in others.missing.items():
+            yield Missing(f"{name}: requests", reason)
         for count, least in ((1, 12_000), (32, 15_000)):
             ours = _Requests("fake", fake, request, count, seconds)
             noted = _Requests("fake with a journal", watched, request, count, seconds)
             theirs = _Requests("bare asyncio", reference, request, count, seconds)
             subjects = {"ours": ours.measure, "noted": noted.measure, "theirs": theirs.measure}
+            peers = [_Requests(*peer, request, count, seconds) for peer in others.at.items()]
+            subjects |= {peer.name: peer.measure for peer in peers}
             values = interleave(bench.rounds(7, 3), subjects)
             ratio = paired_ratio(values["ours"], values["theirs"])
             target = Target(least, at_least=True)
@@ -71,6 +82,41 @@ def _requests(bench: Bench) -> Iterator[Result]:
             if ours.cpu and theirs.cpu:
                 ratio = paired_ratio(ours.cpu, theirs.cpu)
                 yield Figure(f"{ours.name}, CPU each", "us", tuple(ours.cpu), ratio, "asyncio")
+            for peer in peers:
+                yield Figure(peer.name, "/s", values[peer.name], note=peer.note)
+                if peer.cpu:
+                    yield Figure(f"{peer.name}, CPU each", "us", tuple(peer.cpu))
+
+
+class _Others(NamedTuple):
+    at: dict[str, tuple[int, int]]
+    """Port and process id by name."""
+    missing: dict[str, str]
+    """Why a name is not there."""
+
+
+@contextlib.contextmanager
+def _others(bench: Bench) -> Iterator[_Others]:
+    """Fakes of others that answer the small request, where they can be had."""
+    fixtures = bench.subdirectory("fixtures")
+    answer = {"match": {"userMessage": SMALL}, "response": {"content": "Paris."}}
+    (fixtures / "fixture.json").write_text(json.dumps({"fixtures": [answer]}))
+    commands = {
+        "aimock": ["llmock", "--fixtures", str(fixtures), "--log-level", "silent"],
+        "VidaiMock": ["vidaimock", "--host", "127.0.0.1", "--mode", "benchmark"],
+    }
+    reasons = {"aimock": NO_AIMOCK, "VidaiMock": NO_VIDAIMOCK}
+    found = _Others({}, {})
+    with contextlib.ExitStack() as stack:
+        for name, command in commands.items():
+            if shutil.which(command[0]) is None:
+                found.missing[name] = reasons[name]
+                continue
+            port = free_port()
+            process = stack.enter_context(running([*command, "--port", str(port)], cwd=bench.home))
+            await_listening(process, port)
+            found.at[name] = port, process.pid
+        yield found
 
 
 class _Requests:
