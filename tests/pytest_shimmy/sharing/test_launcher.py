@@ -150,7 +150,7 @@ def test_who_hangs_up_at_once_is_no_keeper_to_join(run: Run, stand_in: StandIn) 
             for _ in range(2):  # before it has the start lock, and with it
                 listener.accept()[0].close()
 
-        hanging_up = threading.Thread(target=hang_up_on_all)
+        hanging_up = threading.Thread(target=hang_up_on_all, daemon=True)
         hanging_up.start()
         with pytest.raises(ShimmyError, match="another one was launched"):
             link.join(run, "key", nothing)

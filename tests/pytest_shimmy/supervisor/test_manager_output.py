@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ pytestmark = [
 # Output
 
 
-def test_the_log_is_whole_in_the_file_and_bounded_in_memory(
+def test_the_log_is_whole_in_the_file(
     manager: ShimmyProcessManager, recorder: Recorder, pretend: Pretend, tmp_path: Path
 ) -> None:
     path = tmp_path / "logs" / "server.log"
@@ -35,6 +36,20 @@ def test_the_log_is_whole_in_the_file_and_bounded_in_memory(
     assert manager.log_size() == 3_000_000 == path.stat().st_size
     assert path.read_bytes() == b"".join(b"%099d\n" % n for n in range(30_000))
     recorder.wait_until(lambda: recorder.text("stdout") == path.read_text())
+
+
+def test_a_flood_is_not_kept_in_memory(
+    manager: ShimmyProcessManager, pretend: Pretend, tmp_path: Path
+) -> None:
+    tracemalloc.start()
+    try:
+        manager.start(pretend(["flood", 2, 60_000], ["serve"], log_path=tmp_path / "server.log"))
+        manager.ensure_ready()
+        assert manager.log_size() == 6_000_000
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000
 
 
 def test_the_log_of_a_crash_is_told_from_that_of_its_successor(

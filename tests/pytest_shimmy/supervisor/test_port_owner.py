@@ -108,7 +108,13 @@ def test_a_later_error_does_not_show_the_log_of_a_former_life(
     manager: ShimmyProcessManager, pretend: Callable[..., ShimmyProcessOptions]
 ) -> None:
     again: list[list[object]] = [["complain", "the later life\n"], ["exit", 3]]
-    options = pretend(["say", "the former life\n"], ["serve"], again=again, max_restarts=1)
+    options = pretend(
+        ["say", "the former life\n"],
+        ["complain", "Error: Address already in use (os error 98)\n"],
+        ["serve"],
+        again=again,
+        max_restarts=1,
+    )
     manager.start(options)
     manager.ensure_ready()
     assert manager.pid is not None
@@ -121,3 +127,4 @@ def test_a_later_error_does_not_show_the_log_of_a_former_life(
     assert "the later life" in error.message
     assert "the former life" not in error.message
     assert "the former life" not in error.details["log_tail"]
+    assert "The last restart failed: [START_FAILED]" in error.message
