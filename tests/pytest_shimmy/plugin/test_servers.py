@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import textwrap
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ import pytest
 
 from fake_shimmy import NEWEST
 from pytest_shimmy.executable.identify import identify
+from pytest_shimmy.options import CONTROL_TOKEN
 from tests.support.consumer_suite import CHAT, Run
 
 pytestmark = pytest.mark.slow
@@ -282,3 +284,20 @@ def test_a_server_that_is_no_fake_is_asked_no_question_that_only_a_fake_answers(
         server.shutdown()
     result.assert_outcomes(passed=1, failed=1, skipped=1)
     assert set(Noting.asked) == {"GET /health", "GET /v1/models"}
+
+
+def test_an_executable_that_is_told_the_fakes_token_is_not_asked_what_only_a_fake_answers(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile("def test_it(shimmy_server): pass")
+    executable = pytester.path / "shimmy"
+    executable.symlink_to(Path(sys.executable).with_name("fake-shimmy"))
+    result = run(
+        f"--shimmy-path={executable}",
+        "--shimmy-tiny-model",
+        f"--shimmy-env={CONTROL_TOKEN}=t",
+        "-v",
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"shimmy: port *: {executable} *, never restarted, lived *"])
+    result.stdout.no_fnmatch_line("shimmy: port * requests, *")
