@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import sys
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
+import psutil
 import pytest
 
 from pytest_shimmy.process import pump as room
@@ -97,6 +100,19 @@ def test_no_thread_stays(pipes: Pipes, wait_for_threads: Callable[[], None]) -> 
     pipes.end()
     pipes.pump.close()
     wait_for_threads()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors as Linux does")
+def test_a_thread_that_is_refused_costs_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise OSError(errno.EAGAIN, "no further thread is allowed")
+
+    monkeypatch.setattr(room, "start_thread", refuse)
+    gc.collect()
+    before = psutil.Process().num_fds()
+    with pytest.raises(OSError, match="no further thread"):
+        SelectingPump({}, lambda *_: None)
+    assert psutil.Process().num_fds() == before
 
 
 def test_what_is_there_can_be_taken_at_once() -> None:

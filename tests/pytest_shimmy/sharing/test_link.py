@@ -198,13 +198,20 @@ def test_an_anchor_holds_the_server_while_nobody_else_does(join: Join, runtime_d
     assert list((runtime_dir / "servers").iterdir()) == []
 
 
-def test_no_server_is_started_for_a_controller_that_is_gone(join: Join, runtime_dir: Path) -> None:
+@pytest.mark.parametrize("was_seen_alive", [False, True])
+def test_no_server_is_started_for_a_controller_that_is_gone(
+    join: Join, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, was_seen_alive: bool
+) -> None:
     anchor = Anchor()
     run = Run.invited(anchor.invitation())
     assert anchor.let_go() == []
-    with pytest.raises(ShimmyError) as caught:
-        join(run)
+    with monkeypatch.context() as patch:
+        if was_seen_alive:
+            patch.setattr(Run, "is_over", lambda _: False)
+        with pytest.raises(ShimmyError, match="the run is over") as caught:
+            join(run)
     assert caught.value.code is ShimmyErrorCode.CONTROL_FAILED
+    launcher.reap()
     assert list((runtime_dir / "servers").iterdir()) == []
 
 

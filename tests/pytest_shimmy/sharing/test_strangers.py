@@ -187,7 +187,10 @@ def test_who_says_much_before_the_token_is_shown_out(server: Server, call: Call)
     assert is_closed(call(server.connections.address, b"x" * 10_000))
 
 
-def test_a_crowd_of_strangers_makes_room(server: Server, call: Call) -> None:
+def test_a_crowd_of_strangers_makes_room(
+    server: Server, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HELLO_TIMEOUT", 10 * SOON)
     crowd = [call(server.connections.address) for _ in range(connections.MAX_STRANGERS + 5)]
     assert all(is_closed(stranger) for stranger in crowd[:5])
     assert server.ask({"a": 1}) == {"a": 1}
@@ -214,11 +217,11 @@ while True:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors as Linux does")
-@pytest.mark.parametrize("free", [0, 3])
+@pytest.mark.parametrize("free", [0, 1, 4])
 def test_with_no_descriptor_left_nothing_spins_and_strangers_make_room(
     call: Call, free: int
 ) -> None:
-    used = 6  # the standard streams, epoll, the listener; and one that is just being made
+    used = 5  # the standard streams, epoll, the listener
     with subprocess.Popen(
         [sys.executable, "-c", CROWDED, str(used + free)],
         stdin=subprocess.PIPE,
@@ -230,7 +233,7 @@ def test_with_no_descriptor_left_nothing_spins_and_strangers_make_room(
         for _ in range(30):
             call(address)
         begun = time.monotonic()
-        if free:
+        if free > 1:
             channel = Channel(call(address, line(hello("token")) + line({"a": 1})))
             channel.socket.settimeout(SOON)
             assert channel.receive() == {"a": 1}
@@ -256,6 +259,31 @@ def test_another_user_is_not_heard_whatever_he_knows(server: Server) -> None:
     command = [sys.executable, "-c", program, server.connections.address]
     assert subprocess.check_output(command, text=True).strip() == "b''"
     assert server.ask({"a": 1}) == {"a": 1}
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0, reason="becomes another user: needs root on Linux"
+)
+def test_another_user_at_the_anchor_is_no_keeper_whatever_he_knows(anchor: Anchor) -> None:
+    assert anchor.address is not None
+    if not isinstance(anchor.address.address, str):
+        pytest.skip("of a TCP connection, the system does not tell whose it is")
+    program = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); os.setuid(54321);"
+        "s.connect('\\0' + sys.argv[1]); s.sendall(sys.argv[2].encode());"
+        "print('called', flush=True); sys.stdin.read()"
+    )
+    said = line(hello(anchor.address.token)).decode()
+    with subprocess.Popen(
+        [sys.executable, "-c", program, anchor.address.address, said],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "called\n"
+        assert anchor.let_go() == []
+        caller.communicate()
 
 
 @pytest.mark.skipif(
