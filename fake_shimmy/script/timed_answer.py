@@ -192,6 +192,7 @@ class AskedRequest(Node):
     text: str | None
     base64: str | None
     messages: list[Any]
+    before: int
     after: list[int]
     moments: list[float]
     FIELDS: ClassVar[dict[str, Field]] = {
@@ -202,6 +203,11 @@ class AskedRequest(Node):
         "base64": Field(Text(), None, "the body, where it is no text"),
         "messages": Field(
             Items(Anything()), None, "what the client sent over a WebSocket: texts, or JSON"
+        ),
+        "before": Field(
+            Number(0, 10**9, is_float=False),
+            0,
+            "how many frames of the answer came before the first of those messages",
         ),
         "after": Field(
             Items(Number(0, 10**9, is_float=False)),
@@ -215,8 +221,8 @@ class AskedRequest(Node):
         later = len(self.messages or ()) - 1
         if len(self.after) != len(self.moments) or len(self.after) > max(later, 0):
             raise ValueError("after and moments have a number for each message but the first")
-        if self.after != sorted(self.after):
-            raise ValueError("after does not rise")
+        if [self.before, *self.after] != sorted([self.before, *self.after]):
+            raise ValueError("before and after do not rise")
 
     def document(self) -> dict[str, Any]:
         """The request as plain values."""

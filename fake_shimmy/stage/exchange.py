@@ -10,6 +10,7 @@ end, and nothing more.
 from __future__ import annotations
 
 import json
+from itertools import chain
 
 from fake_shimmy.api.context import Context
 from fake_shimmy.api.pending import PendingRequest
@@ -120,21 +121,33 @@ class Exchange:
 
     def _respond_from(self, replay: Replay) -> Response:
         """The same from recordings: only the whole request tells which."""
-        from fake_shimmy.stage.recorded import RecordedBody, accepting, target_of, wants_socket
+        from fake_shimmy.stage.recorded import (
+            RecordedBody,
+            accepting,
+            spoken_first,
+            target_of,
+            unasked,
+            wants_socket,
+        )
 
         head = self._request.head
         pending = RecordedBody(self._context, head, self._application)
         if not wants_socket(head):
             return _ScriptedBody(pending, self, pending.limit)
-        socket = replay.socket(target_of(head))
-        if socket is None:
+        opened = replay.open(target_of(head))
+        if opened is None:
             # It was refused, or it was not recorded.
             return self.answer(self._application, b"")
+        accepted = accepting(opened.answer, head)
+        if not opened.is_asked:
+            record = self._request.begin(b"")
+            record.status, record.rule_name = SWITCHED, f"cassette {replay.current}"
+            return chain((accepted,), self.observed(unasked(self._request, opened, replay)))
         from fake_shimmy.wire.websocket import MessageReader
 
         read = MessageReader().read
         upgrade = Upgrade(read, lambda message: self.answer(self._application, message))
-        return (accepting(socket, head), upgrade)
+        return (accepted, *spoken_first(opened, replay), upgrade)
 
     def _application(self, body: bytes) -> Steps:
         """What the application says to a whole request."""

@@ -43,13 +43,25 @@ class Turn:
 
 
 class Playable:
-    """``answer`` and its pieces; ``turns`` in their order."""
+    """``answer`` and its pieces; ``turns`` in their order.
 
-    __slots__ = ("answer", "pieces", "turns")
+    Over a WebSocket the server may speak first: ``before`` so many pieces come a message, and all
+    of them if the client says nothing (``is_asked`` is false)."""
 
-    def __init__(self, answer: TimedAnswer, turns: Sequence[Turn] = ()) -> None:
+    __slots__ = ("answer", "before", "is_asked", "pieces", "turns")
+
+    def __init__(
+        self,
+        answer: TimedAnswer,
+        turns: Sequence[Turn] = (),
+        before: int = 0,
+        *,
+        is_asked: bool = True,
+    ) -> None:
         self.answer = answer
         self.turns = turns
+        self.before = before
+        self.is_asked = is_asked
         self.pieces = [
             Piece(chunk.moment, answer.framed(chunk), bool(chunk.data) and _is_token(chunk.data))
             for chunk in answer.chunks

@@ -96,7 +96,7 @@ def _timed(
 ) -> Iterator[Step]:
     """The part of the answer that comes after that ``number`` of further messages."""
     answer, turns, speed = found.answer, found.turns, replay.speed
-    start = turns[number - 1].after if number else 0
+    start = turns[number - 1].after if number else found.before
     end = turns[number].after if number < len(turns) else len(found.pieces)
     has_pauses = bool(speed) and not request.is_timed
     if request.speaks_http and answer.framing != "frames":
@@ -163,6 +163,23 @@ def _count_of_tokens(answer: TimedAnswer) -> int:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return 0
     return count if type(count) is int and 0 <= count < 10**6 else 0
+
+
+def unasked(request: ScriptedRequest, found: Playable, replay: Replay) -> Steps:
+    """What a server says over a WebSocket to a client that says nothing."""
+    request.recorded = found.answer
+    asked = AskedRequest(method="GET", path=target_of(request.head), messages=[])
+    return _timed(request, asked, found, replay, request.begin(b"").begun)
+
+
+def spoken_first(found: Playable, replay: Replay) -> Iterator[Step]:
+    """What a server says over a WebSocket before the client's first message."""
+    moment = 0.0
+    for piece in found.pieces[: found.before]:
+        if replay.speed and piece.moment > moment:
+            yield Pause((piece.moment - moment) / 1000 / replay.speed)
+            moment = piece.moment
+        yield piece.data
 
 
 def accepting(answer: TimedAnswer, head: Head) -> bytes:

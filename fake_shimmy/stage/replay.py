@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fake_shimmy.script.timed_answer import AskedRequest, Recording, TimedAnswer
+    from fake_shimmy.script.timed_answer import AskedRequest, Recording
 
 SHOWN = 20
 """How many requests without a recording are told."""
@@ -34,6 +34,8 @@ class Replay:
         self._recordings: dict[str, list[Recording]] = {}
         self._playable: dict[str, list[Playable]] = {}
         self._waiting: dict[str, dict[str, deque[int]]] = {}
+        self._opened: dict[tuple[str, str], int] = {}
+        """How many WebSockets a client has opened at a path."""
         self._used: dict[str, list[int]] = {}
         self._missed: list[dict[str, Any]] = []
 
@@ -41,12 +43,21 @@ class Replay:
         """Have the recordings of a cassette, none of which was used; raises ``ScriptError``."""
         recordings = [read_recording(document) for document in documents]
         waiting: dict[str, deque[int]] = {}
+        self._opened = {key: count for key, count in self._opened.items() if key[0] != name}
         for number, recording in enumerate(recordings):
+            if not _is_asked(recording):
+                continue
             identity = self._sameness.identity(recording.request)
             waiting.setdefault(identity, deque()).append(number)
         self._recordings[name], self._waiting[name] = recordings, waiting
         self._playable[name] = [
-            Playable(recording.answer, self._turns(recording.request)) for recording in recordings
+            Playable(
+                recording.answer,
+                self._turns(recording.request),
+                recording.request.before,
+                is_asked=_is_asked(recording),
+            )
+            for recording in recordings
         ]
         self._used[name] = []
 
@@ -74,12 +85,25 @@ class Replay:
         """Whether a further message over a WebSocket is the recorded one."""
         return bool(self._sameness.message(value) == turn.message)
 
-    def socket(self, target: str) -> TimedAnswer | None:
-        """An answer that accepted a WebSocket there."""
-        for recording in self._recordings.get(self.current, ()):
-            if recording.answer.framing == "frames" and recording.request.path == target:
-                return recording.answer
-        return None
+    def open(self, target: str) -> Playable | None:
+        """What is recorded of the next WebSocket that is opened there: it accepts, and the server
+        may speak first. Which answer the client gets is up to its first message."""
+        name = self.current
+        numbers = [
+            number
+            for number, recording in enumerate(self._recordings.get(name, ()))
+            if recording.answer.framing == "frames" and recording.request.path == target
+        ]
+        count = self._opened.get((name, target), 0)
+        self._opened[name, target] = count + 1
+        playable = self._playable.get(name, [])
+        if count < len(numbers):
+            number = numbers[count]
+            if not playable[number].is_asked:
+                self._used[name].append(number)
+            return playable[number]
+        # One that is opened once more may still say what another did not.
+        return next((playable[each] for each in numbers if playable[each].is_asked), None)
 
     def report(self) -> dict[str, Any]:
         """What was used since the last time, by cassette, and what was missed."""
@@ -92,3 +116,8 @@ class Replay:
         later = self._sameness.later_messages(request)
         # Older recordings do not say where the messages stood.
         return list(map(Turn, later, request.after, request.moments))
+
+
+def _is_asked(recording: Recording) -> bool:
+    """Whether the client said something; over a WebSocket it need not."""
+    return recording.answer.framing != "frames" or bool(recording.request.messages)

@@ -278,6 +278,8 @@ export interface AskedRequest {
   base64?: string;
   /** what the client sent over a WebSocket: texts, or JSON */
   messages?: Array<unknown>;
+  /** how many frames of the answer came before the first of those messages */
+  before?: number;
   /** how many frames of the answer came before each of those messages but the first */
   after?: Array<number>;
   /** when those messages came, in ms after the first one */

@@ -32,6 +32,8 @@ class Exchange:
         self._path = head.target
         self._body = bytearray()
         self._messages: list[Any] | None = None
+        self._before = 0
+        """How many frames the server had sent when the first message came."""
         self._after: list[int] = []
         self._moments: list[float] = []
         """Where in the answer, and when, each message but the first came."""
@@ -52,6 +54,7 @@ class Exchange:
         """The client said something over a WebSocket."""
         if self._messages is None:
             self._messages = []
+            self._before = len(self.reader.answer.chunks)
             self.asked()
         else:
             self._after.append(len(self.reader.answer.chunks))
@@ -96,6 +99,7 @@ class Exchange:
         if self._messages is not None:
             body |= {
                 "messages": self._messages,
+                "before": self._before,
                 "after": self._after,
                 "moments": self._moments,
             }

@@ -56,7 +56,11 @@ class Secrets:
             values["base64"] = self._base64(request.base64)
         if request.messages is not None:
             values["messages"] = masked(request.messages)
-            values |= {"after": request.after, "moments": request.moments}
+            values |= {
+                "before": request.before,
+                "after": request.after,
+                "moments": request.moments,
+            }
         return AskedRequest(**values)
 
     def answer(self, answer: TimedAnswer) -> TimedAnswer:

@@ -347,7 +347,7 @@ class OtherServer(BaseHTTPRequestHandler):
     asked_who = itertools.count(1)
 
     def do_GET(self) -> None:
-        if self.path == "/ws":
+        if self.path in ("/ws", "/greet", "/push"):
             self.converse()
             return
         self._answer(200, {"status": "ok", "service": "shimmy", "data": [{"id": "m"}]})
@@ -360,8 +360,15 @@ class OtherServer(BaseHTTPRequestHandler):
 
     def converse(self) -> None:
         """Answer each message over a WebSocket with two frames, up to "bye"; "who" is answered
-        with how many had asked it."""
+        with how many had asked it. Greet first where the path says so, and say no more to a push.
+        """
         self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n")
+        if self.path != "/ws":
+            for text in (b"welcome", b"you are %d" % next(self.asked_who)):
+                self.wfile.write(b"\x81" + bytes([len(text)]) + text)
+        if self.path == "/push":
+            self.close_connection = True
+            return
         while head := self.rfile.read(6):
             text = self.rfile.read(head[1] & 0x7F)  # masked with zeros
             if text == b"who":
@@ -399,10 +406,10 @@ TALK = """
 import socket
 
 class Talk:
-    def __init__(self, server):
+    def __init__(self, server, path="/ws"):
         self.peer = socket.create_connection((server.host, server.port), 30)
         key = f"authorization: Bearer {server.api_key}\\r\\n"
-        head = f"GET /ws HTTP/1.1\\r\\nhost: x\\r\\nupgrade: websocket\\r\\n{key}\\r\\n"
+        head = f"GET {path} HTTP/1.1\\r\\nhost: x\\r\\nupgrade: websocket\\r\\n{key}\\r\\n"
         self.peer.sendall(head.encode())
         self.file = self.peer.makefile("rb")
         while self.file.readline() != b"\\r\\n":
@@ -466,6 +473,49 @@ def talk_of(talk):
     assert talk.hear() == "more to I heard: " + name
     return name
 """
+
+
+GREETED = """
+from talking import Talk
+
+def test_greeted(shimmy_server):
+    for number in (1, 2):
+        talk = Talk(shimmy_server, "/greet")
+        assert [talk.hear(), talk.hear()] == ["welcome", f"you are {number}"]
+        talk.say("one")
+        assert [talk.hear(), talk.hear()] == ["to one", "more to one"]
+        talk.say("bye")
+        assert [talk.hear(), talk.hear()] == ["to bye", "more to bye"]
+        assert talk.file.read() == b""
+
+def test_pushed(shimmy_server):
+    for number in (3, 4):
+        talk = Talk(shimmy_server, "/push")
+        assert [talk.hear(), talk.hear()] == ["welcome", f"you are {number}"]
+        assert talk.file.read() == b""
+"""
+
+
+def test_what_a_server_says_first_over_a_websocket_is_replayed(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makeini("[pytest]\nshimmy_model = m")
+    pytester.makepyfile(talking=TALK, test_b=GREETED)
+    with serving() as url:
+        result = run("-p", "no:randomly", f"--shimmy-url={url}", "--shimmy-record=cassettes")
+        result.assert_outcomes(passed=2)
+    exchanges = json.loads(Path("cassettes/test_b/test_greeted.json").read_text())["exchanges"]
+    asked = [each["request"] for each in exchanges if each["request"]["path"] == "/greet"]
+    assert [(each["before"], each["after"]) for each in asked] == [(2, [4]), (2, [4])]
+    for speed in ("0", "1"):
+        result = run("--shimmy-replay=cassettes", f"--shimmy-replay-speed={speed}")
+        result.assert_outcomes(passed=2)
+        assert "not asked for" not in result.stdout.str()
+    # Once more than it was recorded.
+    again = GREETED.replace("(3, 4)", "(3, 4, 5)")
+    pytester.makepyfile(test_b=again)
+    result = run("--shimmy-replay=cassettes")
+    result.assert_outcomes(passed=1, failed=1)
 
 
 @pytest.mark.parametrize("end", ["bye", "so long"], ids=["server ends", "client leaves"])

@@ -125,7 +125,9 @@ def test_what_a_server_wrote_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(
         """
         def test_it(make_shimmy_server):
-            make_shimmy_server(faults={"log_flood": 10**7}).health()
+            server = make_shimmy_server(faults={"log_flood": 10**7})
+            while server.log_path.stat().st_size < 100_000:
+                server.health()
         """.replace("\n        ", "\n")
     )
     command = [sys.executable, "-m", "pytest", "--shimmy-report=run.json"]
