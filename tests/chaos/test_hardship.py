@@ -18,7 +18,7 @@ import pytest
 
 from pytest_shimmy.sharing.janitor import LIFE
 from tests.support.kills import USE, WAIT, Start, our_sockets, strangers
-from tests.support.pytest_runs import kill, wait_for
+from tests.support.pytest_runs import XDIST, kill, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -146,3 +146,29 @@ def test_strangers_on_every_socket_change_nothing(start: Start) -> None:
         session.assert_nothing_left()
     assert "\x1b[2J" not in session.output
     assert "Traceback" not in session.output
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\a\x1b[?1049h\r==== 9 passed ====\n::error file=x::forged\n"
+SHOWS = """
+from pathlib import Path
+
+def test_shows(shimmy_server):
+    with open(f"/proc/{shimmy_server.pid}/fd/2", "w") as log:
+        log.write(Path("hostile").read_text())
+    assert not shimmy_server.health()
+"""
+
+
+@linux
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_a_hostile_log_moves_no_cursor_and_looks_like_no_line_of_ours(
+    start: Start, workers: tuple[str, ...]
+) -> None:
+    plugins = (XDIST,) if workers else ()
+    session = start({"test_it.py": SHOWS, "hostile": HOSTILE}, *workers, plugins=plugins)
+    session.assert_outcomes(failed=1)
+    session.assert_nothing_left()
+    assert "\x1b" not in session.output
+    shown = [line for line in session.output.splitlines() if "9 passed" in line or "forged" in line]
+    assert len(shown) == 2
+    assert all(line.startswith("| ") for line in shown)
