@@ -113,10 +113,10 @@ class Exchange:
             if isinstance(first, Work):
                 work = first.work
                 return (Work(lambda: self.observed(work())),)
-            if request.is_plain and not latency.is_timed and isinstance(first, bytes):
-                record.sends(first)
-                record.tokens = request.total
-                return (*steps, Sent(request.complete))
+            is_all = isinstance(first, bytes) and len(steps) == 1
+            if is_all and request.is_plain and not latency.is_timed:
+                record.sends_tokens(first, request.total)
+                return (first, Sent(request.complete))
         return Player(request, record, latency, request.faults).play(steps)
 
     def _respond_from(self, replay: Replay) -> Response:

@@ -114,6 +114,14 @@ class Record:
         self.bytes += len(data)
         self._left_at = time.monotonic()
 
+    def sends_tokens(self, data: bytes, count: int) -> None:
+        """``data`` is about to leave, with ``count`` tokens that are due at once."""
+        self.sends(data)
+        self.tokens = count
+        times = min(count, MAX_TIMES)
+        self.schedule.extend([0.0] * times)
+        self.measured.extend([self._left_at - self.begun] * times)
+
     def end(self, how: str) -> None:
         """The answer is over."""
         self.ended = how

@@ -136,7 +136,7 @@ class ScriptedRequest:
     @property
     def is_plain(self) -> bool:
         """Whether the answer leaves at once, as the application made it."""
-        return self.answer is None and not self._loaded_at and not self.session.serialise
+        return not self.faults and not self._loaded_at and not self.session.serialise
 
     @property
     def is_generation(self) -> bool:
