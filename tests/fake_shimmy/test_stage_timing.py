@@ -62,12 +62,12 @@ def test_a_whole_answer_begins_when_its_last_token_is_due(session, way):
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_no_delay_is_no_time(session, way):
-    session.add(reply=["x"] * 500)
+    session.add(reply=["x"] * 2000)
     session.ask(way)
     (record,) = session.records
-    assert record["schedule"] == [0.0] * 500
-    # Any pause at all would be half a second by now.
-    assert record["measured"][-1] < 0.25
+    assert record["schedule"] == [0.0] * 2000
+    # Any pause at all would be two seconds by now.
+    assert record["measured"][-1] < 1.5
 
 
 def test_tokens_per_second_are_another_way_to_say_it(session):
@@ -129,7 +129,7 @@ def test_very_long_delays_do_not_hurt_the_server(shimmy):
 
 
 def test_a_model_loads_once_and_everybody_waits_for_it(session):
-    session.open(load_time=0.2, rules=[{"reply": "x"}])
+    session.open(load_time=0.5, rules=[{"reply": "x"}])
     with session.begun(CHAT_WHOLE) as one:
         session.wait(finished=False)
         with session.begun(CHAT) as other:
@@ -138,10 +138,10 @@ def test_a_model_loads_once_and_everybody_waits_for_it(session):
             take_until(other, b"[DONE]")
     session.ask(CHAT)
     first, second, missing, third = session.wait(count=4)
-    assert first["duration"] >= 0.2
-    assert second["time"] + second["duration"] >= first["time"] + 0.2
-    assert missing["duration"] < 0.1
-    assert third["duration"] < 0.1
+    assert first["duration"] >= 0.5
+    assert second["time"] + second["duration"] >= first["time"] + 0.5
+    assert missing["duration"] < 0.5
+    assert third["duration"] < 0.5
 
 
 @pytest.mark.slow
