@@ -50,8 +50,8 @@ def markdown_table(*rows: tuple[str, ...]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
 
 
-IDENTIFIER = re.compile(r"--[a-z][a-z-]+(?:=\w+)?|\b[A-Za-z]+_\w+")
-"""Flags, names and variables in a help text, which has no marks."""
+IDENTIFIER = re.compile(r"--[a-z][a-z-]+(?:=\w+)?|\b[A-Za-z]+_\w+(?:\([^)]*\))?|\bopenai\.\w+")
+"""Flags, names, variables and calls in a text that has no marks."""
 
 
 def settings_table() -> str:
@@ -77,7 +77,7 @@ def fixtures_table() -> str:
             continue
         scope = "session" if "session" in ast.unparse(node.decorator_list[0]) else "function"
         text = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-        rows.append((f"`{node.name}`", scope, text, since(node.name)))
+        rows.append((f"`{node.name}`", scope, IDENTIFIER.sub(r"`\g<0>`", text), since(node.name)))
     return markdown_table(*rows)
 
 

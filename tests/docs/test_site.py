@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs import site_pages
+from tests.support.browser import chromium
 from tests.support.pages import DOCS, PAGES, ROOT, title
 
 OTHER_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")]
@@ -60,9 +61,10 @@ class Fetched(HTMLParser):
             self.urls.append(given.get("href") or "")
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_stands_alone(tmp_path: Path) -> None:
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; a warning is an error."""
+    site = tmp_path_factory.mktemp("docs") / "site"
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
         cwd=ROOT,
@@ -75,6 +77,11 @@ def test_the_site_builds_without_a_warning_and_stands_alone(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr, done.stderr
+    return site
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_stands_alone(site: Path) -> None:
     # Strict: a page that is not in the navigation would have been a warning.
     pages = [page.relative_to(DOCS) for page in DOCS.rglob("*.md")]
     for page in [*pages, *map(Path, site_pages.PAGES.values())]:
@@ -88,6 +95,34 @@ def test_the_site_builds_without_a_warning_and_stands_alone(tmp_path: Path) -> N
     front = (site / "index.html").read_text()
     assert f"Version {site_pages.VERSION}" in front
     assert f'href="{site_pages.REPOSITORY}"' in front
+
+
+MEASURED = """() => {
+    const page = document.documentElement, found = [];
+    if (page.scrollWidth > page.clientWidth) found.push("wider than the screen");
+    const footer = document.querySelector(".md-footer").getBoundingClientRect();
+    if (footer.bottom + scrollY < page.scrollHeight - 1) found.push("something below the footer");
+    for (const each of document.querySelectorAll(".md-typeset__scrollwrap, pre > code"))
+        if (page.clientWidth > 1000 && each.scrollWidth > each.clientWidth)
+            found.push("must be scrolled: " + each.textContent.trim().slice(0, 40));
+    return found;
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_a_desktop_and_a_phone_also_when_read_from_a_folder(
+    site: Path, width: int
+) -> None:
+    pages = [page for page in site.rglob("*.html") if page.name != "404.html"]
+    with chromium() as browser:
+        screen = browser.new_page(viewport={"width": width, "height": 900})
+        wrong = {}
+        for page in pages:
+            screen.goto(page.as_uri())
+            if found := screen.evaluate(MEASURED):
+                wrong[page.name] = found
+    assert not wrong
 
 
 def test_the_cells_of_a_table_say_their_column() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from playwright import sync_api as playwright
 
 from pytest_shimmy.run_report.page import page
+from tests.support.browser import chromium
 
 pytestmark = pytest.mark.slow
 
@@ -278,12 +278,8 @@ def test_what_is_no_report_is_said(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium; install it (Debian: apt install chromium)")
-    with playwright.sync_playwright() as started:
-        # Root needs it, and the page is ours.
-        yield started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
