@@ -97,6 +97,8 @@ def test_env_points_at_the_server_for_one_test_and_past_every_proxy(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "example.org")
+    monkeypatch.setenv("OPENAI_ORG_ID", "of-openai-alone")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "of-openai-alone")
     pytester.makepyfile(
         """
         import os, openai
@@ -104,11 +106,13 @@ def test_env_points_at_the_server_for_one_test_and_past_every_proxy(
             assert os.environ["OPENAI_BASE_URL"] == shimmy_server.base_url
             assert shimmy_env["OPENAI_BASE_URL"].endswith("/v1")
             assert os.environ["NO_PROXY"] == "example.org,127.0.0.1"
+            assert "of-openai-alone" not in os.environ.values()
             with openai.OpenAI() as client:
                 assert [model.id for model in client.models.list()] == [shimmy_model]
 
         def test_2(shimmy_openai_client, shimmy_model):
             assert "OPENAI_BASE_URL" not in os.environ
+            assert os.environ["OPENAI_ORG_ID"] == "of-openai-alone"
             assert [model.id for model in shimmy_openai_client.models.list()] == [shimmy_model]
         """
     )
