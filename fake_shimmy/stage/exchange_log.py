@@ -35,6 +35,8 @@ class ExchangeLog:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._file: int | None = None
+        """The descriptor, from the first line on."""
         self._size = 0
         self._is_over = False
 
@@ -50,11 +52,10 @@ class ExchangeLog:
             line = b'{"full": true}\n'
         try:
             # One write of a whole line: other processes may append to the same file.
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                self._file = os.open(self._path, flags, 0o600)
+            os.write(self._file, line)
         except OSError:
             self._is_over = True
 
