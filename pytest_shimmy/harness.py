@@ -280,7 +280,11 @@ class Harness:
             self._recorders[server] = self.recording.add(snapshot.recorder, token, number, note)
             from .cassettes.server_facts import describe
 
-            self.recording.know(lambda: describe(server), number)
+            def described() -> Mapping[str, Any]:
+                is_known = settings.mode != "attached"
+                return describe(server, target.executable.build().line if is_known else "")
+
+            self.recording.know(described, number)
         is_seen = settings.uses_fake or snapshot.recorder is not None
         return server if is_seen else self._noted(server)
 

@@ -12,8 +12,9 @@ from ..errors import ShimmyError
 from .cassette import FORMAT
 
 
-def describe(server: Any) -> dict[str, Any]:
-    """What a `ShimmyServer` shows of itself, for the file ``server.json``."""
+def describe(server: Any, build: str) -> dict[str, Any]:
+    """What a `ShimmyServer` shows of itself, for the file ``server.json``; `build` is what its
+    executable says of how it was built."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "at": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -21,6 +22,8 @@ def describe(server: Any) -> dict[str, Any]:
         "mode": server.mode,
         "version": server.version,
     }
+    if build:
+        document["build"] = build
     for name in ("models", "model", "health", "gpu"):
         try:
             found = getattr(server, name)

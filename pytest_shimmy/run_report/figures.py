@@ -27,7 +27,9 @@ def figures(
     events = Counter(event["what"] for server in servers for event in server["events"])
     return {
         "tests": dict(Counter(test["outcome"] for test in tests)),
-        "modes": dict(Counter(test["mode"] for test in tests if test["mode"])),
+        "modes": dict(
+            Counter(test["mode"] for test in tests if test["mode"] and test["outcome"] != "skipped")
+        ),
         "requests": len(requests),
         "failed_requests": sum(
             request["ended"] not in ("complete", NOT_SEEN) or (request["status"] or 0) >= 400

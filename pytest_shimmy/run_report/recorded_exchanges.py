@@ -27,7 +27,9 @@ class RecordedExchanges:
         """Write an exchange that began at that time; secrets are replaced in it already."""
         request, answer = recording.request, recording.answer
         body = _body_of(request)
-        pieces = [(answer.at / 1000, len(answer.raw_head()))]
+        # Of a WebSocket, the fake tells its frames alone, too.
+        head = b"" if answer.framing == "frames" else answer.raw_head()
+        pieces = [(answer.at / 1000, len(head))]
         pieces += [(each.moment / 1000, len(answer.framed(each))) for each in answer.chunks]
         is_whole = answer.end == "closed" and answer.framing in ("close", "frames")
         self._part.write(
@@ -50,7 +52,7 @@ class RecordedExchanges:
             measured=[],
             bytes=sum(size for _, size in pieces),
             pieces=pieces,
-            sent=b64encode(answer.raw()).decode(),
+            sent=b64encode(head + b"".join(map(answer.framed, answer.chunks))).decode(),
         )
 
 

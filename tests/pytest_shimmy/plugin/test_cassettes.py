@@ -110,7 +110,9 @@ def test_a_replay_gives_every_byte_that_was_received(
         "test_a/test_twice.json",
         "test_a/test_whole.json",
     }
-    assert len(json.loads(files["shared/one.json"].read_text())["exchanges"]) == 2
+    shared = json.loads(files["shared/one.json"].read_text())
+    assert len(shared["exchanges"]) == 2
+    assert "Airframe Engine" in shared["recorded"]["build"]
 
     monkeypatch.setenv("SEEN", "replayed")
     replayed = run("--shimmy-replay=cassettes")

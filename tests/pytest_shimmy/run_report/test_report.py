@@ -214,6 +214,8 @@ def test_it(shimmy_server, shimmy_model):
     key = {"authorization": f"Bearer {shimmy_server.api_key}", "content-type": "application/json"}
     asking.request("POST", "/v1/chat/completions", json.dumps(body), key)
     assert asking.getresponse().read()
+    asking.request("GET", "/v1/models", headers={**key, "connection": "close"})
+    assert asking.getresponse().read()
 """
 
 
@@ -234,12 +236,13 @@ def test_a_recorder_tells_what_any_client_was_answered_and_a_replay_its_cassette
     ):
         (server,) = document["servers"]
         assert (server["source"], server["mode"]) == (source, mode)
-        test, (request,) = of_test(document, "test_it")
+        test, (request, listing) = of_test(document, "test_it")
         assert test["start"] <= request["time"] <= test["stop"]
         assert (request["status"], request["ended"]) == (200, "complete")
         assert request["server"] == server["name"]
         assert request["tokens"] == len(request["moments"]) > 1
         assert len(request["events"]) > request["tokens"]
+        assert (listing["path"], listing["ended"]) == ("/v1/models", "complete")
     assert documents[1]["requests"][0]["rule"] == "cassette test_suite/test_it"
 
 
