@@ -281,6 +281,16 @@ def test_what_is_known_of_the_server_is_written_when_it_is_news(tmp_path: Path) 
             answered(end="left", chunks=[Chunk(0, b"a")]),
             True,
         ),
+        (
+            answered(framing="frames", end="left", chunks=[Chunk(0, b"a"), Chunk(1, b"b")]),
+            answered(framing="frames", end="left", chunks=[Chunk(0, b"a")]),
+            True,
+        ),
+        (  # it answers what a client makes up each time
+            answered(framing="frames", chunks=[], head=["sec-websocket-accept: a="]),
+            answered(framing="frames", chunks=[], head=["sec-websocket-accept: b="]),
+            True,
+        ),
     ],
 )
 def test_answers_are_alike_apart_from_moments_ids_and_dates(
