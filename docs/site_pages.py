@@ -31,6 +31,8 @@ _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
 _CODE = re.compile(r"(?<!</span><code>)(?<=<code>)(?:[^<]{30,}|[^<]*-[^<]*)(?=</code>)")
+_WORD = r"<code><span>[^ <]+</span></code>"
+_PUNCTUATED = re.compile(rf"\({_WORD}[.,;:)]*|{_WORD}[.,;:)]+")
 _LINK = re.compile(r"(?<=\]\()[^)\s:#]+(?=[)#])")
 
 
@@ -56,12 +58,12 @@ def on_page_content(html: str, **_: object) -> str:
 
 def by_words(html: str) -> str:
     """`html` with each word of long code, or of code with a hyphen, as an element: lines break
-    between them."""
+    between them. A word stays with the punctuation around it."""
 
     def marked(code: re.Match[str]) -> str:
         return " ".join(f"<span>{word}</span>" for word in code[0].split(" "))
 
-    return _CODE.sub(marked, html)
+    return _PUNCTUATED.sub(r'<span class="whole">\g<0></span>', _CODE.sub(marked, html))
 
 
 def for_phones(table: str) -> str:

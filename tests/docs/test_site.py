@@ -138,6 +138,10 @@ def test_long_code_and_code_with_hyphens_break_between_words() -> None:
     assert site_pages.by_words(
         f"<code>short one</code> <code>--shimmy-path=shimmy -v</code> {block}"
     ) == (f"<code>short one</code> {words} {block}")
+    word = "<code><span>--shimmy-fake</span></code>"
+    assert site_pages.by_words("(<code>--shimmy-fake</code>), <code>--shimmy-fake</code> on") == (
+        f'<span class="whole">({word}),</span> {word} on'
+    )
 
 
 def test_links_lead_from_page_to_page_or_into_the_repository() -> None:
