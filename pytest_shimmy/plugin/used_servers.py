@@ -89,7 +89,11 @@ def complete(report: pytest.TestReport, item: pytest.Item) -> None:
     if report.failed:
         about = [section for server in servers for section in _explained(server)]
         has_died = any(title == DIED for title, _ in about)
-        told = [section for fake in _fakes(item) for section in _told(fake, has_died)]
+        told = [
+            section
+            for fake in _fakes(item)
+            for section in _told(fake, has_died, report.longreprtext)
+        ]
         if any(server.mode == "fake" for server in servers):
             said = [report.longreprtext, report.capstdout, report.capstderr, report.caplog]
             said += [text for _, text in told]
@@ -112,13 +116,16 @@ def _for(encoding: str, text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _told(fake: FakeShimmy, has_died: bool) -> Iterator[tuple[str, str]]:
+def _told(fake: FakeShimmy, has_died: bool, said: str) -> Iterator[tuple[str, str]]:
+    """What the fake reports, without what the failure `said`, as that of an assertion does."""
     try:
-        lines = fake.report()
+        lines = [line for line in fake.report() if line.strip() not in said]
     except ShimmyError as error:
         if has_died:  # so it cannot be asked, which is no news
             return
         lines = [str(error)]
+    if not lines:
+        return
     where = "" if fake.api_key else f" ({fake.server_url})"
     yield f"shimmy fake{where}", printable(masked("\n".join(lines)))
 

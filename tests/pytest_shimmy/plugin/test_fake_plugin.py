@@ -209,6 +209,23 @@ def test_a_failed_assertion_ends_in_the_test_and_not_in_our_code(
     result.stdout.no_fnmatch_line("*pytest_shimmy*AssertionError")
 
 
+@pytest.mark.parametrize("fails_in", ["shimmy_fake.assert_requested(user='Spain')", "assert 0"])
+def test_a_report_shows_each_request_once(
+    pytester: pytest.Pytester, run: Run, fails_in: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        def test_asks(shimmy_fake, shimmy_openai_client, shimmy_model):
+            message = {{"role": "user", "content": "France"}}
+            shimmy_openai_client.chat.completions.create(model=shimmy_model, messages=[message])
+            {fails_in}
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=1)
+    assert result.stdout.str().count("1  POST /v1/chat/completions") == 1
+
+
 def test_the_token_is_shown_nowhere(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(
         """
