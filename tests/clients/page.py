@@ -3,6 +3,8 @@ writes them anew."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 from tests.clients.expectations import Row
@@ -33,7 +35,21 @@ def generate(page: str) -> str:
     for name, rows in TABLES.items():
         table = "\n".join(["| call | what it does |", "|---|---|", *map(_line, rows)])
         page = _put(page, name, table)
-    return page
+    return _put(page, "versions", _versions())
+
+
+def _versions() -> str:
+    """The clients as the tests install them."""
+    locks = Path(__file__).parent / "requirements"
+    found: dict[str, str] = {}
+    for name in ("sdks", "litellm"):
+        text = (locks / f"{name}.txt").read_text()
+        found.update(re.findall(r"^([a-z-]+)==(\S+)", text, re.MULTILINE))
+    packages = json.loads((locks / "package-lock.json").read_text())["packages"]
+    names = ("openai", "anthropic", "websockets", "langchain-openai", "litellm")
+    python = ", ".join(f"{name} {found[name]}" for name in names)
+    npm = packages["node_modules/openai"]["version"]
+    return f"The clients were {python}, and openai {npm} of npm."
 
 
 def generate_streams(page: str) -> str:
