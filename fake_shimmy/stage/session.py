@@ -258,6 +258,7 @@ class Session:
             self.journal.ended(record)
             if self._log is not None:
                 self._log.write(self._key, record)
+                record.sent = None  # the journal keeps records, and needs no answers
 
     def random(self, *what: object) -> Random:
         """Chance for one purpose, the same whenever the seed is."""
