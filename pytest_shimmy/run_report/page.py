@@ -8,16 +8,24 @@ from importlib.resources import files
 
 from .collect import Document
 
+_WORDS = ("server", "worker", "method", "path", "model", "ended", "rule")
+"""Members of requests whose values are the same for many."""
+
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 
 
 def page(document: Document) -> str:
     """The page. It fetches nothing."""
-    # Thousands of requests: their members' names stand once.
+    # Thousands of requests: their members' names stand once, and so do words that many have.
     requests = document["requests"]
     names = list(requests[0]) if requests else []
-    rows = [[request[name] for name in names] for request in requests]
-    document = {**document, "requests": {"names": names, "rows": rows}}
+    words = {name: list(dict.fromkeys(each[name] for each in requests)) for name in _WORDS}
+    numbers = {name: {word: at for at, word in enumerate(words[name])} for name in _WORDS}
+    rows = [
+        [numbers[name][each[name]] if name in numbers else each[name] for name in names]
+        for each in requests
+    ]
+    document = {**document, "requests": {"names": names, "words": words, "rows": rows}}
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     # No text in the data can end the element that holds it.
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -30,8 +38,13 @@ def data_of(text: str) -> Document | None:
     if found is None:
         return None
     document: Document = json.loads(found[1])
-    requests = document["requests"]
+    found_requests = document["requests"]
+    words = found_requests["words"]
     document["requests"] = [
-        dict(zip(requests["names"], row, strict=True)) for row in requests["rows"]
+        {
+            name: words[name][value] if name in words else value
+            for name, value in zip(found_requests["names"], row, strict=True)
+        }
+        for row in found_requests["rows"]
     ]
     return document
