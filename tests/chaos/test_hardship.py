@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pytest_shimmy.sharing.janitor import LIFE
-from tests.support.kills import USE, WAIT, Start, our_sockets, strangers
+from tests.support.kills import FORGED, USE, WAIT, Start, our_sockets, strangers
 from tests.support.pytest_runs import XDIST, kill, wait_for
 
 pytestmark = pytest.mark.slow
@@ -145,6 +145,7 @@ def test_strangers_on_every_socket_change_nothing(start: Start) -> None:
         session.assert_outcomes(passed=4)
         session.assert_nothing_left()
     assert "\x1b[2J" not in session.output
+    assert FORGED not in session.output
     assert "Traceback" not in session.output
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import END_SECONDS, rounds_of, seed_of
-from tests.support.kills import USE, Start, our_sockets, strangers
+from tests.support.kills import FORGED, USE, Start, our_sockets, strangers
 from tests.support.pytest_runs import XDIST, Session, kill
 
 pytestmark = pytest.mark.slow
@@ -160,7 +160,7 @@ def test_nothing_is_left_after_a_random_death(
             kill(stopped, signal.SIGCONT)
         session.wait()
         record_property(END_SECONDS, session.assert_nothing_left())
-    assert "\x1b[2J" not in session.output
+    assert FORGED not in session.output
     later = start(USE, plugins=(), runtime=session.runtime)
     later.assert_outcomes(passed=2)
     later.assert_nothing_left()

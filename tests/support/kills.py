@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from pytest_shimmy.sharing.protocol import ServerSummary, hello
 from tests.support.pytest_runs import Session, kill, wait_for
 
 SLOW: Mapping[str, Any] = {"life": {"start_delay": 1.0}}
@@ -189,13 +191,23 @@ def our_sockets() -> set[bytes]:
     return {line.split()[7].replace(b"@", b"\0", 1) for line in lines if b"@pytest-shimmy-" in line}
 
 
+FORGED = "a log that nobody kept"
+"""What strangers have a run's summary say, if they are believed."""
+
+
 def strangers(names: Iterable[bytes], count: int, open_: contextlib.ExitStack) -> None:
     """So many call at each of these sockets, claim to be a keeper, and stay until `open_` ends."""
-    said = b'{"server_summary": {"x": 1}}\n{"farewell": {"x": "\\u001b[2J"}}\n'
+    summary = ServerSummary(None, "\x1b[2J", 1, 0, 1.0, 1, kept_log=FORGED)
+    said = b"".join(
+        json.dumps(each).encode() + b"\n"
+        for each in (hello("a guess"), {"server_summary": summary._asdict()})
+    )
     for name in names:
-        for _ in range(count):
+        for number in range(count):
             stranger = open_.enter_context(socket.socket(socket.AF_UNIX))
             stranger.settimeout(1)
             with contextlib.suppress(OSError):  # it is shown out already, or its run is over
                 stranger.connect(name)
                 stranger.sendall(said)
+                if number % 2:  # as a keeper that has ended
+                    stranger.shutdown(socket.SHUT_WR)
