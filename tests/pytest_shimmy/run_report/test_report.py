@@ -332,6 +332,10 @@ def test_a_server_is_shown_with_its_life(shown: playwright.Page) -> None:
     assert "all, as the fake tells them" in chosen(shown)
 
 
+def test_the_page_says_what_the_tests_ran_on(shown: playwright.Page) -> None:
+    assert "6 on the fake" in shown.locator("#figures").inner_text()
+
+
 def test_the_page_is_opened_at_its_beginning(shown: playwright.Page) -> None:
     assert shown.evaluate("scrollY") == 0
 
@@ -343,7 +347,7 @@ def test_filters_leave_what_fits(shown: playwright.Page) -> None:
     playwright.expect(shown.locator("button.test")).to_have_count(7)
     shown.get_by_label("Search in names and bodies").fill("QUESTION 3")
     assert shown.locator("button.test").count() == 1
-    assert "1 tests, 1 requests" in shown.locator("#count").inner_text()
+    assert "1 test, 1 request" in shown.locator("#count").inner_text()
 
 
 def test_the_keyboard_walks_through_the_list(shown: playwright.Page) -> None:
