@@ -295,11 +295,10 @@ class ShimmyServer:
         return log, left_out, list(snapshot.deaths[self._deaths_seen :])
 
     def log_so_far(self, limit: int) -> tuple[str, int]:
-        """The log since `begin_test`, as `what_happened` gives it; of a server that is well without
-        a question to its keeper. Raises `ShimmyError`."""
-        if self._link is None:
-            return "", 0
-        return _slice(self._link.glance() or self._link.status(), self._offset, limit)
+        """The log since `begin_test`, as `what_happened` gives it, but for what is on its way: the
+        keeper is not asked. Raises `ShimmyError`."""
+        snapshot = None if self._link is None else self._link.logged()
+        return ("", 0) if snapshot is None else _slice(snapshot, self._offset, limit)
 
     @property
     def backend(self) -> str | None:

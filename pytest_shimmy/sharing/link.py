@@ -116,6 +116,14 @@ class Link:
                 return None
             return newest if log_size == newest.log_size else replace(newest, log_size=log_size)
 
+    def logged(self) -> Snapshot | None:
+        """The newest answer, with the size that the log has now; None where there is none."""
+        newest = self._newest
+        try:
+            return newest and replace(newest, log_size=Path(newest.log_path).stat().st_size)
+        except OSError:
+            return None
+
     def keep_log(self) -> None:
         """Have the log kept when the server ends, because a test failed."""
         self._ask("keep_log")
