@@ -107,13 +107,13 @@ def one_signature(function: griffe.Function, name: str) -> str:
     words: list[str] = []
     kind = None
     for each in parameters:
+        if kind is griffe.ParameterKind.positional_only and each.kind is not kind:
+            words.append("/")
         if each.kind is griffe.ParameterKind.keyword_only and kind not in (
             griffe.ParameterKind.keyword_only,
             griffe.ParameterKind.var_positional,
         ):
             words.append("*")
-        if kind is griffe.ParameterKind.positional_only and each.kind is not kind:
-            words.append("/")
         kind = each.kind
         words.append(one_parameter(each))
     result = f" -> {function.returns}" if function.returns and name != "__init__" else ""

@@ -33,6 +33,7 @@ _ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
 _CODE = re.compile(r"(?<!</span><code>)(?<=<code>)(?:[^<]{30,}|[^<]*-[^<]*)(?=</code>)")
 _WORD = r"<code><span>[^ <]+</span></code>"
 _PUNCTUATED = re.compile(rf"\({_WORD}[.,;:)]*|{_WORD}[.,;:)]+")
+_OPENED = re.compile(r"\(<code>(?=<span>[^ <]+</span> )")
 _LINK = re.compile(r"(?<=\]\()[^)\s:#]+(?=[)#])")
 
 
@@ -63,7 +64,8 @@ def by_words(html: str) -> str:
     def marked(code: re.Match[str]) -> str:
         return " ".join(f"<span>{word}</span>" for word in code[0].split(" "))
 
-    return _PUNCTUATED.sub(r'<span class="whole">\g<0></span>', _CODE.sub(marked, html))
+    html = _PUNCTUATED.sub(r'<span class="whole">\g<0></span>', _CODE.sub(marked, html))
+    return _OPENED.sub('(<code class="opened">', html)
 
 
 def for_phones(table: str) -> str:

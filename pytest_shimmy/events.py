@@ -29,7 +29,7 @@ class Starting:
 
 @dataclass(frozen=True)
 class Ready:
-    """``ready``: our own child answers ``/health``."""
+    """``ready``: the process that was started answers ``/health``."""
 
     pid: int
     """Its process id."""
@@ -87,7 +87,7 @@ class Restarting:
 
 @dataclass(frozen=True)
 class Stopped:
-    """``stopped``: the server ended because `stop` was called, which nothing follows."""
+    """``stopped``: the server ended because `stop` was called; no event follows."""
 
     exit: ExitStatus
     """How it ended."""

@@ -37,7 +37,9 @@ class ExitStatus(NamedTuple):
     """How a process ended: an exit code, or the signal that killed it."""
 
     code: int | None
+    """None if a signal killed it."""
     signal: int | None
+    """None if it exited by itself."""
 
     @classmethod
     def from_returncode(cls, returncode: int) -> ExitStatus:

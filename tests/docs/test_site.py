@@ -142,6 +142,9 @@ def test_long_code_and_code_with_hyphens_break_between_words() -> None:
     assert site_pages.by_words("(<code>--shimmy-fake</code>), <code>--shimmy-fake</code> on") == (
         f'<span class="whole">({word}),</span> {word} on'
     )
+    assert site_pages.by_words("(<code>pytest --shimmy-fake</code>)") == (
+        '(<code class="opened"><span>pytest</span> <span>--shimmy-fake</span></code>)'
+    )
 
 
 def test_links_lead_from_page_to_page_or_into_the_repository() -> None:
