@@ -93,8 +93,11 @@ class ShimmyErrorJson(TypedDict):
     """A `ShimmyError` as JSON values."""
 
     code: str
+    """A `ShimmyErrorCode`."""
     message: str
+    """What happened, where we looked, what to do."""
     details: dict[str, Any]
+    """Facts for programs; which ones depends on the code."""
 
 
 def is_shimmy_error_json(value: object) -> TypeGuard[ShimmyErrorJson]:
@@ -122,9 +125,12 @@ class ShimmyError(Exception):
     ) -> None:
         message = masking.printable(masking.masked(message))
         self.details: dict[str, Any] = masking.masked_values(details or {})
+        """Facts for programs; which ones depends on the code."""
         super().__init__(code, message, self.details)
         self.code = code
+        """Stable from release to release."""
         self.message = message
+        """What happened, where we looked, what to do."""
 
     def __str__(self) -> str:
         return f"[{self.code}] {self.message}"

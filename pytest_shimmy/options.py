@@ -131,6 +131,7 @@ class ShimmyProcessOptions:
 
     @property
     def working_directory(self) -> Path | None:
+        """`cwd` as a path."""
         return None if self.cwd is None else Path(self.cwd)
 
     def to_json(self) -> dict[str, Any]:

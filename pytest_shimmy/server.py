@@ -58,6 +58,7 @@ class ShimmyServer:
         recorded: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = settings
+        """What it was started or attached with."""
         self.url = url
         """Address without a path, such as ``http://127.0.0.1:22435``."""
         self.session_key = session_key
@@ -77,7 +78,9 @@ class ShimmyServer:
         fake tells test processes apart by it."""
         parts = urlsplit(url)
         self.host = parts.hostname or ""
+        """The host in `url`."""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        """The port in `url`, or that of its scheme."""
         self._target = target
         self._link = link
         self._offset = log_offset

@@ -27,6 +27,7 @@ class Evidence:
     line: str
     """The line that decided, as printed; or what went wrong."""
     seconds: float
+    """How long it took."""
 
     def __str__(self) -> str:
         status = f" (exit code {self.status})" if self.status else ""
@@ -38,7 +39,9 @@ class Finding:
     """What is known of one backend."""
 
     backend: Backend
+    """Its name."""
     state: State
+    """``found``, ``not found`` or ``could not tell``."""
     devices: tuple[str, ...]
     """Names of the GPUs; one that is there twice is named twice."""
     driver: str | None

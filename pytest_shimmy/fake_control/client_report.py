@@ -59,6 +59,7 @@ class Watch:
     raised: BaseException | None = None
     """What came out of it."""
     has_noticed: bool = False
+    """It reported the failure in a way of its own; see `noticed`."""
     report: ClientReport | None = None
     """Afterwards: what the client did meanwhile."""
 
@@ -81,7 +82,9 @@ class ClientReport:
     """What the client did; as text, a verdict."""
 
     calls: tuple[Call, ...]
+    """Each request with its retries, oldest first."""
     watches: Sequence[Watch] = field(default=(), repr=False)
+    """The code that ran under ``watch_client()``."""
 
     @classmethod
     def of(cls, records: Iterable[RecordedRequest], watches: Sequence[Watch]) -> ClientReport:

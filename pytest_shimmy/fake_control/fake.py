@@ -67,6 +67,7 @@ class Rule:
     def __init__(self, fake: FakeShimmy, id: int) -> None:
         self._fake = fake
         self.id = id
+        """Its number in the session; `RecordedRequest.rule` names it."""
 
     @property
     def used(self) -> int:

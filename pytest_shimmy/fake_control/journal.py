@@ -56,14 +56,19 @@ class RecordedRequest:
     started: float
     """The same on the server's monotonic clock, for differences between requests."""
     method: str
+    """Such as ``POST``."""
     path: str
+    """Such as ``/v1/chat/completions``, without a query."""
     headers: Headers
+    """By name, in upper or lower case; ``pairs`` has them as they came."""
     body: bytes
+    """As it was sent; `json` has it read."""
     connection: int
     """Number of the connection that it came over."""
     rule: int | None
     """The `Rule.id` that answered it."""
     rule_name: str | None
+    """How reports call that rule, or the cassette."""
     answer: int | None
     """Which of the rule's answers it got, counted from 0."""
     unmatched: bool
@@ -77,8 +82,11 @@ class RecordedRequest:
     refused_rule: str | None
     """Of a refused one: the rule that would have answered it."""
     status: int | None
+    """The answer's; None where none was sent."""
     tokens_sent: int
+    """How many tokens of the answer left the fake."""
     bytes_sent: int
+    """How many bytes of the answer left the fake, its head included."""
     schedule: tuple[float, ...]
     """When each token was to be sent, counted from the complete request."""
     measured: tuple[float, ...]

@@ -53,6 +53,7 @@ class FakeSession:
         """`control` is a line to that fake which others use, too. Its owner closes it, and calls
         `Control.settle` before anybody counts on it that a session has ended."""
         self.server_url = url
+        """Address of the fake, without a path."""
         self.api_key = key
         """The key whose requests are answered and recorded."""
         self.url = f"{url}/~{quote(key)}" if key else url

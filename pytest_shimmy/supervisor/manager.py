@@ -149,6 +149,7 @@ class ShimmyProcessManager(Listening):
 
     @property
     def state(self) -> State:
+        """``idle``, ``starting``, ``ready``, ``stopping`` or ``failed``."""
         life = self._life
         return "idle" if life is None else life.state
 
@@ -225,6 +226,7 @@ class ShimmyProcessManager(Listening):
 
     @property
     def log_path(self) -> Path | None:
+        """The file with all that the server has written; None before the first `start`."""
         life = self._life
         return None if life is None or life.log is None else life.log.path
 

@@ -112,6 +112,13 @@ def test_the_library_page_has_a_section_for_every_public_name() -> None:
     assert len(headings) == len(set(headings))
 
 
+def test_every_attribute_on_the_library_page_has_a_meaning() -> None:
+    # Their meanings are those of the settings, which the page names there.
+    page, changes = (REFERENCE / "library.md").read_text().split("\n## SettingChanges\n")
+    page += changes.partition("\n## ")[2]
+    assert re.findall(r"^\| `(\w+)` \|[^|]*\|\s*\|$", page, re.MULTILINE) == []
+
+
 def test_the_events_page_has_a_section_for_every_payload() -> None:
     page, _, _ = (REFERENCE / "events.md").read_text().partition("## ExitStatus\n")
     for payload in get_args(events.Event):
