@@ -62,13 +62,16 @@ def wait_for_shell(keeper: int) -> list[psutil.Process]:
     """The janitor of this process; its name is there a moment after it is."""
     deadline = time.monotonic() + SOON
     while True:
-        found = [
-            child
-            for child in psutil.Process(keeper).children()
-            if "pytest-shimmy-janitor" in child.cmdline()
-        ]
+        found = [each for each in psutil.Process(keeper).children() if _is_janitor(each)]
         if found or time.monotonic() > deadline:
             return found
+
+
+def _is_janitor(process: psutil.Process) -> bool:
+    try:
+        return "pytest-shimmy-janitor" in process.cmdline()
+    except psutil.Error:  # it has ended, as keepers of the tests before
+        return False
 
 
 @pytest.fixture
