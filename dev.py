@@ -65,7 +65,7 @@ PACKAGES = {
 """Debian's packages, and the tests of what are skipped without them."""
 SYSTEMS = ("linux", "darwin", "win32")
 # Tests wait more than they compute.
-PARALLEL = ("-n", str(min(4, (os.cpu_count() or 1) + 1)))
+PARALLEL = ("-n", str(min(4, 2 * (os.cpu_count() or 1))))
 NO_TESTS = 5
 """pytest's exit status where no test was selected."""
 

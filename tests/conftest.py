@@ -18,6 +18,11 @@ from fake_shimmy.models import tiny_gguf
 pytest_plugins = ["pytester"]
 collect_ignore = ["programs"]  # tests of theirs are run by ours
 
+TESTS = Path(__file__).parent
+UNMEASURED = ("chaos", "clients", "docs", "languages", "test_examples.py")
+"""Tests that run in other processes what the packages' own tests run. To measure that again would
+cost each of these processes a tenth of a second."""
+
 # A shell starts what runs in the background with an ignored SIGINT, and nohup with an ignored
 # SIGHUP; what tests start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -37,7 +42,7 @@ hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell sets must not decide what a test sees."""
     for name in list(os.environ):
         if name.startswith(("PYTEST_SHIMMY_", "SHIMMY_", "FAKE_SHIMMY_", "OPENAI_")) and name != (
@@ -51,6 +56,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     # readline, which pytest loads, sets it where `os.environ` does not see it.
     os.unsetenv("COLUMNS")
+    if request.path.relative_to(TESTS).parts[0] in UNMEASURED:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture(scope="session")
