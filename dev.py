@@ -64,8 +64,9 @@ PACKAGES = {
 }
 """Debian's packages, and the tests of what are skipped without them."""
 SYSTEMS = ("linux", "darwin", "win32")
-# Tests wait more than they compute.
-PARALLEL = ("-n", str(min(4, 2 * (os.cpu_count() or 1))))
+CORES = os.cpu_count() or 1
+PARALLEL = ("-n", str(min(4, 2 * CORES)))
+"""Slow tests wait more than they compute."""
 NO_TESTS = 5
 """pytest's exit status where no test was selected."""
 
@@ -119,7 +120,8 @@ def main() -> int:
     if chosen.task == "clients":
         return run(python, "-m", "tests.clients.environments")
     if fast:
-        return run(python, "-m", "pytest", *PARALLEL, "-m", "not slow", *chosen.arguments)
+        workers = ("-n", str(min(4, CORES)))
+        return run(python, "-m", "pytest", *workers, "-m", "not slow", *chosen.arguments)
     return check(python) or test(python, chosen.arguments)
 
 

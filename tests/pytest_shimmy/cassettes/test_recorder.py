@@ -164,7 +164,8 @@ def test_each_chunk_has_its_moment(recording: Recording, upstream: Start) -> Non
         elapsed = 1000 * (time.monotonic() - begun)
     moments = [chunk.moment for chunk in recording.answer().chunks]
     assert all(end - begin >= 45 for begin, end in pairwise(moments))
-    assert moments[-1] <= elapsed
+    # Moments are rounded.
+    assert moments[-1] <= elapsed + 1
 
 
 @pytest.mark.parametrize(

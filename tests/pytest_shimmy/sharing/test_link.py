@@ -85,6 +85,12 @@ def is_gone(pid: int | None) -> bool:
     return True
 
 
+def suspend(keeper: psutil.Process) -> None:
+    """Stop it, and wait until all of its threads have stopped."""
+    keeper.suspend()
+    os.waitid(os.P_PID, keeper.pid, os.WSTOPPED | os.WNOWAIT)
+
+
 def keeper_of(server: int | None) -> psutil.Process:
     keeper = psutil.Process(server).parent()
     assert keeper is not None
@@ -271,7 +277,7 @@ def test_that_nothing_has_changed_is_seen_without_a_question(join: Join, run: Ru
     assert link.glance() is None, "nothing is known yet"
     before = seen(link)
     keeper = keeper_of(before.pid)
-    keeper.suspend()
+    suspend(keeper)
     try:
         assert link.glance() == before
     finally:
@@ -283,7 +289,7 @@ def test_a_look_knows_a_log_that_has_grown_or_nothing(join: Join, run: Run) -> N
     link = join(run)
     before = seen(link)
     keeper = keeper_of(before.pid)
-    keeper.suspend()
+    suspend(keeper)
     try:
         chat(before)
         assert link.glance() is None, "what the server wrote is still in the keeper's pipe"
@@ -558,7 +564,7 @@ def test_a_keeper_that_is_stopped_is_given_up_and_killed_at_the_end(
     monkeypatch.setattr(room, "SIGN_OF_LIFE", 0.1)
     link = join(run)
     keeper = keeper_of(server := link.ready().pid)
-    keeper.suspend()
+    suspend(keeper)
     for ask in (link.status, link.ready, lambda: join(run)):
         with pytest.raises(ShimmyError, match=rf"process {keeper.pid} is stopped") as caught:
             ask()
