@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shlex
 import signal
 import socket
@@ -34,6 +35,9 @@ from ..supervisor import ports
 
 DELAYS = (0.0, 0.2)
 """Seconds from a start to the moment when the sidecar listens."""
+PORTS = range(26_500, 32_000)
+"""Where the sidecar's port is. While it is down, nobody holds that port: so not where servers of
+ours are started, of which some see no lease, nor where systems give ports to clients."""
 
 
 class Sidecar(NamedTuple):
@@ -77,7 +81,9 @@ class SidecarMachine(RuleBasedStateMachine):
             raise NotImplementedError("SidecarMachine needs a POSIX shell")
         self._resources = contextlib.ExitStack()
         home = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="shimmy-")))
-        port = self._resources.enter_context(ports.lease()).port
+        # hypothesis would have it the same in every run, at the same time too.
+        first = random.SystemRandom().choice(PORTS)
+        port = self._resources.enter_context(ports.lease(first)).port
         self.sidecar = Sidecar(home / "shimmy", port, home / "tiny.gguf")
         """What the application is to start."""
         self._script = home / "script.json"
