@@ -25,7 +25,7 @@ from .per_test import SUITE
 from .programs import BARE, HERE, await_health, fake_command, free_port, hermetic
 
 BOUND = 0.10
-"""By how much a ratio may grow. Under it, no test is red; over it, somebody decides."""
+"""By how much a ratio may grow before the command fails."""
 RECORDED = HERE / "instructions.json"
 FEW, MANY = 20, 120
 """Tests or requests: what the further ones take is what one costs."""

@@ -7,6 +7,8 @@ read where there is no framing. Moments are milliseconds after the complete requ
 
 from __future__ import annotations
 
+import json
+
 from fake_shimmy.script.shapes import (
     Anything,
     Field,
@@ -296,6 +298,16 @@ def events(chunk: bytes) -> Iterator[bytes]:
             yield line[5:].strip()
     if not is_event and chunk.strip():
         yield chunk
+
+
+def stated_tokens(body: bytes | str) -> int:
+    """How many tokens an answer that came whole says it has; 0 where it does not say."""
+    try:
+        usage = json.loads(body)["usage"]
+        count = usage.get("completion_tokens", usage.get("output_tokens", 0))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return 0
+    return count if type(count) is int and count >= 0 else 0
 
 
 def _is_latin(line: str) -> bool:

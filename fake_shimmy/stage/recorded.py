@@ -13,7 +13,7 @@ import time
 
 from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.script.same_request import read_body, read_json
-from fake_shimmy.script.timed_answer import AskedRequest
+from fake_shimmy.script.timed_answer import AskedRequest, stated_tokens
 from fake_shimmy.wire.steps import END, TOKEN, Cut, Hang, Pause, Reset, Upgrade
 
 TYPE_CHECKING = False
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Step, Steps
+
+_MOST_TOKENS = 10**6
+"""An answer that says it has so many is not believed."""
 
 
 class RecordedBody(PendingRequest):
@@ -81,7 +84,8 @@ def steps_of(
     begun = request.begin(b"").begun
     is_whole = answer.framing in ("none", "length") and answer.end == "complete"
     if is_whole and not replay.speed:
-        request.total = _count_of_tokens(answer)
+        count = stated_tokens(answer.body)
+        request.total = count if count < _MOST_TOKENS else 0
         return (answer.raw(), *([Cut()] if _closes(answer) else []))
     return _timed(request, asked, found, replay, begun)
 
@@ -153,16 +157,6 @@ def _wait(begun: float, moment: float, speed: float) -> float:
 def _closes(answer: TimedAnswer) -> bool:
     """Whether the server ended the connection after the answer."""
     return (answer.header("connection") or "").lower() == "close" or answer.framing == "close"
-
-
-def _count_of_tokens(answer: TimedAnswer) -> int:
-    """As the answer itself counts them."""
-    try:
-        usage = json.loads(answer.body)["usage"]
-        count = usage.get("completion_tokens", usage.get("output_tokens", 0))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return 0
-    return count if type(count) is int and 0 <= count < 10**6 else 0
 
 
 def unasked(request: ScriptedRequest, found: Playable, replay: Replay) -> Steps:

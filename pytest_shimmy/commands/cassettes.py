@@ -130,7 +130,7 @@ def _prune(chosen: argparse.Namespace) -> int:
     count = 0
     for name in [*folder.names()]:
         cassette = folder.read(name)
-        if cassette is None:  # somebody else has removed it
+        if cassette is None:  # removed since the names were listed
             continue
         exchanges = cassette.exchanges
         kept = [exchanges[number] for number in used.get(name, ()) if number < len(exchanges)]

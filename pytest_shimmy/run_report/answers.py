@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64decode
 from bisect import bisect_left
@@ -32,16 +31,6 @@ _TOKEN = re.compile(
 def token_moments(answer: Answer) -> list[float]:
     """When each event with a piece of text came."""
     return [at for at, text in answer.events if _TOKEN.search(text)]
-
-
-def token_count(answer: Answer) -> int:
-    """How many tokens an answer that came whole says it has."""
-    try:
-        usage = json.loads(answer.text)["usage"]
-        count = usage.get("completion_tokens", usage.get("output_tokens", 0))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return 0
-    return count if type(count) is int and count >= 0 else 0
 
 
 class _Clock:

@@ -7,13 +7,10 @@ is kept; of a stream only its beginning is seen, because reading it is the test'
 from __future__ import annotations
 
 import time
-from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 from ..masking import MASKED, SECRET_HEADERS
-from . import parts
-from .parts import EXCHANGE, Part
+from .parts import ExchangePart
 
 NOT_SEEN = "not_seen"
 """How a stream ended of which only the beginning was seen."""
@@ -23,10 +20,7 @@ class ClientExchanges:
     """Writes the exchanges of the clients of this process with the server at `url`."""
 
     def __init__(self, directory: str, worker: str, url: str, api_key: str) -> None:
-        path = Path(parts.exchanges_of(directory, f"clients-{worker}"))
-        self._part = Part(str(path.parent), path.stem)
-        self._url = url
-        self._session = parts.session_name(api_key)
+        self._part = ExchangePart(directory, "clients", worker, url, api_key)
 
     def hooks(self) -> dict[str, list[Any]]:
         """For a synchronous client."""
@@ -64,9 +58,7 @@ class ClientExchanges:
         sent = head.replace(b"transfer-encoding", b"x-transfer-encoding")
         sent += b"" if is_stream else response.content
         self._part.write(
-            EXCHANGE,
-            server=self._url,
-            session=self._session,
+            sent,
             time=began,
             duration=duration,
             method=request.method,
@@ -79,14 +71,8 @@ class ClientExchanges:
             body_size=len(body),
             status=response.status_code,
             ended=NOT_SEEN if is_stream else "complete",
-            rule_name=None,
-            nearest=None,
-            faults=[],
-            tokens=None,
-            measured=[],
             bytes=len(sent),
             pieces=[(round(duration, 5), len(sent))],
-            sent=b64encode(sent).decode(),
         )
 
 

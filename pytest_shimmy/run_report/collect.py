@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fake_shimmy.script.timed_answer import stated_tokens
+
 from ..masking import masked
 from . import answers, parts
 from .client_exchanges import NOT_SEEN
@@ -206,7 +208,7 @@ def _request(
     moments, tokens = line["measured"], line["tokens"]
     if tokens is None:
         moments = answers.token_moments(answer)
-        tokens = len(moments) or answers.token_count(answer)
+        tokens = len(moments) or stated_tokens(answer.text)
     headers = "\n".join(f"{name}: {value}" for name, value in line["headers"])
     return {
         "server": masked(server),

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,31 @@ class Part:
                 file.write(line)
         except OSError:  # a worker on another host, a full disk
             self._is_over = True
+
+
+class ExchangePart:
+    """Where the process `worker` writes the exchanges with the server at `url`, which does not tell
+    them itself; `source` says who does."""
+
+    def __init__(self, directory: str, source: str, worker: str, url: str, api_key: str) -> None:
+        path = Path(exchanges_of(directory, f"{source}-{worker}"))
+        self._part = Part(str(path.parent), path.stem)
+        self._about = {"server": url, "session": session_name(api_key)}
+
+    def write(self, sent: bytes, **members: Any) -> None:
+        """Append an exchange whose answer was `sent`. No script had a part in it, and its tokens
+        are read from the answer."""
+        self._part.write(
+            EXCHANGE,
+            **self._about,
+            rule_name=None,
+            nearest=None,
+            faults=[],
+            tokens=None,
+            measured=[],
+            sent=b64encode(sent).decode(),
+            **members,
+        )
 
 
 def new_directory() -> Path:

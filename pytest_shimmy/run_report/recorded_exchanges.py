@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
-from pathlib import Path
 
 from fake_shimmy.script.timed_answer import AskedRequest, Recording
 
-from . import parts
-from .parts import EXCHANGE, Part
+from .parts import ExchangePart
 
 _ENDS = {"complete": "complete", "left": "client_left"}
 
@@ -18,10 +15,7 @@ class RecordedExchanges:
     """Writes the exchanges of this process with the server whose recorder is at `url`."""
 
     def __init__(self, directory: str, worker: str, url: str, api_key: str) -> None:
-        path = Path(parts.exchanges_of(directory, f"recorder-{worker}"))
-        self._part = Part(str(path.parent), path.stem)
-        self._url = url
-        self._session = parts.session_name(api_key)
+        self._part = ExchangePart(directory, "recorder", worker, url, api_key)
 
     def write(self, asked_at: float, recording: Recording) -> None:
         """Write an exchange that began at that time; secrets are replaced in it already."""
@@ -33,9 +27,7 @@ class RecordedExchanges:
         pieces += [(each.moment / 1000, len(answer.framed(each))) for each in answer.chunks]
         is_whole = answer.end == "closed" and answer.framing in ("close", "frames")
         self._part.write(
-            EXCHANGE,
-            server=self._url,
-            session=self._session,
+            head + b"".join(map(answer.framed, answer.chunks)),
             time=asked_at,
             duration=pieces[-1][0],
             method=request.method,
@@ -45,14 +37,8 @@ class RecordedExchanges:
             body_size=len(body.encode("utf-8", "replace")),
             status=answer.status,
             ended="complete" if is_whole else _ENDS.get(answer.end, "cut"),
-            rule_name=None,
-            nearest=None,
-            faults=[],
-            tokens=None,
-            measured=[],
             bytes=sum(size for _, size in pieces),
             pieces=pieces,
-            sent=b64encode(head + b"".join(map(answer.framed, answer.chunks))).decode(),
         )
 
 

@@ -244,9 +244,12 @@ def test_with_no_descriptor_left_nothing_spins_and_strangers_make_room(
         assert int(rounds) < 150 + 40 * lasted
 
 
-@pytest.mark.skipif(
+AS_ANOTHER_USER = pytest.mark.skipif(
     sys.platform != "linux" or os.getuid() != 0, reason="becomes another user: needs root on Linux"
 )
+
+
+@AS_ANOTHER_USER
 def test_another_user_is_not_heard_whatever_he_knows(server: Server) -> None:
     if not isinstance(server.connections.address, str):
         pytest.skip("of a TCP connection, the system does not tell whose it is")
@@ -261,9 +264,7 @@ def test_another_user_is_not_heard_whatever_he_knows(server: Server) -> None:
     assert server.ask({"a": 1}) == {"a": 1}
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.getuid() != 0, reason="becomes another user: needs root on Linux"
-)
+@AS_ANOTHER_USER
 def test_another_user_at_the_anchor_is_no_keeper_whatever_he_knows(anchor: Anchor) -> None:
     assert anchor.address is not None
     if not isinstance(anchor.address.address, str):
@@ -286,9 +287,7 @@ def test_another_user_at_the_anchor_is_no_keeper_whatever_he_knows(anchor: Ancho
         caller.communicate()
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.getuid() != 0, reason="becomes another user: needs root on Linux"
-)
+@AS_ANOTHER_USER
 def test_nothing_is_told_to_another_users_listener() -> None:
     program = (
         "import os, socket; os.setuid(54321); s = socket.socket(socket.AF_UNIX);"
