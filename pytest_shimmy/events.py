@@ -1,9 +1,9 @@
 """What a `ShimmyProcessManager` tells its listeners: one typed payload per event."""
 
-from __future__ import annotations
+# Not "from __future__ import annotations": typing compiles each field of a NamedTuple that it gets
+# as text, and every keeper loads this.
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .errors import ShimmyError
 from .process.process import ExitStatus
@@ -13,8 +13,7 @@ EventName = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Starting:
+class Starting(NamedTuple):
     """``starting``: a process was spawned; it is not healthy yet."""
 
     pid: int
@@ -27,8 +26,7 @@ class Starting:
     """Which process this is since `ShimmyProcessManager.start`, from 1."""
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(NamedTuple):
     """``ready``: the process that was started answers ``/health``."""
 
     pid: int
@@ -43,8 +41,7 @@ class Ready:
     """When that was, as `time.time` has it."""
 
 
-@dataclass(frozen=True)
-class Exited:
+class Exited(NamedTuple):
     """``exited``: a process ended, whenever and for whatever reason."""
 
     pid: int
@@ -55,8 +52,7 @@ class Exited:
     """It was told to: by `stop` or `restart`, or because it was not healthy in time."""
 
 
-@dataclass(frozen=True)
-class Crash:
+class Crash(NamedTuple):
     """An unexpected exit of a server that had been ready."""
 
     pid: int
@@ -67,8 +63,7 @@ class Crash:
     """Size of the log when it was noticed: what came before belongs to the dead process."""
 
 
-@dataclass(frozen=True)
-class Restarting:
+class Restarting(NamedTuple):
     """``restarting``: the server will be started again on the same port."""
 
     crash: Crash | None
@@ -85,24 +80,21 @@ class Restarting:
     """Why: ``CRASHED``, or how the last attempt failed; None for one that was asked for."""
 
 
-@dataclass(frozen=True)
-class Stopped:
+class Stopped(NamedTuple):
     """``stopped``: the server ended because `stop` was called; no event follows."""
 
     exit: ExitStatus
     """How it ended."""
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """``stdout`` and ``stderr``: what the server wrote, in pieces as they arrived."""
 
     text: str
     """Decoded as UTF-8; invalid bytes are replaced."""
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(NamedTuple):
     """``error``: the manager has given up; its state is ``failed``."""
 
     error: ShimmyError

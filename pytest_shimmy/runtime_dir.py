@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -62,16 +61,22 @@ def _locations() -> Iterator[Path]:
         yield Path(chosen).absolute()
         return
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()
+        base = os.environ.get("LOCALAPPDATA") or _temporary()
         yield Path(base) / NAME
         return
-    base = TMP if os.access(TMP, os.W_OK | os.X_OK) else tempfile.gettempdir()
+    base = TMP if os.access(TMP, os.W_OK | os.X_OK) else _temporary()
     yield Path(base) / f"{NAME}-{os.getuid()}"
     if private := os.environ.get("XDG_RUNTIME_DIR"):
         yield Path(private) / NAME
     home = Path(os.path.expanduser("~"))  # noqa: PTH111  # Path.home() raises where there is none
     if home.is_absolute():
         yield home / ".cache" / NAME / "runtime"
+
+
+def _temporary() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()
 
 
 def _why_not(path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """The types of the settings as a test writes them. The values are read by `settings`."""
 
-from __future__ import annotations
+# Not "from __future__ import annotations": typing compiles each field of a TypedDict that it gets
+# as text, and every keeper loads this.
 
 import os
 from collections.abc import Iterable, Mapping

@@ -9,95 +9,17 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refused
-from ..process import command
-from .dialect import UNKNOWN_BUILD, Build, read_build
-from .fake_profile import BUILD, RELEASE, system_of
+from ..errors import ShimmyError, ShimmyErrorCode
+from .executable import Executable, asked, never, version_numbers
+from .fake_profile import BUILD, RELEASE
 
 _VERSION = r"^shimmy (\d+\.\d+\.\d+\S*)$"
 """All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
 
-ANSWER_LIMIT = 1 << 18
-"""Bytes; ``gpu-info`` of a default build takes 1 KB (seen on 2.5.0)."""
-
 INSTALL_HINT = "Install it with: cargo install shimmy --locked --bin shimmy"
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """Those of a version such as ``2.6.5``, to compare."""
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
-
-
-def _never() -> bool:
-    return False
-
-
-@dataclass(frozen=True)
-class Executable:
-    """Something that behaves as ``shimmy`` on its command line; its version was asked for."""
-
-    command: tuple[str, ...]
-    """What to put before shimmy's own arguments."""
-    version: str
-    is_fake: bool
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The environment in which it is that, on top of this process's own: it says which release,
-    build and machine the fake imitates."""
-    _builds: list[Build] = field(default_factory=list, repr=False, compare=False)
-    """Its build, once it was asked for."""
-
-    @property
-    def name(self) -> str:
-        """For messages: its path, or what it is."""
-        return "the bundled fake" if self.is_fake else self.command[0]
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The version's numbers, to compare."""
-        return version_numbers(self.version)
-
-    @property
-    def system(self) -> str:
-        """The system, as in `sys.platform`, that it runs on or pretends to run on."""
-        return system_of({**os.environ, **self.env}) if self.is_fake else sys.platform
-
-    def build(self, cancelled: Callable[[], bool] = _never) -> Build:
-        """What it was compiled with. Its ``gpu-info`` is asked once, which touches no GPU (seen on
-        2.5.0 and 2.6.5). Raises `ShimmyError` when the system refuses to run it."""
-        if not self._builds:
-            answer = _ask([*self.command, "gpu-info"], self.env, cancelled)
-            said = (answer.stdout + answer.stderr).decode("utf-8", "replace")
-            self._builds.append(read_build(said))
-        return self._builds[0]
-
-    def to_json(self) -> dict[str, Any]:
-        """What is known, as JSON values."""
-        return {
-            "command": self.command,
-            "version": self.version,
-            "is_fake": self.is_fake,
-            "env": dict(self.env),
-            "builds": [tuple(build) for build in self._builds],
-        }
-
-    @property
-    def known_build(self) -> Build:
-        """The build, if it was asked for."""
-        return self._builds[0] if self._builds else UNKNOWN_BUILD
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Executable:
-        """The way back from `to_json`."""
-        builds = [Build(engine, tuple(backends), line) for engine, backends, line in data["builds"]]
-        return cls(
-            tuple(data["command"]), data["version"], data["is_fake"], dict(data["env"]), builds
-        )
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
@@ -157,7 +79,7 @@ def locate(path: str | os.PathLike[str]) -> Path:
 def identify(
     path: str | os.PathLike[str],
     env: Mapping[str, str] = MappingProxyType({}),
-    cancelled: Callable[[], bool] = _never,
+    cancelled: Callable[[], bool] = never,
 ) -> Executable:
     """Locate the executable and ask it for its version, with `env` on top of this process's own;
     a `cancelled()` question is given up.
@@ -166,7 +88,7 @@ def identify(
     to run it, ``BINARY_NOT_SHIMMY`` when it answers as something else or not at all.
     """
     executable = locate(path)
-    answer = _ask([str(executable), "--version"], env, cancelled)
+    answer = asked([str(executable), "--version"], env, cancelled)
     match = re.match(_VERSION, answer.stdout.decode("utf-8", "replace").strip())
     if match is None or answer.exit.code != 0 or answer.cut is not None:
         raise ShimmyError(
@@ -237,26 +159,3 @@ def _root(package: str) -> str:
             {"package": package},
         )
     return str(Path(next(iter(spec.submodule_search_locations))).absolute().parent)
-
-
-def _ask(
-    question: list[str], env: Mapping[str, str], cancelled: Callable[[], bool]
-) -> command.Outcome:
-    """What a question is answered that needs no model."""
-    try:
-        return command.run(
-            question,
-            env={**os.environ, **env},
-            timeout=ShimmyProcessDefaults.version_timeout,
-            limit=ANSWER_LIMIT,
-            cancelled=cancelled,
-        )
-    except (OSError, ValueError, MemoryError) as error:
-        if lacks_resources(error):
-            raise system_refused(f"{question[0]} could not be started", error) from error
-        raise ShimmyError(
-            ShimmyErrorCode.BINARY_NOT_EXECUTABLE,
-            f"{question[0]} cannot be executed: {getattr(error, 'strerror', None) or error}.\n"
-            "Is it built for this machine (system and processor)?",
-            {"path": question[0]},
-        ) from error

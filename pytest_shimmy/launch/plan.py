@@ -6,11 +6,10 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..executable.identify import Executable
+from ..executable.executable import Executable
 from ..options import CONTROL_TOKEN, EXCHANGES, SCRIPT, ShimmyProcessOptions
 from ..run_report import parts
 from ..settings import API_KEY_VARIABLE
@@ -42,7 +41,8 @@ class Plan(NamedTuple):
         # Only the fake reads it; a real server's exchanges are not seen.
         env = {**self.options.env, EXCHANGES: parts.exchanges_of(directory, server)}
         events = str(Path(directory) / f"server-{server}.jsonl")
-        return self._replace(options=replace(self.options, env=env), events=events)
+        options = ShimmyProcessOptions(**{**self.options.to_json(), "env": env})
+        return self._replace(options=options, events=events)
 
 
 def plan(

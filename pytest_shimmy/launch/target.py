@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from ..errors import ShimmyError
 from ..executable.dialect import gpu_arguments
+from ..executable.executable import Executable
 from ..executable.fake_profile import Pretence, pretence
-from ..executable.identify import Executable, bundled_fake, identify
+from ..executable.identify import bundled_fake, identify
 from ..settings import Settings
 
 

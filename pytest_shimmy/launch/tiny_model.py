@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ShimmyError, ShimmyErrorCode
+from ..executable.executable import ANSWER_LIMIT, Executable
 from ..executable.fake_profile import BUILD
-from ..executable.identify import ANSWER_LIMIT, Executable
 from ..process import command
 
 LOAD_TIMEOUT = 60.0

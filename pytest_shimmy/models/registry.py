@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable import dialect
-from ..executable.identify import Executable, bundled_fake, identify
+from ..executable.executable import Executable
+from ..executable.identify import bundled_fake, identify
 from ..process.command import Outcome, run
 from ..setting_types import StrPath
 from . import ensuring, listing

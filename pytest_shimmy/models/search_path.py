@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..defaults import ShimmyProcessDefaults
 from ..executable.dialect import MODEL_PATHS_SEPARATOR, MODEL_PATHS_VARIABLE
-from ..executable.identify import ANSWER_LIMIT, Executable
+from ..executable.executable import ANSWER_LIMIT, Executable
 from ..process import command
 from .listing import unescape
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..accel.readback import read_back
 from ..executable.dialect import UNKNOWN_BUILD
-from ..executable.identify import Executable
+from ..executable.executable import Executable
 from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..supervisor.manager import ShimmyProcessManager

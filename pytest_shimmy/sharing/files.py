@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +51,8 @@ def read_rendezvous(directory: Path) -> RendezvousFile | None:
 
 def remove(directory: Path) -> None:
     """Remove a keeper's directory, as far as that is possible."""
+    import shutil
+
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -85,6 +86,8 @@ def keep_log(log: Path, logs: Path, name: str) -> Path:
 
 
 def _copy_newest(log: Path, kept: Path) -> None:
+    import shutil
+
     size = log.stat().st_size
     with open(log, "rb") as source, open(kept, "wb") as target:
         target.write(b"[%d bytes were left out here]\n" % (size - KEPT_SIZE))

@@ -19,7 +19,6 @@ is left of it.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import signal
@@ -27,13 +26,11 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
-from ..events import Ready
-from ..executable.identify import Executable
-from ..launch.warm_up import WarmUp, recorded
+from ..executable.executable import Executable
 from ..network.addresses import authority
 from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, ShimmyProcessOptions
@@ -45,40 +42,16 @@ from . import files, sockets
 from .connections import Connections
 from .janitor import Janitor
 from .protocol import MAX_SPEC, OPS, Channel, Death, ServerSummary, Snapshot, hello, unpacked
+from .spec import KeeperSpec, run_is_over
 
 if TYPE_CHECKING:
     from ..cassettes.recorder_process import RecorderProcess
+    from ..events import Ready
+    from ..launch.warm_up import WarmUp
     from ..run_report.server_events import ServerEvents
 
 ANCHOR_TIMEOUT = 5.0
 """Seconds for the connection to the anchor, which nobody has to accept."""
-
-
-class KeeperSpec(NamedTuple):
-    """What the launcher says first, on the connection that the keeper is born with."""
-
-    directory: str
-    """The keeper's own: made and removed by it. Beside it, ``<directory>.lock`` is held."""
-    logs: str
-    """Where the log goes when it is to be kept and `log_kept_anyway` is false."""
-    log_kept_anyway: bool
-    """The log's path was chosen by the user."""
-    files: dict[str, str]
-    """Files to make, in the directory; see `packed`."""
-    token: str
-    launcher_alone: bool
-    """The launcher alone holds the server, even when others join."""
-    anchor: tuple[sockets.Address, str] | None
-    """Address and token. If there is one, it alone holds the server."""
-    options: dict[str, Any]
-    executable: dict[str, Any] | None
-    """The one that the options mean, where the launcher knows it."""
-    events: str | None = None
-    """File in which the server's life is written down, for a report of the run."""
-    recorder: dict[str, Any] | None = None
-    """What stands in front of the server, if anything: the server's key (``server_key``), whether
-    it knows the keys of test processes itself (``knows_keys``), as the fake does, and the address
-    of an attached server (``upstream``), which is not started then."""
 
 
 class Keeper:
@@ -121,7 +94,7 @@ class Keeper:
             try:
                 self._keep()
                 self._requests = self._count_requests()
-                self._warm_up = recorded(self._directory)
+                self._warm_up = _warm_up(self._directory)
             finally:
                 self._manager.stop()
                 if self._recorder is not None:
@@ -151,6 +124,7 @@ class Keeper:
         self._watch_janitor()
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
+        self._manager.once("starting", lambda _: _load_rest())
         self._handle_signals()
         self._connections.hold(self._launcher)
         if self._spec.anchor is not None:
@@ -342,15 +316,6 @@ class Keeper:
         return log if log.exists() else None
 
 
-def run_is_over() -> ShimmyError:
-    """The process that would hold the server is gone."""
-    return ShimmyError(
-        ShimmyErrorCode.CONTROL_FAILED,
-        "the run is over: the pytest process that was started first (with xdist: the controller) "
-        "has ended or was killed, so no server is started.\nStart the run again.",
-    )
-
-
 def main() -> NoReturn:
     """Run as a program: the spec comes on the connection that standard input names.
 
@@ -370,6 +335,20 @@ def main() -> NoReturn:
     os._exit(0)
 
 
+def _load_rest() -> None:
+    """Load what the end needs, while the server starts: here it delays nothing, and nothing is
+    missing at the end, whatever the system refuses then."""
+    import shutil  # noqa: F401
+
+    from ..launch import warm_up  # noqa: F401
+
+
+def _warm_up(directory: Path) -> WarmUp | None:
+    from ..launch.warm_up import recorded
+
+    return recorded(directory)
+
+
 def _told(error: Exception) -> ShimmyError:
     if isinstance(error, ShimmyError):
         return error
@@ -385,6 +364,8 @@ def _told(error: Exception) -> ShimmyError:
 def _inherited(line: bytes) -> Socket:
     """The launcher's connection; see `launcher`."""
     if sys.platform == "win32":
+        import base64
+
         return Socket(fileno=socket.fromshare(base64.b64decode(line)).detach())
     connection = Socket(fileno=int(line))
     os.set_inheritable(connection.fileno(), False)

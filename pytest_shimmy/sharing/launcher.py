@@ -25,8 +25,8 @@ from ..executable.identify import python_command
 from ..network.sockets import Socket
 from . import sockets
 from .files import RendezvousFile, sweep
-from .keeper import KeeperSpec
 from .protocol import Channel, read_error
+from .spec import KeeperSpec
 
 END_TIMEOUT = 2.0
 """Seconds for a keeper that has closed its last connection; it takes a few milliseconds."""

@@ -18,7 +18,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,12 @@ from ..process.vitals import Vitals, vitals_of
 from ..runtime_dir import runtime_dir, subdir
 from . import sockets
 from .files import RendezvousFile, read_rendezvous
-from .keeper import KeeperSpec, run_is_over
 from .launcher import held
 from .launcher import launch as launch_keeper
 from .protocol import Channel, Op, ServerSummary, Snapshot, hello, packed, read_error
 from .release import release_all
 from .run import Run
+from .spec import KeeperSpec, run_is_over
 
 __tracebackhide__ = is_ours
 
@@ -114,13 +113,13 @@ class Link:
                 return None
             if log_size - newest.log_size != now.written - before.written:
                 return None
-            return newest if log_size == newest.log_size else replace(newest, log_size=log_size)
+            return newest if log_size == newest.log_size else newest._replace(log_size=log_size)
 
     def logged(self) -> Snapshot | None:
         """The newest answer, with the size that the log has now; None where there is none."""
         newest = self._newest
         try:
-            return newest and replace(newest, log_size=Path(newest.log_path).stat().st_size)
+            return newest and newest._replace(log_size=Path(newest.log_path).stat().st_size)
         except OSError:
             return None
 

@@ -16,7 +16,6 @@ import socket
 import zlib
 from _operator import _compare_digest as compare_digest  # as hmac has it, which loads OpenSSL
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from ..errors import ShimmyError
@@ -44,7 +43,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def read(kind: type[T], data: Any, **parsed: Any) -> T:
-    """A `kind` (a dataclass or named tuple) of values that have just these names and types.
+    """A `kind` (a named tuple) of values that have just these names and types.
 
     `parsed` are fields that the caller has read already. Raises `ValueError`.
     """
@@ -83,8 +82,7 @@ def is_hello(message: dict[str, Any], token: str) -> bool:
     return isinstance(said, str) and compare_digest(said.encode("utf-8", "replace"), token.encode())
 
 
-@dataclass(frozen=True)
-class Death:
+class Death(NamedTuple):
     """An unexpected exit of the server."""
 
     pid: int
@@ -93,8 +91,7 @@ class Death:
     log_offset: int
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A server as its keeper sees it now."""
 
     state: str
@@ -107,17 +104,23 @@ class Snapshot:
     log_path: str
     log_size: int
     """Includes everything that the server had written when the question arrived."""
-    control: str | None = field(default=None, repr=False)
+    control: str | None = None
     """The token for the fake's remote control; never shown to anybody."""
     recorder: str | None = None
     """Address of the recorder in front of the server, if there is one."""
-    recorder_token: str | None = field(default=None, repr=False)
+    recorder_token: str | None = None
     """What it wants to be told; never shown to anybody."""
     model_path: str | None = None
     """The model file that it was started with, if it was one."""
 
+    def __repr__(self) -> str:
+        shown = self._asdict()
+        del shown["control"], shown["recorder_token"]
+        return f"Snapshot({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        deaths = [death._asdict() for death in self.deaths]
+        return {**self._asdict(), "deaths": deaths}
 
     @classmethod
     def from_json(cls, data: Any) -> Snapshot:

@@ -22,7 +22,7 @@ from typing import Literal
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..events import Crash, Exited, Failed, Output, Ready, Restarting, Starting, Stopped
-from ..executable.identify import Executable
+from ..executable.executable import Executable
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
 from ..process.process import ExitStatus, Process

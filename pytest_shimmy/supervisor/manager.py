@@ -15,7 +15,7 @@ from pathlib import Path
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..events import Crash
-from ..executable.identify import Executable
+from ..executable.executable import Executable
 from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..process.thread import start_thread

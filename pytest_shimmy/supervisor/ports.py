@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-import random
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ def is_free(host: str, port: int) -> bool:
 def _candidates(first: int | None) -> Iterator[int]:
     ports = ShimmyProcessDefaults.port_range
     if first is None:
-        begin = random.randrange(len(ports))
+        begin = int.from_bytes(os.urandom(4), "big") % len(ports)
         yield from ports[begin:]
         yield from ports[:begin]
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode
 from ..executable import dialect
-from ..executable.identify import Executable, bundled_fake, identify
+from ..executable.executable import Executable
 from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
@@ -55,7 +54,7 @@ class Startup:
                 self._executable.version,
                 bind=authority(options.host, port),
                 model_path=options.model_path,
-                model_dirs=options.model_dirs,
+                model_dirs=options.models_dir,
                 gpu_mode=options.gpu_mode,
                 build=self._build,
                 system=self._executable.system,
@@ -140,6 +139,8 @@ class Startup:
 
 
 def _asked(options: ShimmyProcessOptions, cancelled: Callable[[], bool]) -> Executable:
+    from ..executable.identify import bundled_fake, identify
+
     env = {name: value for name, value in options.env.items() if value is not None}
     if options.shimmy_path is None:
         return bundled_fake(options.fake_version, env)
@@ -166,22 +167,25 @@ def open_log(options: ShimmyProcessOptions, cleanup: contextlib.ExitStack) -> Lo
 
     Raises `ShimmyError` (``START_FAILED``) when it cannot be written.
     """
-    place = options.log_path or tempfile.gettempdir()
+    place = options.log_path
     try:
-        if options.log_path is None:
-            descriptor, path = tempfile.mkstemp(prefix="shimmy-", suffix=".log")
+        if place is None:
+            import tempfile
+
+            place = tempfile.gettempdir()
+            descriptor, path = tempfile.mkstemp(prefix="shimmy-", suffix=".log", dir=place)
             os.close(descriptor)
             cleanup.callback(Path(path).unlink, missing_ok=True)
         else:
-            path = os.fspath(options.log_path)
+            path = os.fspath(place)
         log = Log(Path(path), ShimmyProcessDefaults.log_memory)
     except (OSError, ValueError) as error:
         raise ShimmyError(
             ShimmyErrorCode.START_FAILED,
-            f"the server's log cannot be written to {place}: "
+            f"the server's log cannot be written to {place or 'a temporary file'}: "
             f"{getattr(error, 'strerror', None) or error}.\n"
             "Choose another place (--shimmy-log-dir), or make room for it.",
-            {"log_path": os.fspath(place)},
+            {"log_path": None if place is None else os.fspath(place)},
         ) from error
     cleanup.callback(log.close)
     return log

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields, is_dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -11,11 +10,11 @@ from pytest_shimmy import events
 
 
 @pytest.mark.parametrize("payload", get_args(events.Event))
-def test_payloads_are_frozen_records(payload: type) -> None:
-    assert is_dataclass(payload)
+def test_payloads_are_frozen_records(payload: Any) -> None:
     assert payload.__doc__
-    with pytest.raises(FrozenInstanceError):
-        setattr(payload(*("x" for _ in fields(payload))), fields(payload)[0].name, "y")
+    made = payload(*("x" for _ in payload._fields))
+    with pytest.raises(AttributeError):
+        setattr(made, payload._fields[0], "y")
 
 
 def test_there_is_a_payload_for_each_event_and_output_has_two() -> None:

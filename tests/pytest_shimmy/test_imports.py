@@ -126,6 +126,15 @@ def test_a_public_name_loads_no_more_than_its_own_room_needs() -> None:
     }
 
 
+def test_a_keeper_loads_nothing_that_delays_its_server() -> None:
+    # Without site, as it runs.
+    program = "import sys, pytest_shimmy.sharing.keeper; print(*sys.modules)"
+    command = [sys.executable, "-S", "-c", program]
+    loaded = set(subprocess.check_output(command, text=True, cwd=OURS.parent).split())
+    costly = {*("dataclasses", "inspect", "shutil", "tempfile", "random", "ctypes", "hashlib")}
+    assert not loaded & costly
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "costly",

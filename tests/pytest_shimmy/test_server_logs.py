@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ SNAPSHOT = Snapshot("ready", "127.0.0.1", 1, 2, "2.5.0", 0, (), "", 0)
 
 
 def snapshot(path: Path) -> Snapshot:
-    return replace(SNAPSHOT, log_path=str(path), log_size=path.stat().st_size)
+    return SNAPSHOT._replace(log_path=str(path), log_size=path.stat().st_size)
 
 
 @pytest.mark.slow

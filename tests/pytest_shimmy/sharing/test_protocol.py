@@ -67,6 +67,12 @@ def test_messages_arrive_whole_in_whatever_pieces(
     assert arrived == messages
 
 
+def test_a_snapshot_is_shown_without_the_tokens_in_it() -> None:
+    made = Snapshot("ready", "127.0.0.1", 1, 2, "2.6.5", 0, (), "/log", 3, "s3cret", None, "s3cret")
+    assert str(made).startswith("Snapshot(state='ready', host='127.0.0.1', port=1, ")
+    assert "s3cret" not in str(made)
+
+
 @over_one_connection
 @given(MESSAGES)
 def test_what_is_sent_is_received(
