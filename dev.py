@@ -3,9 +3,10 @@
 
     python3 dev.py demo     run the consumer suite under examples/ on the bundled fake
     python3 dev.py test     run the project's tests, with real shimmys where they can be had and
-                            the locked versions of all else, and print the coverage
+                            the locked versions of all else
         --fast              only those that are not marked slow, on the bundled fake: a minute
         --newest            with the newest version of everything instead of the locked one
+        --coverage          measure and print the coverage as well, which takes a fifth longer
     python3 dev.py check    ruff, and mypy for each system
     python3 dev.py lock     lock the newest versions, and print what moved
     python3 dev.py adopt X  record release X of shimmy, draft its row, say what is left for a person
@@ -40,7 +41,7 @@ LOCKS = ROOT / "tests" / "locks"
 TASKS = (
     *("demo", "test", "check", "lock", "adopt", "packages", "docs", "build", "shimmy", "clients"),
 )
-FAST, NEWEST = "--fast", "--newest"
+FAST, NEWEST, COVERAGE = "--fast", "--newest", "--coverage"
 NO_GPU_ENGINE = "--no-default-features"
 BUILDS = {
     "2.6.5-cpu-only": (NO_GPU_ENGINE,),
@@ -65,7 +66,7 @@ PACKAGES = {
 """Debian's packages, and the tests of what are skipped without them."""
 SYSTEMS = ("linux", "darwin", "win32")
 CORES = os.cpu_count() or 1
-PARALLEL = ("-n", str(min(4, 2 * CORES)))
+PARALLEL = ("-n", str(min(6, 3 * CORES)))
 """Slow tests wait more than they compute."""
 NO_TESTS = 5
 """pytest's exit status where no test was selected."""
@@ -97,8 +98,9 @@ def main() -> int:
         return 0 if path else 1
     if chosen.task == "packages":
         return packages()
-    fast, newest = (each in chosen.arguments for each in (FAST, NEWEST))
-    chosen.arguments = [each for each in chosen.arguments if each not in (FAST, NEWEST)]
+    ours = (FAST, NEWEST, COVERAGE)
+    fast, newest, coverage = (each in chosen.arguments for each in ours)
+    chosen.arguments = [each for each in chosen.arguments if each not in ours]
     if newest:
         os.environ["TEST_CLIENTS_NEWEST"] = "1"
     # Thousands of processes import the same modules.
@@ -122,7 +124,7 @@ def main() -> int:
     if fast:
         workers = ("-n", str(min(4, CORES)))
         return run(python, "-m", "pytest", *workers, "-m", "not slow", *chosen.arguments)
-    return check(python) or test(python, chosen.arguments)
+    return check(python) or test(python, chosen.arguments, coverage=coverage)
 
 
 def environment(lock: str, *, newest: bool) -> str:
@@ -191,27 +193,30 @@ def docs(python: str, task: str = "build", *arguments: str) -> int:
     return run(python, "-m", "mkdocs", task, "--strict", *arguments)
 
 
-def test(python: str, arguments: list[str]) -> int:
-    """The project's tests with the coverage of all processes, then those marked shimmy_real once
-    more on each other release and build that can be had.
+def test(python: str, arguments: list[str], *, coverage: bool) -> int:
+    """The project's tests, then those marked shimmy_real once more on each other release and build
+    that can be had.
     """
     missing = missing_packages()
     if missing:
         print(f"not installed: {', '.join(missing)}; as root: python3 dev.py packages", flush=True)
     paths = real_shimmys([SHIMMY, *OTHER_SHIMMYS])
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
-    run(python, "-m", "coverage", "erase")
     first = [f"--shimmy-path={paths[SHIMMY]}"] if SHIMMY in paths else []
-    status = run(python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL, *first, *arguments)
-    run(python, "-m", "coverage", "combine", "--quiet")
-    report = run(python, "-m", "coverage", "report")
+    command = ("-m", "pytest", *PARALLEL, *first, *arguments)
+    if coverage:
+        run(python, "-m", "coverage", "erase")
+        status = run(python, "-m", "coverage", "run", *command)
+        run(python, "-m", "coverage", "combine", "--quiet")
+        status = run(python, "-m", "coverage", "report") or status
+    else:
+        status = run(python, *command)
     for name in OTHER_SHIMMYS:
         if name in paths:
-            # They run the same code once more: there is nothing to measure.
             which = (f"--shimmy-path={paths[name]}", "-m", "shimmy_real")
             again = run(python, "-m", "pytest", *PARALLEL, *which, *arguments)
             status = status or (0 if again == NO_TESTS else again)
-    return status or report
+    return status
 
 
 def clients(python: str) -> str:
