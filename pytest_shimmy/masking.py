@@ -62,11 +62,13 @@ def mask(secret: str) -> str:
 
 def masked(text: str, more: Iterable[str] = ()) -> str:
     """`text` without what is hidden, or in `more`, or a name and password in a URL."""
-    secrets = {*_hidden, *more}
-    if any(secret in text for secret in secrets):
-        # The longest first: one may be a part of another.
-        for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, mask(secret))
+    secrets = {*_hidden, *more} if more else _hidden
+    for secret in secrets:
+        if secret in text:
+            # The longest first: one may be a part of another.
+            for each in sorted(secrets, key=len, reverse=True):
+                text = text.replace(each, mask(each))
+            break
     return re.sub(_USER_INFO, MASKED, text) if "@" in text else text
 
 
@@ -101,14 +103,15 @@ def credentials(headers: Iterable[tuple[str, str]]) -> list[str]:
 
 def printable(text: str) -> str:
     """`text` with each character that could move a cursor, or mislead, as an escape."""
-    if text.isprintable():  # as a version is, and then the pattern is not even compiled
+    # As a version is, and nearly every log; the pattern is slow, and not even compiled then.
+    if text.replace("\n", "").isprintable():
         return text
     return re.sub(_NOT_PRINTABLE, _escape, text.replace("\r\n", "\n"))
 
 
 def quoted(text: str) -> str:
     """What a program wrote, to be shown in a report: masked, printable, and marked as not ours."""
-    return "\n".join(f"{MARK}{line}" for line in printable(masked(text)).split("\n"))
+    return MARK + printable(masked(text)).replace("\n", f"\n{MARK}")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -123,7 +123,10 @@ class ShimmyServer:
     @property
     def logs(self) -> str:
         """Everything the server wrote so far, ``""`` when it is attached."""
-        return "" if self._link is None else _slice(self._link.status(), 0)[0]
+        if self._link is None:
+            return ""
+        snapshot = self._link.status()
+        return _slice(snapshot.log_path, snapshot.log_size, 0)[0]
 
     @property
     def gpu(self) -> ServerGpu:
@@ -294,14 +297,14 @@ class ShimmyServer:
         if self._link is None:
             return "", 0, []
         snapshot = self._link.status()
-        log, left_out = _slice(snapshot, self._offset, limit)
+        log, left_out = _slice(snapshot.log_path, snapshot.log_size, self._offset, limit)
         return log, left_out, list(snapshot.deaths[self._deaths_seen :])
 
     def log_so_far(self, limit: int) -> tuple[str, int]:
         """The log since `begin_test`, as `what_happened` gives it, but for what is on its way: the
         keeper is not asked. Raises `ShimmyError`."""
-        snapshot = None if self._link is None else self._link.logged()
-        return ("", 0) if snapshot is None else _slice(snapshot, self._offset, limit)
+        logged = None if self._link is None else self._link.logged()
+        return ("", 0) if logged is None else _slice(*logged, self._offset, limit)
 
     @property
     def backend(self) -> str | None:
@@ -432,19 +435,20 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
     }
 
 
-def _slice(snapshot: Snapshot, offset: int, limit: int | None = None) -> tuple[str, int]:
-    """The log from `offset` on, or its newest `limit` bytes, and how many of it came before.
+def _slice(path: str, end: int, offset: int, limit: int | None = None) -> tuple[str, int]:
+    """The log at `path` from `offset` to `end`, or the newest `limit` bytes of that, and how many
+    came before.
 
     A server can write gigabytes: what is left out is not read. Raises `ShimmyError`.
     """
-    size = max(0, snapshot.log_size - offset)
+    size = max(0, end - offset)
     left_out = 0 if limit is None else max(0, size - limit)
     try:
-        with real_files(), open(snapshot.log_path, "rb") as log:
+        with real_files(), open(path, "rb", buffering=0) as log:
             log.seek(offset + left_out)
             data = log.read(size - left_out)
     except REFUSALS as error:
-        what = f"the server's log {snapshot.log_path} cannot be read"
+        what = f"the server's log {path} cannot be read"
         raise system_refused(what, error, ShimmyErrorCode.CONTROL_FAILED) from error
     if left_out:  # the cut may be within a character
         data = data.lstrip(bytes(range(0x80, 0xC0)))

@@ -1,19 +1,25 @@
 """Every exchange of a server in a file, for a report about the whole run.
 
 Strategy: the journal of a session is small and ends with it; this file outlives sessions and the
-process. A line is written when an exchange ends. Bodies are bounded, and so is the file: when it is
-half full, lines go without what was sent, and when it is full, no more are written.
+process. When an exchange ends, a line of JSON is written, and after it the texts that it is about
+as they are: of thousands of requests the run pays for each, and to quote and to read quoted texts
+would take the most of it. The member ``raw`` has their sizes in bytes: the request's headers, its
+body, and what was sent; a line feed ends them. Bodies are bounded, and so is the file: when it is
+half full, lines go without texts, and when it is full, no more are written.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from base64 import b64encode
+from json import JSONEncoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from fake_shimmy.stage.journal import Record
+
+    Headers: TypeAlias = list[tuple[str, str]]
 
 VARIABLE = "FAKE_SHIMMY_EXCHANGES"
 """Environment variable: path of the file; it is appended to."""
@@ -24,10 +30,18 @@ MAX_FILE = 128 * 1024 * 1024
 MAX_BODY = 256 * 1024
 """Bytes of one request's body that are kept."""
 
+MAX_KNOWN = 64
+"""Heads whose text is remembered: the requests of a client are alike."""
+
 SECRET_HEADERS = frozenset(
     ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
 )
 """Their values are not written."""
+
+
+FULL = b'{"kind": "full"}\n'
+
+_encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class ExchangeLog:
@@ -39,62 +53,77 @@ class ExchangeLog:
         """The descriptor, from the first line on."""
         self._size = 0
         self._is_over = False
+        # By the headers' identity, which they keep while they are here.
+        self._known: dict[tuple[int, str], tuple[Headers, str, bytes]] = {}
 
     def write(self, key: str, record: Record) -> None:
         """Append ``record``, of the session with ``key``."""
         if self._is_over:
             return
-        is_short = self._size > MAX_FILE // 2
-        line = json.dumps(_document(key, record, is_short)).encode() + b"\n"
-        self._size += len(line)
+        data = self._exchange(key, record, self._size > MAX_FILE // 2)
+        self._size += len(data)
         if self._size > MAX_FILE:
             self._is_over = True
-            line = b'{"full": true}\n'
+            data = FULL
         try:
-            # One write of a whole line: other processes may append to the same file.
+            # One write of the whole: other processes may append to the same file.
             if self._file is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
                 self._file = os.open(self._path, flags, 0o600)
-            os.write(self._file, line)
+            if os.write(self._file, data) < len(data):
+                self._is_over = True
         except OSError:
             self._is_over = True
 
+    def _exchange(self, key: str, record: Record, is_short: bool) -> bytes:
+        request, headers = record.request, record.request.headers
+        found = self._known.get((id(headers), key)) or self._learnt(headers, key)
+        _, session, head = found
+        sent = [] if is_short or record.sent is None else record.sent
+        raw = [b"", b""] if is_short else [head, request.body[:MAX_BODY]]
+        raw.append(b"".join([data for _, data in sent]))
+        # Moments are whole microseconds after the request.
+        line = _encode(
+            {
+                "kind": "exchange",
+                "raw": [len(data) for data in raw],
+                "session": session,
+                "time": record.time,
+                "duration": int((record.duration or 0.0) * 1e6),
+                "method": request.method,
+                "path": request.path,
+                "body_size": len(request.body),
+                "status": record.status,
+                "ended": record.ended,
+                "rule_name": record.rule_name,
+                "nearest": None if record.nearest is None else str(record.nearest),
+                "faults": record.faults,
+                "tokens": record.tokens,
+                "measured": [int(at * 1e6) for at in record.measured],
+                "bytes": record.bytes,
+                "pieces": [(int(at * 1e6), len(data)) for at, data in sent],
+            }
+        )
+        return b"\n".join((line.encode(), b"".join(raw), b""))
 
-def _document(key: str, record: Record, is_short: bool) -> dict[str, object]:
-    from hashlib import sha256
+    def _learnt(self, headers: Headers, key: str) -> tuple[Headers, str, bytes]:
+        from hashlib import sha256
 
-    request, sent = record.request, record.sent or []
-    name = key or _key_of(record)
-    body = b"" if is_short else request.body[:MAX_BODY]
-    # What the report needs, and no more: of thousands of requests the run pays for each.
-    return {
-        "session": sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16],
-        "time": record.time,
-        "duration": record.duration,
-        "method": request.method,
-        "path": request.path,
-        "headers": [
-            (name, "***" if name.lower() in SECRET_HEADERS else value)
-            for name, value in request.headers
-        ],
-        "body": body.decode("utf-8", "replace"),
-        "body_size": len(request.body),
-        "status": record.status,
-        "ended": record.ended,
-        "rule_name": record.rule_name,
-        "nearest": None if record.nearest is None else str(record.nearest),
-        "faults": record.faults,
-        "tokens": record.tokens,
-        "measured": list(record.measured),
-        "bytes": record.bytes,
-        "pieces": [(round(at, 5), len(data)) for at, data in sent],
-        "sent": "" if is_short else b64encode(b"".join(data for _, data in sent)).decode(),
-    }
+        session = (key or _key_of(headers)).encode("utf-8", "surrogatepass")
+        text = "\n".join(
+            f"{name}: {'***' if name.lower() in SECRET_HEADERS else value}"
+            for name, value in headers
+        )
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        known = (headers, sha256(session).hexdigest()[:16], text.encode("utf-8", "replace"))
+        self._known[id(headers), key] = known
+        return known
 
 
-def _key_of(record: Record) -> str:
+def _key_of(headers: Headers) -> str:
     """Whose request it is, if it has no session: what it has for a key."""
-    for name, value in record.request.headers:
+    for name, value in headers:
         if name.lower() == "authorization":
             return value.partition(" ")[2].strip()
         if name.lower() == "x-api-key":

@@ -109,10 +109,10 @@ class Record:
         if not self.bytes and data.startswith(b"HTTP/") and data[9:12].isdigit():
             # A status that was cut is none.
             self.status = int(data[9:12]) if len(data) > 12 else None
-        if self.sent is not None and self.bytes < MAX_SENT:
-            self.sent.append((time.monotonic() - self.begun, data[: MAX_SENT - self.bytes]))
-        self.bytes += len(data)
         self._left_at = time.monotonic()
+        if self.sent is not None and self.bytes < MAX_SENT:
+            self.sent.append((self._left_at - self.begun, data[: MAX_SENT - self.bytes]))
+        self.bytes += len(data)
 
     def sends_tokens(self, data: bytes, count: int) -> None:
         """``data`` is about to leave, with ``count`` tokens that are due at once."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +123,11 @@ class RunReport:
 
         path = Path(self._target)
         try:
-            document = collect(Path(self.directory), self._about(config, status))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(document) if path.suffix == ".json" else page(document)
-            path.write_text(text, encoding="utf-8")
+            with _without_collector():
+                document = collect(Path(self.directory), self._about(config, status))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                text = json.dumps(document) if path.suffix == ".json" else page(document)
+                path.write_text(text, encoding="utf-8")
             self._outcome = f"shimmy: report of the run: {path}"
         except OSError as error:
             self._outcome = f"shimmy: the report of the run could not be written: {error}"
@@ -159,6 +162,19 @@ def begin(config: pytest.Config) -> RunReport:
     if worker is None:
         return RunReport(str(parts.new_directory()), "main", settings_of(config).report)
     return RunReport(worker.get("shimmy_report", ""), worker["workerid"], None)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Millions of values, none of them in a circle: a collector would look at them again and
+    again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _outcome(reports: list[pytest.TestReport]) -> str:

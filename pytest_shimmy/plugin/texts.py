@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
@@ -70,26 +69,19 @@ def log_section(text: str, left_out: int) -> str:
     return f"[{left_out} earlier bytes left out]\n{_folded(quoted(kept or text))}"
 
 
-_ENGINE_SAYS = r"\| (\[\w+\] |  \w)"
-_SHOWN_OF_ENGINE = (2, 4)
-"""Its first and its last lines."""
-
-
-def _is_of_engine(line: str) -> bool:
-    return re.match(_ENGINE_SAYS, line) is not None
+_LINE = r"\| (?:\[\w+\] |  \w).*"
+_SAID_BY_ENGINE = rf"(?m)^((?:{_LINE}\n){{2}})((?:{_LINE}\n){{2,}})((?:{_LINE}\n){{3}}{_LINE}$)"
+"""Its first lines, those that are not shown, its last lines."""
 
 
 def _folded(log: str) -> str:
     """`log` without the middle of what an engine says: dozens of lines about a model's inside,
     for each request (seen on default builds of 2.5.0 and 2.6.5)."""
-    lines: list[str] = []
-    first, last = _SHOWN_OF_ENGINE
-    for is_engine, group in itertools.groupby(log.split("\n"), _is_of_engine):
-        run = list(group)
-        if is_engine and (more := len(run) - first - last) > 1:
-            run[first:-last] = [f"[{more} lines of the engine left out]"]
-        lines += run
-    return "\n".join(lines)
+
+    def shortened(run: re.Match[str]) -> str:
+        return f"{run[1]}[{run[2].count(chr(10))} lines of the engine left out]\n{run[3]}"
+
+    return re.sub(_SAID_BY_ENGINE, shortened, log)
 
 
 def deaths_section(deaths: Sequence[Death]) -> str:

@@ -57,22 +57,21 @@ class ClientExchanges:
         # The library has joined the chunks.
         sent = head.replace(b"transfer-encoding", b"x-transfer-encoding")
         sent += b"" if is_stream else response.content
+        headers = "\n".join(
+            f"{name}: {MASKED if name.lower() in SECRET_HEADERS else value}"
+            for name, value in request.headers.items()
+        )
         self._part.write(
-            sent,
+            headers,
+            body,
+            [(duration, sent)],
             time=began,
             duration=duration,
             method=request.method,
             path=request.url.path,
-            headers=[
-                (name, MASKED if name.lower() in SECRET_HEADERS else value)
-                for name, value in request.headers.items()
-            ],
-            body=body.decode("utf-8", "replace"),
             body_size=len(body),
             status=response.status_code,
             ended=NOT_SEEN if is_stream else "complete",
-            bytes=len(sent),
-            pieces=[(round(duration, 5), len(sent))],
         )
 
 

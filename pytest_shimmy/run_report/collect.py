@@ -6,8 +6,8 @@ and are meant by number.
 
 from __future__ import annotations
 
-import gc
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,11 @@ class _Texts:
         self._numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        if text not in self._numbers:
-            self._numbers[text] = len(self.texts)
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self.texts)
             self.texts.append(masked(text))
-        return self._numbers[text]
+        return number
 
 
 def collect(directory: Path, run: Mapping[str, Any]) -> Document:
@@ -48,17 +49,6 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
     `run` says what is known of the run as a whole, ``started`` and ``ended`` among it, in seconds
     since the epoch. Every text of tests and exchanges is masked.
     """
-    # Millions of values, none of them in a circle: a collector would look at them again and again.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return _collected(directory, run)
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _collected(directory: Path, run: Mapping[str, Any]) -> Document:
     began = float(run["started"])
     texts = _Texts()
     tests: list[Document] = []
@@ -87,11 +77,13 @@ def _collected(directory: Path, run: Mapping[str, Any]) -> Document:
                 _add_event(servers, name.removeprefix("server-"), line, began)
             case parts.BACKEND:
                 shown_backends[name.removeprefix("server-")] = line
-            case _ if "full" in line:
+            case parts.FULL:
                 is_full = True
-            case _ if line["path"] != "/health" or line["session"] in workers:
+            case parts.EXCHANGE if line["path"] != "/health" or line["session"] in workers:
                 # The keeper's own question, whether the server is well, has no key.
                 exchanges.append((line.get("server") or name.removeprefix("exchanges-"), line))
+    for log in directory.glob("*.log"):  # of servers whose owner was killed
+        shown_backends[log.stem.removeprefix("server-")] = _left(lines, log)
     tests += [_unfinished(line, began, float(run["ended"])) for line in unfinished.values()]
     tests.sort(key=lambda test: (test["start"], test["id"]))
     by_url = {
@@ -186,8 +178,19 @@ def _backend(server: Document, shown: Document, requests: list[Document]) -> str
         and request["time"] >= since
         for request in requests
     )
-    backend: str | None = shown["answered" if has_answered else "proved"]
+    backend: str | None = shown.get("answered" if has_answered else "proved")
     return backend
+
+
+def _left(lines: list[tuple[str, Document]], log: Path) -> Document:
+    from ..executable.dialect import UNKNOWN_BUILD, Build
+    from .server_events import shown_backends
+
+    version, build = "", UNKNOWN_BUILD
+    for name, line in lines:
+        if name == log.stem and line.get("build"):
+            version, build = line["version"], Build(*line["build"])
+    return shown_backends(log, version, build)
 
 
 def _shown(server: Document) -> Document:
@@ -204,37 +207,43 @@ def _shown(server: Document) -> Document:
 def _request(
     server: str, line: Document, began: float, texts: _Texts, workers: Mapping[str, str]
 ) -> Document:
-    answer = answers.read(line["sent"], line["pieces"], line["status"])
-    moments, tokens = line["measured"], line["tokens"]
+    number, seconds = texts.number, answers.seconds
+    headers, body, sent = line["raw"]
+    answer = answers.read(sent, line["pieces"], line["status"])
+    tokens = line["tokens"]
+    moments = [seconds(at) for at in line["measured"]]
     if tokens is None:
         moments = answers.token_moments(answer)
         tokens = len(moments) or stated_tokens(answer.text)
-    headers = "\n".join(f"{name}: {value}" for name, value in line["headers"])
     return {
         "server": masked(server),
         "worker": workers.get(line["session"]),
         "test": None,
         "time": _moment(line["time"], began),
-        "duration": round(line["duration"] or 0.0, 5),
+        "duration": round(line["duration"] / 1e6, 5),
         "method": line["method"],
         "path": line["path"],
-        "model": _model(line["body"]),
+        "model": _model(body),
         "status": line["status"],
         "ended": line["ended"],
         "rule": line["rule_name"],
         "nearest": line["nearest"],
         "faults": line["faults"],
         "tokens": tokens,
-        "moments": [round(at, 4) for at in moments],
+        "moments": moments,
         "bytes": line["bytes"],
         "retry_of": None,
-        "request": [texts.number(headers), texts.number(line["body"]), line["body_size"]],
-        "answer": [texts.number(answer.headers), texts.number(answer.text)],
-        "events": [[round(at, 4), texts.number(text)] for at, text in answer.events],
+        "request": [number(_text(headers)), number(_text(body)), line["body_size"]],
+        "answer": [number(answer.headers), number(answer.text)],
+        "events": answer.moments,
     }
 
 
-def _model(body: str) -> str | None:
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _model(body: bytes) -> str | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -248,27 +257,39 @@ def _give_to_tests(requests: list[Document], tests: list[Document]) -> None:
     by_worker: dict[str, list[int]] = {}
     for number, test in enumerate(tests):
         by_worker.setdefault(test["worker"], []).append(number)
+    starts = {
+        worker: [tests[number]["start"] for number in numbers]
+        for worker, numbers in by_worker.items()
+    }
     for request in requests:
-        worker = request["worker"]
+        time, worker = request["time"], request["worker"]
+        # A worker runs one test after the other: the newest that had begun.
         found = [
-            number
-            for number in by_worker.get(worker, range(len(tests)) if worker is None else ())
-            if tests[number]["start"] <= request["time"] <= tests[number]["stop"] + LATE
+            numbers[begun - 1]
+            for each, numbers in by_worker.items()
+            if worker in (None, each)
+            and (begun := bisect_right(starts[each], time))
+            and time <= tests[numbers[begun - 1]]["stop"] + LATE
         ]
         # Without a key of its own, a request is anybody's while several tests run.
-        if found and (worker is not None or len(found) == 1):
-            request["test"] = found[-1] if worker is not None else found[0]
+        if len(found) == 1:
+            request["test"] = found[0]
 
 
 def _find_retries(requests: list[Document]) -> None:
     """Join a request with the failed one that it repeats."""
     failed: dict[tuple[Any, ...], int] = {}
     for number, request in enumerate(requests):
+        status = request["status"]
+        is_failed = (
+            request["ended"] not in ("complete", NOT_SEEN) or status is None or status >= 400
+        )
+        if not failed and not is_failed:
+            continue
         what = (request["test"], request["server"], request["path"], request["request"][1])
         if what in failed:
             request["retry_of"] = failed.pop(what)
-        status = request["status"]
-        if request["ended"] not in ("complete", NOT_SEEN) or status is None or status >= 400:
+        if is_failed:
             failed[what] = number
 
 

@@ -70,9 +70,7 @@ def _by_test(document: Document) -> dict[str, dict[str, Any]]:
         about = tests[document["tests"][request["test"]]["id"]]
         body = texts[request["request"][1]]
         about["requests"].append(f"{request['method']} {request['path']} {body}".strip())
-        answer = texts[request["answer"][1]] + "\n".join(
-            texts[number] for _, number in request["events"]
-        )
+        answer = texts[request["answer"][1]]
         about["answers"].append(f"{request['status']} {_VARYING.sub('…', answer)}".strip())
     return tests
 

@@ -49,7 +49,10 @@ def distribution(values: Sequence[float]) -> dict[str, Any] | None:
     if not values:
         return None
     ordered = sorted(values)
-    counts = Counter(_bin(value) for value in ordered)
+    counts: Counter[int] = Counter()
+    # Moments are rounded, so that many are alike.
+    for value, count in Counter(ordered).items():
+        counts[_bin(value)] += count
     lowest, highest = min(counts), max(counts)
     return {
         "count": len(ordered),

@@ -18,18 +18,17 @@ def page(document: Document) -> str:
     """The page. It fetches nothing."""
     # Thousands of requests: their members' names stand once, and so do words that many have.
     requests = document["requests"]
-    names = list(requests[0]) if requests else []
-    words = {name: list(dict.fromkeys(each[name] for each in requests)) for name in _WORDS}
-    numbers = {name: {word: at for at, word in enumerate(words[name])} for name in _WORDS}
-    rows = [
-        [numbers[name][each[name]] if name in numbers else each[name] for name in names]
-        for each in requests
-    ]
-    document = {**document, "requests": {"names": names, "words": words, "rows": rows}}
+    columns = {name: [each[name] for each in requests] for name in requests[0]} if requests else {}
+    words = {name: list(dict.fromkeys(columns[name])) for name in _WORDS if name in columns}
+    for name, values in words.items():
+        numbers = {value: number for number, value in enumerate(values)}
+        columns[name] = list(map(numbers.__getitem__, columns[name]))
+    document = {**document, "requests": {"columns": columns, "words": words}}
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     # No text in the data can end the element that holds it.
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return template.replace("__DATA__", data)
+    before, after = template.split("__DATA__")
+    return f"{before}{data}{after}"
 
 
 def data_of(text: str) -> Document | None:
@@ -38,13 +37,10 @@ def data_of(text: str) -> Document | None:
     if found is None:
         return None
     document: Document = json.loads(found[1])
-    found_requests = document["requests"]
-    words = found_requests["words"]
+    columns, words = document["requests"]["columns"], document["requests"]["words"]
+    for name, values in words.items():
+        columns[name] = [values[number] for number in columns[name]]
     document["requests"] = [
-        {
-            name: words[name][value] if name in words else value
-            for name, value in zip(found_requests["names"], row, strict=True)
-        }
-        for row in found_requests["rows"]
+        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
     ]
     return document

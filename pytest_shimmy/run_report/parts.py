@@ -1,20 +1,20 @@
 """Where the processes of a run write down what happened, while it happens.
 
 Strategy: a directory for the run, a file for each process, a line of JSON for each thing that
-happened. A process that is killed has written all but its last line. The fake's exchanges are in
-the same directory, in files that it writes itself.
+happened. Texts of an exchange follow its line as they are; see `fake_shimmy.stage.exchange_log`,
+which writes the fake's exchanges to the same directory. A process that is killed has written all
+but its last line.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,36 @@ TEST = "test"
 SERVER = "server"
 EXCHANGE = "exchange"
 BACKEND = "backend"
+FULL = "full"
+
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 class Part:
     """The file of one process. A file that cannot be written is given up."""
 
     def __init__(self, directory: str, name: str) -> None:
-        self._path = Path(directory) / f"{name}.jsonl"
+        self._path = str(Path(directory) / f"{name}.jsonl")
         self._is_over = False
 
-    def write(self, kind: str, **fields: Any) -> None:
-        """Append a line. Never raises `OSError`: a report is no reason to fail."""
+    def write(self, kind: str, *raw: bytes, **fields: Any) -> None:
+        """Append a line, and `raw`. Never raises `OSError`: a report is no reason to fail."""
         if self._is_over:
             return
-        line = json.dumps({"kind": kind, **fields}, default=str) + "\n"
+        line: dict[str, Any] = {"kind": kind, **fields}
+        if raw:
+            line["raw"] = list(map(len, raw))
+        data = _encode(line).encode() + b"\n"
+        if raw:
+            data += b"".join(raw) + b"\n"
+        # Before and after each test, where a buffered file takes four times as long.
         try:
-            with open(self._path, "a", encoding="utf-8", newline="\n") as file:
-                file.write(line)
+            file = os.open(self._path, _APPENDING, 0o600)
+            try:
+                self._is_over = os.write(file, data) < len(data)
+            finally:
+                os.close(file)
         except OSError:  # a worker on another host, a full disk
             self._is_over = True
 
@@ -56,18 +69,31 @@ class ExchangePart:
         self._part = Part(str(path.parent), path.stem)
         self._about = {"server": url, "session": session_name(api_key)}
 
-    def write(self, sent: bytes, **members: Any) -> None:
-        """Append an exchange whose answer was `sent`. No script had a part in it, and its tokens
-        are read from the answer."""
+    def write(
+        self,
+        headers: str,
+        body: bytes,
+        sent: Sequence[tuple[float, bytes]],
+        duration: float,
+        **members: Any,
+    ) -> None:
+        """Append an exchange whose answer was `sent`, each piece so many seconds after the request.
+        No script had a part in it, and its tokens are read from the answer."""
+        answer = b"".join(data for _, data in sent)
         self._part.write(
             EXCHANGE,
+            headers.encode("utf-8", "replace"),
+            body,
+            answer,
             **self._about,
             rule_name=None,
             nearest=None,
             faults=[],
             tokens=None,
             measured=[],
-            sent=b64encode(sent).decode(),
+            duration=int(duration * 1e6),
+            bytes=len(answer),
+            pieces=[(int(at * 1e6), len(data)) for at, data in sent],
             **members,
         )
 
@@ -96,15 +122,26 @@ def session_name(api_key: str) -> str:
 
 
 def read(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every line of every part, with the name of its file."""
+    """Every line of every part, with the name of its file; ``raw`` has an exchange's texts."""
+    decode = json.JSONDecoder().raw_decode
     for path in sorted(directory.glob("*.jsonl")):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                # The last line of a process that was killed may be half a line.
-                with contextlib.suppress(ValueError):
-                    document = json.loads(line)
-                    if isinstance(document, dict):
-                        yield path.stem, document
+        name, data, begin = path.stem, path.read_bytes(), 0
+        while (end := data.find(b"\n", begin)) >= 0:
+            line, begin = data[begin:end].decode("utf-8", "replace"), end + 1
+            # What a process has written that was killed, or had no room, may be half of it.
+            try:
+                document = decode(line)[0]
+            except ValueError:
+                continue
+            if not isinstance(document, dict) or "kind" not in document:
+                continue
+            if (sizes := document.get("raw")) is not None:
+                ends = list(accumulate(sizes, initial=begin))
+                document["raw"] = [data[one:end] for one, end in pairwise(ends)]
+                begin = ends[-1] + 1
+                if begin > len(data):
+                    break
+            yield name, document
 
 
 def _is_alive(pid: int) -> bool:

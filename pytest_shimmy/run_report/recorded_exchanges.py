@@ -20,25 +20,23 @@ class RecordedExchanges:
     def write(self, asked_at: float, recording: Recording) -> None:
         """Write an exchange that began at that time; secrets are replaced in it already."""
         request, answer = recording.request, recording.answer
-        body = _body_of(request)
+        body = _body_of(request).encode("utf-8", "replace")
         # Of a WebSocket, the fake tells its frames alone, too.
         head = b"" if answer.framing == "frames" else answer.raw_head()
-        pieces = [(answer.at / 1000, len(head))]
-        pieces += [(each.moment / 1000, len(answer.framed(each))) for each in answer.chunks]
+        sent = [(answer.at / 1000, head)]
+        sent += [(each.moment / 1000, answer.framed(each)) for each in answer.chunks]
         is_whole = answer.end == "closed" and answer.framing in ("close", "frames")
         self._part.write(
-            head + b"".join(map(answer.framed, answer.chunks)),
+            "",
+            body,
+            sent,
             time=asked_at,
-            duration=pieces[-1][0],
+            duration=sent[-1][0],
             method=request.method,
             path=request.path,
-            headers=[],
-            body=body,
-            body_size=len(body.encode("utf-8", "replace")),
+            body_size=len(body),
             status=answer.status,
             ended="complete" if is_whole else _ENDS.get(answer.end, "cut"),
-            bytes=sum(size for _, size in pieces),
-            pieces=pieces,
         )
 
 

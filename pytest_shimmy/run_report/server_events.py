@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from pathlib import Path
 
 from ..accel.readback import read_back
-from ..executable.dialect import UNKNOWN_BUILD
+from ..events import Ready, Starting
+from ..executable.dialect import UNKNOWN_BUILD, Build
 from ..executable.executable import Executable
 from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..supervisor.manager import ShimmyProcessManager
 from .parts import BACKEND, SERVER, Part
 
+LINKED = ".log"
+"""Of the other name that a server's log has while its owner runs, beside the owner's part."""
+
 LOG_READ = 4 * 1024 * 1024
 """Bytes; in a longer log the backend is not looked for."""
+
+
+def shown_backends(log: Path, version: str, build: Build) -> dict[str, str | None]:
+    """Which backend the `log` of a server shows: ``proved`` without an answer, and ``answered`` if
+    there was one. Empty where it cannot be read, or is too long."""
+    try:
+        if log.stat().st_size > LOG_READ:
+            return {}
+        text = log.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return {}
+    return {
+        name: read_back("auto", version, build=build, log=text, answered=answered).in_use
+        for name, answered in (("proved", False), ("answered", True))
+    }
 
 
 class ServerEvents:
@@ -27,20 +48,15 @@ class ServerEvents:
         place = Path(path)
         self._part = Part(str(place.parent), place.stem)
         self._options = options
-        self._executable = executable
+        self._build = UNKNOWN_BUILD if executable is None else executable.known_build
+        self._log = Path(str(options.log_path))
+        self._link = place.with_suffix(LINKED)
         self._mode = "fake" if options.shimmy_path is None else "real"
 
     def follow(self, manager: ShimmyProcessManager) -> None:
         """Write a line for each change of its state."""
-        manager.on(
-            "starting", lambda event: self._write("starting", f"pid {event.pid}", event.port)
-        )
-        manager.on(
-            "ready",
-            lambda event: self._write(
-                "ready", f"after {event.elapsed:.3f} s", event.port, version=event.version
-            ),
-        )
+        manager.on("starting", self._starting)
+        manager.on("ready", self._ready)
         manager.on(
             "restarting",
             lambda event: self._write(
@@ -51,6 +67,16 @@ class ServerEvents:
         manager.on("stopped", lambda event: self._write("stopped", str(event.exit)))
         manager.on("error", lambda event: self._write("error", str(event.error)))
 
+    def _starting(self, event: Starting) -> None:
+        self._write("starting", f"pid {event.pid}", event.port)
+        # Should this process be killed, the log is removed, and only another name of it stays.
+        with contextlib.suppress(OSError):
+            os.link(self._log, self._link)
+
+    def _ready(self, event: Ready) -> None:
+        text = f"after {event.elapsed:.3f} s"
+        self._write("ready", text, event.port, version=event.version, build=self._build)
+
     def recorded(self, recorder: str, upstream: str | None) -> None:
         """A recorder stands before it at this address; `upstream` is that of an attached one."""
         if upstream is not None:
@@ -58,23 +84,19 @@ class ServerEvents:
         self._write("recorded", f"by the recorder at {recorder}", recorder=recorder)
 
     def tell_backend(self, version: str) -> None:
-        """Write which backend the log shows: without an answer, and if there was one."""
-        log_path = Path(str(self._options.log_path))
-        try:
-            if log_path.stat().st_size > LOG_READ:
-                return
-            log = log_path.read_bytes().decode("utf-8", "replace")
-        except OSError:
-            return
-        build = UNKNOWN_BUILD if self._executable is None else self._executable.known_build
-        proved, answered = (
-            read_back("auto", version, build=build, log=log, answered=answered).in_use
-            for answered in (False, True)
-        )
-        self._part.write(BACKEND, proved=proved, answered=answered)
+        """Write which backend the log shows, which is over."""
+        self._part.write(BACKEND, **shown_backends(self._log, version, self._build))
+        with contextlib.suppress(OSError):
+            self._link.unlink(missing_ok=True)
 
     def _write(
-        self, event: str, text: str, port: int | None = None, version: str = "", recorder: str = ""
+        self,
+        event: str,
+        text: str,
+        port: int | None = None,
+        version: str = "",
+        recorder: str = "",
+        build: Build | None = None,
     ) -> None:
         url = "" if port is None else f"http://{authority(self._options.host, port)}"
         self._part.write(
@@ -86,4 +108,5 @@ class ServerEvents:
             version=version,
             mode=self._mode,
             recorder=recorder,
+            build=build,
         )

@@ -115,11 +115,13 @@ class Link:
                 return None
             return newest if log_size == newest.log_size else newest._replace(log_size=log_size)
 
-    def logged(self) -> Snapshot | None:
-        """The newest answer, with the size that the log has now; None where there is none."""
+    def logged(self) -> tuple[str, int] | None:
+        """The log and its size now, without a question; None where there is none."""
         newest = self._newest
+        if newest is None:
+            return None
         try:
-            return newest and newest._replace(log_size=Path(newest.log_path).stat().st_size)
+            return newest.log_path, os.stat(newest.log_path).st_size  # noqa: PTH116 - after every test
         except OSError:
             return None
 

@@ -99,9 +99,10 @@ def test_a_cut_stream_shows_its_events_and_its_fault(data: dict[str, Any]) -> No
     assert test["outcome"] == "failed"
     assert "APIConnectionError" in data["texts"][test["error"]]
     assert (request["ended"], request["faults"]) == ("cut", ["reset after 1 token"])
-    moments = [at for at, _ in request["events"]]
-    assert moments == sorted(moments)
-    assert all(data["texts"][number].startswith("data: {") for _, number in request["events"])
+    events = [each for each in data["texts"][request["answer"][1]].split("\n\n") if each]
+    assert request["events"] == sorted(request["events"])
+    assert len(events) == len(request["events"])
+    assert all(event.startswith("data: {") for event in events)
     assert request["tokens"] == 1
 
 
@@ -152,6 +153,27 @@ def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
     outcomes = {test["id"].partition("::")[2]: test["outcome"] for test in document["tests"]}
     assert outcomes["test_killed"] == "unfinished"
     assert outcomes["test_plain[0]"] == "passed"
+
+
+def test_a_server_whose_keeper_was_killed_has_its_backend(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(
+        """
+        import os, subprocess
+
+        def test_it(shimmy_server, shimmy_openai_client, shimmy_model):
+            messages = [{"role": "user", "content": "hello"}]
+            shimmy_openai_client.chat.completions.create(model=shimmy_model, messages=messages)
+            about = ["ps", "-o", "ppid=", "-p", str(shimmy_server.pid)]
+            keeper = int(subprocess.check_output(about))
+            assert keeper != os.getpid()
+            os.kill(keeper, 9)
+        """.replace("\n        ", "\n")
+    )
+    command = [sys.executable, "-m", "pytest", "--shimmy-report=run.json"]
+    subprocess.run(command, cwd=tmp_path, check=False)
+    (server,) = json.loads((tmp_path / "run.json").read_text())["servers"]
+    assert [event["what"] for event in server["events"]] == ["starting", "ready"]
+    assert server["backend"] == "cpu"
 
 
 def test_the_last_line_says_where_the_report_is(tmp_path: Path) -> None:
