@@ -20,6 +20,8 @@ ELSEWHERE = {
     "ShimmyErrorCode": "Its members are on the page about [errors](errors.md).",
     "ShimmyProcessDefaults": "They are on [a page of their own](defaults.md).",
 }
+GIVEN = {"ClientReport", "RecordedRequest", "Rule", "ShimmyServer", "Watch"}
+"""Classes whose objects a user gets and never makes: what they are made of is not told."""
 LONGEST_LINE = 88
 
 
@@ -58,7 +60,7 @@ def of_class(kind: griffe.Class) -> str:
     parts = [f"## {kind.name}", prose(kind)]
     if kind.name in ELSEWHERE:
         return "\n\n".join([*parts, ELSEWHERE[kind.name]])
-    if "__init__" in kind.members:
+    if "__init__" in kind.members and kind.name not in GIVEN:
         parts.insert(1, signature(kind["__init__"], kind.name))
     if "__call__" in kind.members:  # a protocol, whose name is that of the fixture
         fixture = re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.name).lower()
@@ -88,11 +90,20 @@ def end_of_public_part(kind: griffe.Class) -> int:
 def attributes(kind: griffe.Class) -> str:
     """A table of what it has that is not called."""
     rows = [
-        f"| `{each.name}` | {code(each.annotation)} | {' '.join(prose(each).split())} |"
+        f"| `{each.name}` | {code(type_of(each))} | {' '.join(prose(each).split())} |"
         for each in told(kind)
         if isinstance(each, griffe.Attribute)
     ]
     return "\n".join(["| attribute | type | meaning |", "|---|---|---|", *rows]) if rows else ""
+
+
+def type_of(attribute: griffe.Attribute) -> object:
+    """As it is annotated, or the parameter of the constructor that it keeps."""
+    made = attribute.parent and attribute.parent.members.get("__init__")
+    kept = str(attribute.value)
+    if attribute.annotation or not isinstance(made, griffe.Function):
+        return attribute.annotation
+    return made.parameters[kept].annotation if kept in made.parameters else None
 
 
 def signature(function: griffe.Object, name: str | None = None) -> str:
