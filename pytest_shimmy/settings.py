@@ -294,13 +294,16 @@ def _toml_number(path: Path | None, name: str) -> str | list[str] | None:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """What to say about each variable that looks like a setting and is none."""
-    from . import runtime_dir
-
-    known = [*(row.variable for row in TABLE), runtime_dir.VARIABLE]
-    unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    known = [row.variable for row in TABLE]
+    unknown = {name for name in environ if name.startswith(PREFIX)}.difference(known)
     if not unknown:
         return []
     from difflib import get_close_matches
+
+    from . import runtime_dir
+
+    known.append(runtime_dir.VARIABLE)
+    unknown.discard(runtime_dir.VARIABLE)
 
     texts = []
     for name in sorted(unknown):

@@ -92,7 +92,7 @@ def shimmy_fake(
 ) -> Iterator[FakeShimmy]:
     """Remote control of the bundled fake, for this test only: replies, faults, requests."""
     if not shimmy_server.settings.uses_fake:
-        from .texts import unmet
+        from .report_texts import unmet
 
         skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
     harness = harness_of(request.config)

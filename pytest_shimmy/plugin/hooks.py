@@ -176,10 +176,14 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    if not session.config.option.collectonly:
+    if session.config.option.collectonly:
+        return
+    ours = {name for name in vars(fixtures) if "shimmy" in name}
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())} & ours
+    if asked:
         from .preparation import prepare
 
-        prepare(session)
+        prepare(session, asked)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

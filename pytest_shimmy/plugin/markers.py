@@ -10,8 +10,8 @@ import pytest
 from ..accel.requirement import misnamed, unmet_before, unmet_by, worth_detecting
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable.fake_profile import GPU
+from .report_texts import unmet
 from .state import accel_of, failures_reported, settings_of, skip_test
-from .texts import unmet
 
 if TYPE_CHECKING:
     from ..server import ShimmyServer

@@ -2,21 +2,21 @@
 
 Plugins change the world under a test: they replace the file system, sockets, or fork. What our
 fixtures need is loaded, and the run's hold on its servers made, while none of that has begun.
-Nothing is done in a run in which no test asks for a server.
+It is loaded when a test asks for a server.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from importlib import import_module
 
 import pytest
 
-from . import fixtures
 from .state import anchor_of
 
 SERVER = (
     *("harness", "launch.gpu", "network.remote"),
-    *("plugin.used_servers", "plugin.markers", "plugin.texts"),
+    *("plugin.used_servers", "plugin.markers"),
 )
 """What a test with a server may load, of what is loaded only when it is needed."""
 FURTHER = {
@@ -30,12 +30,8 @@ FURTHER = {
 """What a fixture needs on top."""
 
 
-def prepare(session: pytest.Session) -> None:
+def prepare(session: pytest.Session, asked: Set[str]) -> None:
     """Get ready for the fixtures of ours that the collected tests ask for."""
-    ours = {name for name in vars(fixtures) if "shimmy" in name}
-    asked = ours.intersection(*[{n for i in session.items for n in _fixtures_of(i)}])
-    if not asked:
-        return
     modules = {*SERVER, *(module for name in asked for module in FURTHER.get(name, ()))}
     for module in sorted(modules):
         import_module(f"pytest_shimmy.{module}")
@@ -43,8 +39,3 @@ def prepare(session: pytest.Session) -> None:
         # Plugins that run each test in a forked child (pytest-forked) would else have each start
         # a server.
         anchor_of(session.config)
-
-
-def _fixtures_of(item: pytest.Item) -> list[str]:
-    names: list[str] = getattr(item, "fixturenames", [])
-    return names

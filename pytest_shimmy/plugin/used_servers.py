@@ -15,15 +15,15 @@ import pytest
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError
 from ..masking import masked, printable
-from .state import HARNESS, SERVERS_OF_TEST, failures_reported
-from .texts import (
-    MODE_ATTRIBUTE,
+from .report_texts import (
     deaths_section,
     log_section,
     missing_model_section,
     model_section,
     unknown_model_section,
 )
+from .state import HARNESS, SERVERS_OF_TEST, failures_reported
+from .texts import MODE_ATTRIBUTE
 
 if TYPE_CHECKING:
     from ..fake_control.fake import FakeShimmy

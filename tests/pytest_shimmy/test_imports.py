@@ -157,3 +157,17 @@ def plugin_loads() -> set[str]:
 
 def test_the_plugin_loads_little(plugin_loads: set[str]) -> None:
     assert len(plugin_loads) <= 10
+
+
+def test_a_run_that_uses_no_server_loads_what_registers_and_what_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "test_it.py"
+    path.write_text("def test_it():\n    import sys\n    print('loaded', *sys.modules)\n")
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:xdist", "-p", "no:randomly"]
+    output = subprocess.check_output(command, text=True, cwd=tmp_path)
+    (loaded,) = (line for line in output.splitlines() if "loaded " in line)
+    rooms = {name for name in loaded.split() if name.startswith("pytest_shimmy.")}
+    assert rooms == {
+        *("pytest_shimmy.defaults", "pytest_shimmy.settings", "pytest_shimmy.settings_table"),
+        *("pytest_shimmy.plugin", "pytest_shimmy.plugin.fixtures", "pytest_shimmy.plugin.hooks"),
+        *("pytest_shimmy.plugin.state", "pytest_shimmy.plugin.texts"),
+    }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_shimmy import Settings, ShimmyError, ShimmyErrorCode, ShimmyProcessOptions, masking
 from pytest_shimmy.openai_clients import async_openai_client, openai_client
-from pytest_shimmy.plugin import texts
+from pytest_shimmy.plugin import report_texts, texts
 from pytest_shimmy.supervisor.health import Probe
 from tests.support.consumer_suite import Run
 
@@ -42,7 +42,7 @@ def test_settings_errors_and_header_hold_no_secret(user: str, password: str, tok
         repr(error),
         json.dumps(error.to_json()),
         str(pickle.loads(pickle.dumps(error))),
-        texts.log_section(f"starting with HF_TOKEN={token}", 0),
+        report_texts.log_section(f"starting with HF_TOKEN={token}", 0),
     ]
     for text in shown:
         assert not [secret for secret in (user, password, token) if secret in text]
@@ -81,7 +81,7 @@ def test_what_a_program_wrote_moves_no_cursor_and_looks_like_no_line_of_ours(tex
 
 
 def test_a_forged_ruler_and_a_workflow_command_in_a_log_are_marked() -> None:
-    shown = texts.log_section("==== FAILURES ====\n::error::forged\n  ::add-mask::x", 0)
+    shown = report_texts.log_section("==== FAILURES ====\n::error::forged\n  ::add-mask::x", 0)
     assert shown == "| ==== FAILURES ====\n| ::error::forged\n|   ::add-mask::x"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy import masking
-from pytest_shimmy.plugin import texts
+from pytest_shimmy.plugin import report_texts, texts
 from pytest_shimmy.settings import Settings
 from pytest_shimmy.sharing.protocol import Death, ServerSummary
 
@@ -28,7 +28,7 @@ def test_the_header_names_server_version_backend_and_scope() -> None:
 
 @given(st.text(), st.integers(min_value=0, max_value=50))
 def test_a_log_section_says_what_was_left_out_and_keeps_the_end(text: str, left_out: int) -> None:
-    shown = texts.log_section(text, left_out)
+    shown = report_texts.log_section(text, left_out)
     if left_out:
         head, _, shown = shown.partition("\n")
         assert head.endswith("earlier bytes left out]")
@@ -42,7 +42,7 @@ def test_a_log_section_says_what_was_left_out_and_keeps_the_end(text: str, left_
 
 def test_a_log_section_is_not_filled_by_what_an_engine_says_of_each_request() -> None:
     engine = [f"[Metadata] line {number}" for number in range(40)]
-    shown = texts.log_section("\n".join(["Ready", *engine, "panicked", *engine[:7], ""]), 0)
+    shown = report_texts.log_section("\n".join(["Ready", *engine, "panicked", *engine[:7], ""]), 0)
     assert shown.split("\n") == [
         "| Ready",
         *(f"| {line}" for line in engine[:2]),
@@ -56,7 +56,7 @@ def test_a_log_section_is_not_filled_by_what_an_engine_says_of_each_request() ->
 
 def test_deaths_name_process_and_exit() -> None:
     deaths = [Death(7, "killed by SIGSEGV", 0)]
-    assert texts.deaths_section(deaths) == (
+    assert report_texts.deaths_section(deaths) == (
         "the server (pid 7) died during this test: killed by SIGSEGV"
     )
 
