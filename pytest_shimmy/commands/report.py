@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments import Commands, add_command
+from .tables import shown
+
+if TYPE_CHECKING:
+    from ..run_report.comparison import Difference
+
+NARROWEST = 60
+"""Columns of a terminal; a narrower one breaks the lines of a table."""
+
+GAP = "  "
 
 HTML_EXAMPLES = """\
   pytest-shimmy report html run.json                 writes run.html
   pytest-shimmy report html run.json -o page.html
 """
 DIFF_EXAMPLES = """\
-  pytest-shimmy report diff fake.json real.html      what differs, a line each
+  pytest-shimmy report diff fake.json real.html      what differs, as a table
   pytest-shimmy report diff old.json new.json --json
 """
 
@@ -68,8 +80,44 @@ def _diff(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print(json.dumps([each._asdict() for each in found], indent=2))
         return 1 if found else 0
-    for each in found:
-        print(f"{each.test}: {each.what}\n  - {each.first}\n  + {each.second}")
+    width = max(NARROWEST, shutil.get_terminal_size((80, 0)).columns)
+    for line in _table(found, (str(chosen.first), str(chosen.second)), width):
+        print(line)
     count = len({each.test for each in found})
     print("no test differs" if not count else f"{count} test{'s' * (count != 1)} differ")
     return 1 if found else 0
+
+
+def _table(found: Sequence[Difference], names: tuple[str, str], width: int) -> Iterator[str]:
+    """A row for each difference, no wider than `width`; no lines without one."""
+    if not found:
+        return
+    rows = [("TEST", "WHAT DIFFERS", *names)]
+    rows += [(shown(each.test), each.what, shown(each.first), shown(each.second)) for each in found]
+    wanted = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = width - wanted[1] - 3 * len(GAP)
+    test = min(wanted[0], max(left // 3, left - wanted[2] - wanted[3]))
+    first = min(wanted[2], max((left - test) // 2, left - test - wanted[3]))
+    widths = (test, wanted[1], first, left - test - first)
+    for row in rows:
+        cells = (_end_of(row[0], test), row[1], *_cut(row[2], row[3], widths[2:]))
+        yield GAP.join(map(str.ljust, cells, widths)).rstrip()
+
+
+def _end_of(text: str, width: int) -> str:
+    """Its last characters: a test's name ends with what tells it from others."""
+    return text if len(text) <= width else f"…{text[1 - width :]}"
+
+
+def _cut(first: str, second: str, widths: tuple[int, ...]) -> Iterator[str]:
+    """Both, cut to their widths in a way that shows where they begin to differ."""
+    same = next(
+        (at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other),
+        min(len(first), len(second)),
+    )
+    begin = 0
+    if any(len(text) > width for text, width in zip((first, second), widths, strict=True)):
+        begin = max(0, same - min(widths) // 3)
+    for text, width in zip((first, second), widths, strict=True):
+        cut = f"…{text[begin + 1 :]}" if begin else text
+        yield cut if len(cut) <= width else f"{cut[: width - 1]}…"

@@ -291,6 +291,43 @@ def test_two_runs_of_one_suite_do_not_differ_but_in_what_changed(
     ]
 
 
+@pytest.mark.parametrize("columns", [80, 60, 200])
+def test_what_differs_is_a_table_that_fits(
+    folder: Path,
+    data: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+) -> None:
+    if columns == 80:
+        monkeypatch.delenv("COLUMNS", raising=False)  # as through a pipe
+    else:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    changed = json.loads(json.dumps(data))
+    test, (request,) = of_test(changed, "test_plain[1]")
+    test["outcome"] = "failed"
+    _, (longer,) = of_test(changed, "test_plain[2]")
+    for one, old, new in ((request, "question 1", "question\n7"), (longer, "question 2", "no")):
+        changed["texts"].append(changed["texts"][one["request"][1]].replace(old, new))
+        one["request"][1] = len(changed["texts"]) - 1
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(changed))
+    told = report_command("diff", folder / "run.json", other)
+    assert told.returncode == 1
+    heading, outcome, *requests, end = told.stdout.splitlines()
+    assert all(len(line) <= columns for line in told.stdout.splitlines())
+    first = heading.index("WHAT DIFFERS") + len("WHAT DIFFERS  ")
+    second = outcome.index("failed")
+    assert outcome[:first].split() == [outcome[: first - 15].strip(), "outcome"]
+    assert outcome[first:second].strip() == "passed"
+    assert "test_plain[1]" in outcome
+    for line, old, new in zip(requests, ("on 1", '"qu'), ("on\\n7", '"no'), strict=True):
+        assert line[second - 2 : second] == "  ", "a column that is aligned"
+        assert old in line[first:second]
+        assert new in line[second:]
+    assert end == "2 tests differ"
+
+
 def test_what_is_no_report_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     told = report_command("diff", tmp_path / "x.json", tmp_path / "x.json")
