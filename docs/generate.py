@@ -72,7 +72,9 @@ def setting_row(row: settings_table.Setting) -> tuple[str, ...]:
 
 def fixtures_table() -> str:
     rows = [("fixture", "scope", "yields", "since")]
-    for node in ast.parse(inspect.getsource(fixtures)).body:
+    sources = (inspect.getsource(fixtures.server_fixtures), inspect.getsource(fixtures))
+    inner, outer = (ast.parse(source).body for source in sources)
+    for node in (*inner[0].body, *outer):  # type: ignore[attr-defined]
         if not isinstance(node, ast.FunctionDef) or not node.name.startswith(("shimmy", "make_")):
             continue
         scope = "session" if "session" in ast.unparse(node.decorator_list[0]) else "function"

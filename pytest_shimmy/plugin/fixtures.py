@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def shimmy_settings(request: pytest.FixtureRequest) -> Settings:
-    """The run's settings, frozen. Override it in a conftest to change them for its tests."""
-    return settings_of(request.config)
-
-
-# pytest looks all fixtures behind a fixture up again for each test that uses it. So there are few
-# behind ours, and these two ask for none.
-
-
-@pytest.fixture(scope="session")
 def _shimmy_gpu() -> GpuMode | None:
     """The GPU backend whose turn it is; parametrised when the run is to use several, else None."""
     return None
@@ -52,18 +43,61 @@ def _shimmy_release() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
-def shimmy_server(
-    request: pytest.FixtureRequest,
-    shimmy_settings: Settings,
-    _shimmy_gpu: GpuMode | None,
-    _shimmy_release: str | None,
+def server_fixtures(config: pytest.Config) -> ModuleType:
+    """The fixtures that most tests use. pytest looks all fixtures behind a fixture up again for
+    each test, so these ask for few, and not for `request`: the run is known here.
+
+    They are in a module, because pytest warns of those that are methods."""
+
+    @pytest.fixture(scope="session")
+    def shimmy_settings() -> Settings:
+        """The run's settings, frozen. Override it in a conftest to change them for its tests."""
+        return settings_of(config)
+
+    @pytest.fixture(scope="session")
+    def shimmy_server(shimmy_settings: Settings) -> ShimmyServer:
+        """A running server, shared by the whole run: bundled fake, real executable, or attached."""
+        return _shared_server(config, shimmy_settings, None, None)
+
+    @pytest.fixture(scope="session", name="shimmy_server")
+    def server_in_turn(
+        shimmy_settings: Settings, _shimmy_gpu: GpuMode | None, _shimmy_release: str | None
+    ) -> ShimmyServer:
+        """A running server, shared by the whole run: bundled fake, real executable, or attached."""
+        return _shared_server(config, shimmy_settings, _shimmy_gpu, _shimmy_release)
+
+    @pytest.fixture
+    def shimmy_fake(shimmy_server: ShimmyServer) -> Iterator[FakeShimmy]:
+        """Remote control of the bundled fake, for this test only: replies, faults, requests."""
+        if not shimmy_server.settings.uses_fake:
+            from .report_texts import unmet
+
+            skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
+        harness = harness_of(config)
+        with failures_reported():
+            fake = harness.control(shimmy_server.remote_control(shimmy_server.session_key))
+        yield fake
+        harness.release(fake)
+
+    found = ModuleType(f"{__name__} of a run")
+    server = shimmy_server if _is_of_one(settings_of(config)) else server_in_turn
+    for fixture in (shimmy_settings, server, shimmy_fake):
+        setattr(found, fixture.__name__, fixture)
+    return found
+
+
+def _shared_server(
+    config: pytest.Config, settings: Settings, gpu: GpuMode | None, release: str | None
 ) -> ShimmyServer:
-    """A running server, shared by the whole run: bundled fake, real executable, or attached."""
-    chosen = shimmy_settings.but(**_turn(shimmy_settings, _shimmy_gpu, _shimmy_release))
-    _skip_impossible(request.config, chosen)
+    chosen = settings.but(**_turn(settings, gpu, release))
+    _skip_impossible(config, chosen)
     with failures_reported():
-        return harness_of(request.config).shared_server(chosen)
+        return harness_of(config).shared_server(chosen)
+
+
+def _is_of_one(run: Settings) -> bool:
+    """Whether all tests run on the same release and backend."""
+    return len(run.gpu) == 1 and len(run.fake_version) < 2
 
 
 def _turn(settings: Settings, gpu: GpuMode | None, release: str | None) -> SettingChanges:
@@ -77,29 +111,12 @@ def _turn(settings: Settings, gpu: GpuMode | None, release: str | None) -> Setti
 def _skip_impossible(config: pytest.Config, chosen: Settings) -> None:
     """Of a run on several releases or backends, skip the pairs that no real executable has; fail
     them where that is required. Of a run on one, that is an error: nothing else would be tested."""
-    run = settings_of(config)
-    if chosen.mode != "fake" or (len(run.gpu) == 1 and len(run.fake_version) < 2):
+    if chosen.mode != "fake" or _is_of_one(settings_of(config)):
         return
     if reason := targets_of(config).impossible(chosen):
         if "gpu" in chosen.require:
             raise Failure(f"{reason} (required by --shimmy-require)", pytrace=False)
         skip_test(reason)
-
-
-@pytest.fixture
-def shimmy_fake(
-    request: pytest.FixtureRequest, shimmy_server: ShimmyServer
-) -> Iterator[FakeShimmy]:
-    """Remote control of the bundled fake, for this test only: replies, faults, requests."""
-    if not shimmy_server.settings.uses_fake:
-        from .report_texts import unmet
-
-        skip_test(unmet("shimmy_fake", shimmy_server.mode) or "")
-    harness = harness_of(request.config)
-    with failures_reported():
-        fake = harness.control(shimmy_server.remote_control(shimmy_server.session_key))
-    yield fake
-    harness.release(fake)
 
 
 @pytest.fixture

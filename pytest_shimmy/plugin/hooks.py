@@ -36,6 +36,8 @@ MARKERS = (
     "(default: any)",
     "shimmy_cassette(name): the recordings of this test are in this file, which tests may share",
 )
+FIXTURES = ("shimmy-fixtures", "shimmy-server-fixtures")
+"""The names of the plugins that have our fixtures."""
 RUN_REPORT = "shimmy-run-report"
 """The name of the plugin that makes one."""
 MARKER_NAMES = ("shimmy_real", "shimmy_fake", "shimmy_gpu")
@@ -60,7 +62,6 @@ def pytest_load_initial_conftests(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(fixtures, "shimmy-fixtures")
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     ini_base = config.inipath.parent if config.inipath is not None else config.rootpath
@@ -70,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except settings.BadSettingError as error:
         raise pytest.UsageError(str(error)) from None
+    for name, plugin in zip(FIXTURES, (fixtures, fixtures.server_fixtures(config)), strict=True):
+        config.pluginmanager.register(plugin, name)
     if settings_of(config).report is not None:
         _begin_report(config)
     # Help must work whatever is set.
@@ -178,7 +181,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
-    ours = {name for name in vars(fixtures) if "shimmy" in name}
+    plugins = (session.config.pluginmanager.get_plugin(name) for name in FIXTURES)
+    ours = {name for plugin in plugins for name in vars(plugin) if "shimmy" in name}
     asked = {name for item in session.items for name in getattr(item, "fixturenames", ())} & ours
     if asked:
         from .preparation import prepare

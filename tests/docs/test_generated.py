@@ -16,7 +16,6 @@ from pytest_shimmy import events
 from pytest_shimmy.errors import ShimmyErrorCode
 from pytest_shimmy.fake_control.fake import FakeShimmy, Rule
 from pytest_shimmy.fake_control.journal import RecordedRequest
-from pytest_shimmy.plugin import fixtures
 from pytest_shimmy.settings_table import TABLE
 from tests.support.pages import DOCS, PAGES, ROOT, title
 
@@ -101,7 +100,8 @@ def test_a_picture_of_a_terminal_has_its_colours_and_wraps_where_it_does(
 
 def test_whatever_came_later_is_something_that_there_is(generator: ModuleType) -> None:
     known = {row.name for row in TABLE}
-    known |= {*vars(fixtures), *ShimmyErrorCode, *get_args(events.EventName)}
+    known |= {*ShimmyErrorCode, *get_args(events.EventName)}
+    known |= set(re.findall("^.? ?`([a-z_]+)`", generator.fixtures_table(), re.MULTILINE))
     known |= set(vars(pytest_shimmy.ShimmyProcessDefaults))
     assert not set(generator.SINCE) - known
 
