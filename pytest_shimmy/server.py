@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .accel.readback import ServerGpu
     from .fake_control.connection import Control
     from .fake_control.fake import FakeShimmy
+    from .fake_control.message_file import MessageFile
     from .launch.target import Target
     from .launch.warm_up import WarmUp
     from .run_report.client_exchanges import ClientExchanges
@@ -94,6 +95,8 @@ class ShimmyServer:
         self._fake: FakeShimmy | None = None
         self._control: Control | None = None
         """The line to a fake, for all remote controls of it."""
+        self._messages: MessageFile | None = None
+        """What is told to that fake about the requests of this process."""
         self._gpu: tuple[int | None, ServerGpu] | None = None
         self._warm_up: WarmUp | None = None
 
@@ -243,7 +246,24 @@ class ShimmyServer:
             key=key,
             seed=self.settings.seed,
             strict_fidelity=self.settings.strict_fidelity,
+            messages=self._message_file(self._control, key) if key else None,
         )
+
+    def _message_file(self, control: Control, key: str) -> MessageFile | None:
+        """For what is said to the fake in every test; None where it can only be asked."""
+        process = None if self._link is None else self._link.server
+        if process is None or self._link is None:
+            return None
+        if self._messages is None or self._messages.process is not process:
+            from .fake_control.message_file import MessageFile
+
+            if self._messages is not None:
+                self._messages.close()
+            try:
+                self._messages = MessageFile(control, key, self._link.directory, process)
+            except OSError:  # there is no room for a file
+                return None
+        return self._messages
 
     def settle(self) -> None:
         """Wait until the fake has ended the sessions of the tests before."""
@@ -321,6 +341,9 @@ class ShimmyServer:
         """Close the connections to it that are kept open; they open again when needed."""
         if self._control is not None:
             self._control.close()
+        if self._messages is not None:
+            self._messages.close()
+            self._messages = None
 
     def leave(self, timeout: float) -> list[ServerSummary]:
         """Give up this process's hold; see `Link.leave`."""

@@ -142,6 +142,7 @@ State = _object(
             Items(shapes.of(Stray)), "while several sessions are open: requests of none of them"
         ),
         "stray_count": needed(WHOLE, "how many, since the server began"),
+        "stray_before": needed(WHOLE, "how many of these, before the session was opened"),
     },
 )
 
@@ -186,6 +187,17 @@ Used = _object(
 )
 
 
+Followed = _object(
+    "Followed",
+    "The file is read from now on.",
+    {
+        **Done.FIELDS,
+        "seed": needed(Nullable(WHOLE), "that of the server's script"),
+        "rules": needed(WHOLE, "how many rules that has, which are numbered after a session's own"),
+    },
+)
+
+
 Refused = _object(
     "Refused",
     "With status 400: the message is invalid, and nothing was changed.",
@@ -204,6 +216,7 @@ ANSWERS: dict[str, type[Node]] = {
     "wait": Waited,
     "totals": Counted,
     "replayed": Used,
+    "follow": Followed,
 }
 """By the ``op`` of the message."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 from fake_shimmy.script import rules, shapes
 from fake_shimmy.script.matching import differences
@@ -17,7 +18,7 @@ from fake_shimmy.wire.steps import Pause, Refuse, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeAlias
 
     from fake_shimmy.api.context import Context
@@ -53,7 +54,10 @@ def respond(sessions: Sessions, context: Context, head: Head, body: bytes) -> St
         kind, answer = OPERATIONS.get(str(document.pop("op", None)), (None, None))
         if kind is None or answer is None:
             raise RefusedError(f"op is one of: {', '.join(OPERATIONS)}")
-        return _answered(context, head, answer(sessions, shapes.of(kind).read(document, ())))
+        message = shapes.of(kind).read(document, ())
+        if isinstance(message, messages.OfSession):
+            sessions.catch_up(message.session)
+        return _answered(context, head, answer(sessions, message))
     except (ScriptError, RefusedError, ValueError, RecursionError) as error:
         code = error.code if isinstance(error, RefusedError) else RefusedError.code
         refusal = _json({"error": str(error), "code": code})
@@ -71,9 +75,12 @@ def _json(answer: Answer) -> bytes:
 
 def _open(sessions: Sessions, message: messages.Open) -> Iterator[Step | Answer]:
     session = sessions.open(message.session, message.script or rules.Script())
-    return _after_the_others(
-        lambda: {"ok": True, "seed": session.seed, "stray_count": sessions.stray_count}
-    )
+
+    def tell() -> Answer:
+        session.strays_before = sessions.stray_count
+        return {"ok": True, "seed": session.seed, "stray_count": sessions.stray_count}
+
+    return _after_the_others(tell)
 
 
 def _close(sessions: Sessions, message: messages.Close) -> Iterator[Step | Answer]:
@@ -163,6 +170,44 @@ def _replayed(sessions: Sessions, message: messages.Replayed) -> Iterator[Step |
     return _after_the_others(_replay_of(sessions, message).report)
 
 
+def _follow(sessions: Sessions, message: messages.Follow) -> Iterator[Step | Answer]:
+    from fake_shimmy.stage.message_file import MessageFile
+    from fake_shimmy.stage.sessions import MAX_FILES
+
+    key, file = message.session, None
+    if message.file is not None:
+        if len(sessions.files) >= MAX_FILES:
+            raise RefusedError(f"{MAX_FILES} sessions have a file of messages already")
+        try:
+            file = MessageFile(message.file, partial(_obey, sessions, key))
+        except OSError as error:
+            raise RefusedError(f"{message.file} cannot be read: {error.strerror}") from None
+    sessions.follow(key, file)
+    base = sessions.base
+    return iter(({"ok": True, "seed": base.seed, "rules": len(base.rules)},))
+
+
+IN_FILES = ("open", "add", "close")
+"""The messages that a file may have."""
+
+
+def _obey(sessions: Sessions, key: str, lines: Sequence[bytes]) -> str | None:
+    """Do what the lines of a file say of the session for ``key``; why not, where one is refused."""
+    try:
+        found = [json.loads(line) for line in lines]
+        begins = [at for at, each in enumerate(found) if each["op"] != "add"]
+        # Nothing is left of what was said before a session was opened or closed.
+        for document in found[begins[-1] if begins else 0 :]:
+            op = document.pop("op")
+            if op not in IN_FILES:
+                raise RefusedError(f"op is one of: {', '.join(IN_FILES)}")
+            kind, answer = OPERATIONS[op]
+            answer(sessions, shapes.of(kind).read({**document, "session": key}, ()))
+    except (ScriptError, RefusedError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return str(error)
+    return None
+
+
 def _replay_of(sessions: Sessions, message: messages.OfSession) -> Replay:
     replay = _session(sessions, message).replay
     if replay is None:
@@ -184,6 +229,7 @@ OPERATIONS: dict[str, tuple[type[messages.Message], Operation]] = {
     "replay": (messages.Replay, _replay),
     "cassette": (messages.Cassette, _cassette),
     "replayed": (messages.Replayed, _replayed),
+    "follow": (messages.Follow, _follow),
 }
 """What each message is, and what is done, by its ``op``."""
 
@@ -194,6 +240,7 @@ def _state(sessions: Sessions, session: Session, after: float) -> Answer:
         "dropped": session.journal.dropped,
         "stray": list(sessions.strays),
         "stray_count": sessions.stray_count,
+        "stray_before": session.strays_before,
         "rules": [state.document() for state in session.rules],
         "seed": session.seed,
         "is_random": session.is_random,
@@ -202,6 +249,9 @@ def _state(sessions: Sessions, session: Session, after: float) -> Answer:
 
 def _session(sessions: Sessions, message: messages.OfSession) -> Session:
     session = sessions.by_key.get(message.session)
+    file = sessions.files.get(message.session)
+    if file is not None and file.refusal is not None:
+        raise RefusedError(f"in the file of messages: {file.refusal}")
     if session is None:
         raise NoSessionError("there is no such session: open it first")
     return session

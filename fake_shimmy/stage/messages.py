@@ -238,3 +238,14 @@ class Cassette(OfSession):
 
 class Replayed(OfSession):
     """Get which recordings were used since the last time, and which requests had none."""
+
+
+class Follow(OfSession):
+    """Read a file before each request is answered: its new lines are messages about this session,
+    without ``session``: ``open``, ``add``, ``close``."""
+
+    file: str | None
+    FIELDS: ClassVar[Mapping[str, Field]] = {
+        **OfSession.FIELDS,
+        "file": Field(_AnyText(), None, "its path; default: no file any more"),
+    }

@@ -129,6 +129,8 @@ class Session:
         self.load_time = script.load_time or base.load_time
         self.serialise = script.serialise or base.serialise
         self.journal = Journal()
+        self.strays_before = 0
+        """How many requests without a session had come to the server before this one began."""
         self.replay: Replay | None = None
         """The recordings that answer where no rule does; None: the application does."""
         self._key = key

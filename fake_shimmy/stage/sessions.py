@@ -15,6 +15,7 @@ from fake_shimmy.wire.head import Head
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.stage.exchange_log import ExchangeLog
+    from fake_shimmy.stage.message_file import MessageFile
 
 ANONYMOUS = ""
 HARNESS_KEY = "shimmy-harness"
@@ -25,6 +26,9 @@ OWN_KEYS = b"shimmy-"
 
 MAX_SESSIONS = 1024
 """Sessions at once; the oldest is dropped for the next."""
+
+MAX_FILES = 128
+"""Sessions at once that have a file of messages."""
 
 STRAYS = 20
 """How many requests without a session of their own are remembered."""
@@ -42,6 +46,8 @@ class Sessions:
         self.base = Script() if base is None else base
         self._log = log
         self.by_key = {ANONYMOUS: Session(self.base, self.base, ANONYMOUS, log)}
+        self.files: dict[str, MessageFile] = {}
+        """The files with further messages, by the keys of their sessions."""
         # Questions of the harness are no part of what a test asked.
         self._harness = Session(self.base, self.base)
         self.strays: deque[dict[str, str]] = deque(maxlen=STRAYS)
@@ -53,6 +59,7 @@ class Sessions:
     def open(self, key: str, script: Script) -> Session:
         """A fresh session for ``key``."""
         session = Session(self.base, script, key, self._log)
+        session.strays_before = self.stray_count
         before = self.by_key.pop(key, None)
         if before is not None:
             # What was recorded is no script: a test that begins anew still has it.
@@ -62,6 +69,20 @@ class Sessions:
             oldest = next(name for name in self.by_key if name != ANONYMOUS)
             del self.by_key[oldest]
         return session
+
+    def follow(self, key: str, file: MessageFile | None) -> None:
+        """Take messages about that session from ``file`` as well, and from no other."""
+        before = self.files.pop(key, None)
+        if before is not None:
+            before.close()
+        if file is not None:
+            self.files[key] = file
+
+    def catch_up(self, key: str) -> None:
+        """Obey what was written about the session for ``key``."""
+        file = self.files.get(key)
+        if file is not None:
+            file.catch_up()
 
     def close(self, key: str) -> None:
         """Forget a session; the anonymous one begins anew."""
@@ -75,14 +96,17 @@ class Sessions:
         """The session of a request, which is counted, and its head without a key in the path."""
         if head.path.startswith(b"/~"):
             name, slash, rest = head.path[2:].partition(b"/")
-            session = self.by_key.get(name.decode("latin-1")) if name and slash else None
+            session = self._find(name.decode("latin-1")) if name and slash else None
             if session is None and slash and name.startswith(OWN_KEYS):
                 session = self.by_key[ANONYMOUS]  # a test of ours that scripts nothing
             if session is not None:
                 self.request_count += 1
                 return session, _with_path(head, b"/" + rest)
         key = _key_of(head)
-        session = self.by_key.get(key) if key else None
+        session = self._find(key) if key else None
+        if session is None:
+            for file in self.files.values():
+                file.catch_up()  # which sessions are open matters from here on
         if session is None and key and key == self._server_key and len(self.by_key) == 2:
             session = next(each for name, each in self.by_key.items() if name != ANONYMOUS)
         if key != HARNESS_KEY and (session is not None or head.path != b"/health"):
@@ -99,6 +123,10 @@ class Sessions:
                 method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
                 self.strays.append({"method": method, "path": path, "key": key})
         return session, head
+
+    def _find(self, key: str) -> Session | None:
+        self.catch_up(key)
+        return self.by_key.get(key)
 
 
 def _key_of(head: Head) -> str:

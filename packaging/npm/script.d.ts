@@ -418,6 +418,15 @@ export interface Replayed {
   session: string;
 }
 
+/** Read a file before each request is answered: its new lines are messages about this session,
+    without ``session``: ``open``, ``add``, ``close``. */
+export interface Follow {
+  /** the API key whose requests are meant; empty: requests with no key, or another one */
+  session: string;
+  /** its path; default: no file any more */
+  file?: string;
+}
+
 /** The session is open. */
 export interface Opened {
   /** true */
@@ -458,6 +467,8 @@ export interface State {
   stray: Array<Stray>;
   /** how many, since the server began */
   stray_count: number;
+  /** how many of these, before the session was opened */
+  stray_before: number;
 }
 
 /** One request and its answer. Times are in seconds. */
@@ -556,6 +567,8 @@ export interface Waited {
   stray: Array<Stray>;
   /** how many, since the server began */
   stray_count: number;
+  /** how many of these, before the session was opened */
+  stray_before: number;
   /** fewer requests came in that time */
   timed_out: boolean;
 }
@@ -582,6 +595,16 @@ export interface Missed {
   request: AskedRequest;
 }
 
+/** The file is read from now on. */
+export interface Followed {
+  /** true */
+  ok: boolean;
+  /** that of the server's script */
+  seed: number | null;
+  /** how many rules that has, which are numbered after a session's own */
+  rules: number;
+}
+
 /** What can be said over the control route. */
 export type Message =
   | ({ op: "open" } & Open)
@@ -596,7 +619,8 @@ export type Message =
   | ({ op: "totals" } & Totals)
   | ({ op: "replay" } & Replay)
   | ({ op: "cassette" } & Cassette)
-  | ({ op: "replayed" } & Replayed);
+  | ({ op: "replayed" } & Replayed)
+  | ({ op: "follow" } & Follow);
 
 /** What is answered, by the `op` of the message. */
 export interface Answers {
@@ -613,4 +637,5 @@ export interface Answers {
   replay: Done;
   cassette: Done;
   replayed: Used;
+  follow: Followed;
 }

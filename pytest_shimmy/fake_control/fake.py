@@ -365,7 +365,7 @@ class FakeShimmy(FakeSession):
             check_fidelity(method, [checked])
         if exits([document]):
             self._want_private(method)
-        rule = Rule(self, self._ask("add", rule=document)["id"])
+        rule = Rule(self, self._added(document))
         self._own_rules.add(rule.id)
         self._judges = self._judges or judges([document])
         return rule

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, Unpack
 from urllib.parse import quote
@@ -27,6 +29,7 @@ from .conditions import (
 )
 from .connection import NEVER, NO_SESSION, Control, refused
 from .journal import Journal, RecordedRequest
+from .message_file import MessageFile
 
 __tracebackhide__ = is_ours
 
@@ -49,9 +52,11 @@ class FakeSession:
         seed: int | None = None,
         strict_fidelity: bool = False,
         control: Control | None = None,
+        messages: MessageFile | None = None,
     ) -> None:
         """`control` is a line to that fake which others use, too. Its owner closes it, and calls
-        `Control.settle` before anybody counts on it that a session has ended."""
+        `Control.settle` before anybody counts on it that a session has ended. `messages` is for
+        what needs no answer."""
         self.server_url = url
         """Address of the fake, without a path."""
         self.api_key = key
@@ -67,13 +72,16 @@ class FakeSession:
         self._given_seed = seed
         self._owns_control = control is None
         self._control = control or Control(url, token)
+        self._messages = messages
         self._strict = False
         self._own_rules: set[int] = set()
         self._judges = False
         """A rule can fail the test: by what it expects, or by a slow regular expression."""
-        self._strays_before = 0
+        self._next_rule = 1
+        """The number that the fake gives to the next rule."""
         self._begun_reset: Callable[[], dict[str, Any]] | None = None
         self._watches: list[Watch] = []
+        self._adding = threading.Lock()
 
     def __enter__(self) -> Self:
         try:
@@ -91,13 +99,15 @@ class FakeSession:
 
     def reset(self) -> None:
         """Forget rules, counters, journal and settings. Raises `ShimmyError`."""
-        if self._begun_reset is None:
-            self._open({})
-        else:
+        if self._begun_reset is not None:
             self._end_reset()
+        elif not self._reset_by_file():
+            self._open({})
 
     def _begin_reset(self) -> None:
         """Ask for a reset, and do not wait; whatever is asked next does. Raises `ShimmyError`."""
+        if self._reset_by_file():
+            return
         self._begun_reset = self._control.begin(
             "open", session=self.api_key, script=self._with_seed({})
         )
@@ -105,12 +115,14 @@ class FakeSession:
     def _end_reset(self) -> None:
         begun, self._begun_reset = self._begun_reset, None
         if begun is not None:
-            self._opened({}, begun())
+            self._opened({}, begun()["seed"])
 
     def close(self) -> None:
         """End the session; its requests are answered as if nothing had been scripted."""
         with contextlib.suppress(ShimmyError):
             self._end_reset()
+            if self._messages is not None and self._messages.write("close"):
+                return
         if not self._owns_control:
             self._control.tell("close", session=self.api_key)
             return
@@ -329,20 +341,47 @@ class FakeSession:
     def _open(self, script: Mapping[str, Any]) -> None:
         self._end_reset()
         document = self._with_seed(script)
-        self._opened(document, self._control.ask("open", session=self.api_key, script=document))
+        answer = self._control.ask("open", session=self.api_key, script=document)
+        self._opened(document, answer["seed"])
+
+    def _reset_by_file(self) -> bool:
+        """Whether a reset needed no question."""
+        messages = self._messages
+        if messages is None:
+            return False
+        document = self._with_seed({})
+        seed = document.get("seed", messages.seed)
+        if seed is None:
+            seed = document["seed"] = int.from_bytes(os.urandom(4))
+        if not messages.write("open", script=document):
+            return False
+        self._opened(document, seed)
+        return True
 
     def _with_seed(self, script: Mapping[str, Any]) -> dict[str, Any]:
         seed = {} if self._given_seed is None else {"seed": self._given_seed}
         return {**seed, **script}
 
-    def _opened(self, document: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        self.seed = answer["seed"]
+    def _opened(self, document: Mapping[str, Any], seed: int) -> None:
+        self.seed = seed
         self._strict = bool(document.get("strict", False))
         # They are numbered from 1, in their order.
         self._judges = judges(document.get("rules", ()))
-        self._own_rules = set(range(1, len(document.get("rules", ())) + 1))
+        count = len(document.get("rules", ()))
+        self._own_rules = set(range(1, count + 1))
+        # The fake numbers the rules of its own script after these.
+        self._next_rule = 1 + count + (0 if self._messages is None else self._messages.rules)
         self._watches.clear()
-        self._strays_before = answer["stray_count"]
+
+    def _added(self, rule: Mapping[str, Any]) -> int:
+        """The number of a rule that the fake follows from now on."""
+        with self._adding:
+            if self._messages is not None and self._messages.write("add", rule=rule):
+                number = self._next_rule
+            else:
+                number = self._ask("add", rule=rule)["id"]
+            self._next_rule = number + 1
+        return number
 
     def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
         self._end_reset()
@@ -358,7 +397,7 @@ class FakeSession:
             ) from None
 
     def _journal_of(self, answer: Mapping[str, Any]) -> Journal:
-        fresh = answer["stray_count"] - self._strays_before
+        fresh = answer["stray_count"] - answer["stray_before"]
         newest = answer["stray"][-fresh:] if fresh > 0 and self.api_key else []
         # Those of the other test processes are theirs.
         strays = [each for each in newest if not each["key"].startswith(HARNESS_KEYS)]

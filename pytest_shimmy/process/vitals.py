@@ -3,6 +3,7 @@ written anything since the last look."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NamedTuple
@@ -15,26 +16,49 @@ class Vitals(NamedTuple):
 
     parent: int
     """Its parent's process id."""
-    started: bytes
-    """When it was started; with the process id, that tells it from all others."""
     written: int
     """Bytes that it has written so far to files and pipes. What it sends over sockets counts, too,
     where it does that with ``write()``."""
 
 
-def vitals_of(pid: int) -> Vitals | None:
-    """None where it is exiting or gone, or where the system does not tell."""
+class Watched:
+    """A process that is looked at again and again."""
+
+    def __init__(self, pid: int) -> None:
+        """Raises `OSError` where it is gone, or where the system does not tell."""
+        self.pid = pid
+        # What is open stays that of this process, whatever gets its number later.
+        self._status = _Told(f"/proc/{pid}/stat")
+        self._counters = _Told(f"/proc/{pid}/io")
+
+    def vitals(self) -> Vitals | None:
+        """None where it is exiting or gone."""
+        try:
+            fields = _fields(self._status.read())
+            counters = self._counters.read()
+        except OSError:  # gone; or a kernel that does not count, or tells only root
+            return None
+        if int(fields[6]) & PF_EXITING:
+            return None
+        written = counters.partition(b"wchar: ")[2].partition(b"\n")[0]
+        return Vitals(int(fields[1]), int(written))
+
+    def is_there(self) -> bool:
+        """Whether it lives, and is not exiting."""
+        try:
+            return not int(_fields(self._status.read())[6]) & PF_EXITING
+        except OSError:
+            return False
+
+
+def watch(pid: int) -> Watched | None:
+    """None where it is gone, or where the system does not tell of it."""
     if sys.platform != "linux":
         return None
     try:
-        fields = _status(pid)
-        counters = _read(f"/proc/{pid}/io")
-    except OSError:  # gone; or a kernel that does not count, or tells only root
+        return Watched(pid)
+    except OSError:
         return None
-    if int(fields[6]) & PF_EXITING:
-        return None
-    written = counters.partition(b"wchar: ")[2].partition(b"\n")[0]
-    return Vitals(int(fields[1]), fields[19], int(written))
 
 
 def is_exiting(pid: int) -> bool:
@@ -43,7 +67,7 @@ def is_exiting(pid: int) -> bool:
         # A dying process closes its sockets before it can be waited for, and may lose the
         # processor in between. Its flag is up before both.
         try:
-            return bool(int(_status(pid)[6]) & PF_EXITING)
+            return bool(int(_fields(_Told(f"/proc/{pid}/stat").read())[6]) & PF_EXITING)
         except OSError:  # reaped since, or there is no /proc
             pass
     if sys.platform == "win32" or not hasattr(os, "waitid"):
@@ -54,15 +78,22 @@ def is_exiting(pid: int) -> bool:
         return True
 
 
-def _status(pid: int) -> list[bytes]:
-    """The fields of ``/proc/PID/stat`` after the program's name, which may hold anything."""
-    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+class _Told:
+    """A file of the kernel, which says something new each time. It is open as long as this lives,
+    and read without Python's own buffers: that is done before every test."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+
+    def read(self) -> bytes:
+        assert sys.platform != "win32"
+        return os.pread(self._file, 4096, 0)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it could not be opened
+            os.close(self._file)
 
 
-def _read(path: str) -> bytes:
-    # A file of the kernel is read at once, and before every test: without Python's own buffers.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
+def _fields(status: bytes) -> list[bytes]:
+    """Those after the program's name, which may hold anything."""
+    return status.rpartition(b")")[2].split()

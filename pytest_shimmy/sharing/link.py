@@ -25,7 +25,7 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, refusals_reported
 from ..launch.plan import Plan
 from ..process.file_lock import FileLock, LockedError
-from ..process.vitals import Vitals, vitals_of
+from ..process.vitals import Vitals, Watched, watch
 from ..runtime_dir import runtime_dir, subdir
 from . import sockets
 from .files import RendezvousFile, read_rendezvous
@@ -74,6 +74,8 @@ class Link:
         self._questions = 0
         self._was_silent = False
         self._newest: Snapshot | None = None
+        self._watched: Watched | None = None
+        """The server of `_newest`."""
         self._vitals: Vitals | None = None
         """The server's, from just before `_newest` was asked for."""
         _links.add(self)
@@ -99,11 +101,11 @@ class Link:
         """
         with self._lock:
             newest, before, channel = self._newest, self._vitals, self._channel
-            if newest is None or newest.pid is None or before is None or channel is None:
+            if newest is None or self._watched is None or before is None or channel is None:
                 return None
-            now = vitals_of(newest.pid)
+            now = self._watched.vitals()
             # Another parent: in another container, the number is that of another process.
-            if now is None or now[:2] != before[:2] or now.parent != channel.process:
+            if now is None or now.parent != channel.process:
                 return None
             if channel.has_news():
                 return None
@@ -114,6 +116,14 @@ class Link:
             if log_size - newest.log_size != now.written - before.written:
                 return None
             return newest if log_size == newest.log_size else newest._replace(log_size=log_size)
+
+    @property
+    def server(self) -> Watched | None:
+        """The server's process, as far as it was well when it was asked about last, and can be
+        watched from here."""
+        channel, vitals = self._channel, self._vitals
+        is_here = channel is not None and vitals is not None and vitals.parent == channel.process
+        return self._watched if is_here else None
 
     def logged(self) -> tuple[str, int] | None:
         """The log and its size now, without a question; None where there is none."""
@@ -140,7 +150,7 @@ class Link:
     def _ask(self, op: Op, waiting: Callable[[float], None] | None = None) -> Snapshot:
         with self._lock:
             pid = None if self._newest is None else self._newest.pid
-            vitals = None if pid is None else vitals_of(pid)
+            vitals = self._look(pid)
             try:
                 if self._channel is None:
                     self._channel = _connect(self._rendezvous, self.name)
@@ -158,6 +168,15 @@ class Link:
                 raise _keeper_silent(self.name, self._channel) from error
             except (OSError, ValueError) as error:
                 raise self._keeper_gone(str(error)) from error
+
+    def _look(self, pid: int | None) -> Vitals | None:
+        """What is to be seen of the server, which is watched from now on."""
+        if self._watched is None or self._watched.pid != pid:
+            self._watched = None if pid is None else watch(pid)
+        vitals = None if self._watched is None else self._watched.vitals()
+        if vitals is None:
+            self._watched = None  # gone: the number may be that of another one by now
+        return vitals
 
     def _exchange(
         self, channel: Channel, op: Op, waiting: Callable[[float], None] | None

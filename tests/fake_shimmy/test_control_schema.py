@@ -59,6 +59,7 @@ def test_each_message_and_its_answer_keep_to_it(own_stage):
         {"op": "cassette", "session": session.key, "name": "c", "exchanges": [EXCHANGE]},
         {"op": "cassette", "session": session.key, "name": "d"},
         {"op": "replayed", "session": session.key},
+        {"op": "follow", "session": session.key},
         {"op": "close", "session": session.key},
     ]
     assert {message["op"] for message in said} == set(answer_shapes.ANSWERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
@@ -463,3 +464,68 @@ def test_2(shimmy_fake, shimmy_openai_client, shimmy_model):
 def test_settings_of_the_fake_are_in_the_help(pytester: pytest.Pytester, run: Run) -> None:
     result = run("--help")
     result.stdout.fnmatch_lines(["*--shimmy-fake-script=FILE*", "*--shimmy-seed=N*"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot be watched")
+def test_to_tell_the_fake_something_does_not_wake_it_and_holds_at_once(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        SAY
+        + """
+import os, pathlib, resource, signal
+
+def sleeps(server):
+    "How often it has gone to sleep, once it does."
+    path = pathlib.Path(f"/proc/{server.pid}/status")
+    while "State:\\tS" not in (status := path.read_text()) or status != path.read_text():
+        pass
+    return int(status.partition("\\nvoluntary_ctxt_switches:")[2].split()[0])
+
+def test_asleep(shimmy_fake, shimmy_server, shimmy_openai_client, shimmy_model):
+    before = sleeps(shimmy_server)
+    shimmy_fake.reset()
+    rule = shimmy_fake.reply("Paris")
+    assert sleeps(shimmy_server) == before
+    assert say(shimmy_openai_client, shimmy_model, "Hi") == "Paris"
+    assert (rule.id, rule.used, shimmy_fake.last_request.rule) == (1, 1, 1)
+
+def test_next(shimmy_openai_client, shimmy_model):
+    assert say(shimmy_openai_client, shimmy_model, "Hi") != "Paris"
+
+def test_much(shimmy_fake, shimmy_openai_client, shimmy_model):
+    for number in range(4):
+        shimmy_fake.reset()
+        shimmy_fake.reply([str(number)] * 10_000)
+        assert say(shimmy_openai_client, shimmy_model, "Hi", max_tokens=2) == 2 * str(number)
+
+def test_forked(shimmy_fake, shimmy_openai_client, shimmy_model):
+    child = os.fork()
+    if not child:
+        try:
+            shimmy_fake.reply("Rome")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    shimmy_fake.reply("Bern")
+    assert say(shimmy_openai_client, shimmy_model, "Hi") == "Rome"
+
+def test_no_room(shimmy_fake, shimmy_openai_client, shimmy_model):
+    shimmy_fake.reply("Oslo", times=1)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        shimmy_fake.reply("Riga", times=1)
+        shimmy_fake.reply("Kyiv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    said = [say(shimmy_openai_client, shimmy_model, "Hi") for _ in range(3)]
+    assert said == ["Oslo", "Riga", "Kyiv"]
+    assert [each.rule for each in shimmy_fake.requests] == [1, 2, 3]
+
+def test_after(shimmy_fake, shimmy_openai_client, shimmy_model):
+    shimmy_fake.reply("Rome")
+    assert say(shimmy_openai_client, shimmy_model, "Hi") == "Rome"
+"""
+    )
+    run("-p", "no:randomly").assert_outcomes(passed=6)
