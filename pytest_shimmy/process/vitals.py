@@ -86,7 +86,8 @@ class _Told:
         self._file = os.open(path, os.O_RDONLY)
 
     def read(self) -> bytes:
-        assert sys.platform != "win32"
+        if sys.platform == "win32":  # there is no such file
+            raise OSError
         return os.pread(self._file, 4096, 0)
 
     def __del__(self) -> None:
