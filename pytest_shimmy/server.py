@@ -144,7 +144,8 @@ class ShimmyServer:
             from .cassettes.server_facts import recorded_gpu
 
             return recorded_gpu(self._recorded, self.settings.gpu[0])
-        from .launch.gpu import gpu_of, unknown
+        with real_files():
+            from .launch.gpu import gpu_of, unknown
 
         try:
             pid = self.pid

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable.executable import ANSWER_LIMIT, Executable
 from ..executable.fake_profile import BUILD
-from ..process import command
 
 LOAD_TIMEOUT = 60.0
 """Seconds for loading it; it takes one where a renderer compiles its programs (seen on 2.6.5)."""
@@ -82,6 +81,8 @@ def _gguf() -> TinyModel:
 
 def _probe(executable: Executable, model: TinyModel) -> str | None:
     """Why `executable` cannot load it, in its own words; None: it can."""
+    from ..process import command
+
     with tempfile.TemporaryDirectory(prefix="pytest-shimmy-") as directory:
         Path(directory, _PROBED + model.suffix).write_bytes(model.content)
         answer = command.run(

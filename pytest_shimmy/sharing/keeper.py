@@ -84,6 +84,10 @@ class Keeper:
 
     def run(self) -> None:
         """Keep the server until the last lifeline ends."""
+        # What it was born with is that of an earlier moment, and a directory of the user's.
+        os.environ.clear()
+        os.environ.update(self._spec.environment)
+        os.chdir(self._directory.parent)
         alive = FileLock(f"{self._directory}.lock")
         # Before there is anything to put away.
         self._janitor = Janitor(self._directory, Path(alive.path))
@@ -322,6 +326,8 @@ def main() -> NoReturn:
     Why there is no server is told there, too. Exits with 1 then.
     """
     channel = Channel(_inherited(sys.stdin.buffer.readline()), MAX_SPEC)
+    if sys.platform == "linux":  # to spawn a server takes it; which one is not told yet
+        import ctypes  # noqa: F401
     try:
         spec = channel.receive()
         if spec is None:  # the launcher has been killed

@@ -2,6 +2,10 @@
 
 The keeper is born with one end of a pair of connected sockets. No other process can speak there,
 and when one of the two ends, the other sees it at once.
+
+One that is certainly needed soon can be spawned ahead: it loads its modules while this process
+loads its own. Until it is told what to do it has nothing, and what it is told includes all that may
+have changed since: the environment, and the directory to be in.
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ import time
 import weakref
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from ..defaults import ShimmyProcessDefaults
-from ..errors import ShimmyError, ShimmyErrorCode, refusals_reported
+from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, refusals_reported
 from ..executable.identify import python_command
 from ..network.sockets import Socket
 from . import sockets
@@ -36,20 +41,22 @@ SAID = 64 * 1024
 """Bytes of a keeper's last words on stderr that are read."""
 
 
-def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
-    """Start a keeper in the directory `cwd`, and hold it by the returned channel.
+class _Spawned(NamedTuple):
+    """A keeper that has not been told yet what to do."""
+
+    channel: Channel
+    process: subprocess.Popen[bytes]
+
+
+def launch(spec: KeeperSpec) -> tuple[Channel, RendezvousFile]:
+    """Start a keeper, and hold it by the returned channel.
 
     Returns when it listens; its server is not healthy yet. Raises `ShimmyError`: what the keeper
     says is in the way, ``CONTROL_FAILED`` where it says nothing in time.
     """
     with refusals_reported("no process could be started to own the server"):
-        near, far = sockets.pair()
-        channel = Channel(near)
-        _pending.add(channel)
+        channel, process = _spawned_ahead() or _spawn()
         try:
-            with far:
-                process = _spawn(far, cwd)
-            channel.process = process.pid
             try:
                 address = _listening(channel, spec, process)
             except Exception:
@@ -68,14 +75,55 @@ def launch(spec: KeeperSpec, cwd: Path) -> tuple[Channel, RendezvousFile]:
     return channel, RendezvousFile(address, spec.token)
 
 
-def _spawn(theirs: Socket, cwd: Path) -> subprocess.Popen[bytes]:
+def spawn_ahead() -> None:
+    """Spawn the keeper of the next `launch`. What is in the way of that is not told before then."""
+    with contextlib.suppress(*REFUSALS, ShimmyError, subprocess.SubprocessError):
+        _ahead.append(_spawn())
+
+
+def _spawned_ahead() -> _Spawned | None:
+    while _ahead:
+        spawned = _ahead.pop()
+        if spawned.process.poll() is None:
+            return spawned
+        _drop(spawned)
+    return None
+
+
+def drop_ahead() -> None:
+    """End a keeper that was spawned ahead and is not needed."""
+    while _ahead:
+        _drop(_ahead.pop())
+
+
+def _drop(spawned: _Spawned) -> None:
+    spawned.channel.close()
+    spawned.process.kill()
+    _close_stderr(spawned.process)
+    reap([spawned.process.pid])
+
+
+def _spawn() -> _Spawned:
+    near, far = sockets.pair()
+    channel = Channel(near)
+    _pending.add(channel)
+    try:
+        with far:
+            process = _executed(far)
+    except BaseException:
+        channel.close()
+        raise
+    channel.process = process.pid
+    return _Spawned(channel, process)
+
+
+def _executed(theirs: Socket) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         python_command("pytest_shimmy.sharing.keeper", "pytest_shimmy", "fake_shimmy", *FURTHER),
         stdin=subprocess.PIPE,
         # It inherits none of our own streams: an xdist worker's are its line to the controller.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        cwd=cwd,
         pass_fds=() if sys.platform == "win32" else (theirs.fileno(),),
         start_new_session=sys.platform != "win32",
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -189,6 +237,7 @@ def _close_stderr(process: subprocess.Popen[bytes]) -> None:
         process.stderr.close()
 
 
+_ahead: list[_Spawned] = []
 _pending: weakref.WeakSet[Channel] = weakref.WeakSet()
 """Connections to keepers that this process has launched; see `_after_fork`."""
 
@@ -196,6 +245,7 @@ _pending: weakref.WeakSet[Channel] = weakref.WeakSet()
 def _after_fork() -> None:
     # A forked child that lives on would hold the server, and it is no parent of our keepers.
     global _children_lock
+    _ahead.clear()
     for channel in list(_pending):
         channel.close()
     _children_lock = threading.Lock()

@@ -310,6 +310,7 @@ def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Lin
         raise run_is_over()
     spec = KeeperSpec(
         directory=str(directory),
+        environment=dict(os.environ),
         logs=str(runtime_dir() / "logs"),
         log_kept_anyway=plan.log_kept_anyway,
         files=packed(plan.files),
@@ -321,7 +322,7 @@ def launch(run: Run, directory: Path, plan: Plan, *, alone: bool = False) -> Lin
         events=plan.events,
         recorder=None if plan.recorder is None else dict(plan.recorder),
     )
-    channel, rendezvous = launch_keeper(spec, directory.parent)
+    channel, rendezvous = launch_keeper(spec)
     return Link(channel, rendezvous, directory.name, launched_here=True)
 
 

@@ -16,6 +16,8 @@ class KeeperSpec(NamedTuple):
 
     directory: str
     """The keeper's own: made and removed by it. Beside it, ``<directory>.lock`` is held."""
+    environment: dict[str, str]
+    """The launcher's, as it is now."""
     logs: str
     """Where the log goes when it is to be kept and `log_kept_anyway` is false."""
     log_kept_anyway: bool

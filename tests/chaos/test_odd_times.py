@@ -33,6 +33,24 @@ def test_last(note, request):
 """
 
 
+UNUSED = """
+import pytest
+
+@pytest.fixture(scope="session")
+def shimmy_server():
+    return None
+
+def test_own(shimmy_server):
+    pass
+"""
+
+
+def test_a_keeper_that_turns_out_not_to_be_needed_ends_with_the_run(start: Start) -> None:
+    session = start(UNUSED)
+    session.assert_outcomes(passed=1)
+    session.assert_nothing_left()
+
+
 def test_a_server_that_is_first_used_in_the_last_test_when_the_other_workers_are_gone(
     start: Start,
 ) -> None:

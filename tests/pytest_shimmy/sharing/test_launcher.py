@@ -17,8 +17,10 @@ import pytest
 
 from pytest_shimmy.defaults import ShimmyProcessDefaults
 from pytest_shimmy.errors import ShimmyError, ShimmyErrorCode
-from pytest_shimmy.launch.plan import Plan
+from pytest_shimmy.launch.plan import Plan, plan
+from pytest_shimmy.launch.target import Targets
 from pytest_shimmy.options import ShimmyProcessOptions
+from pytest_shimmy.settings import Settings
 from pytest_shimmy.sharing import launcher, link, sockets
 from pytest_shimmy.sharing.files import RendezvousFile, announce
 from pytest_shimmy.sharing.protocol import Channel
@@ -164,6 +166,65 @@ def test_a_run_that_is_over_launches_nobody(runtime_dir: Path, stand_in: StandIn
     assert anchor.let_go() == []
     with pytest.raises(ShimmyError, match="the run is over"):
         link.join(run, "key", nothing)
+
+
+def fake(directory: Path) -> Plan:
+    return plan(Targets().of(Settings()), directory)
+
+
+def test_a_server_has_the_environment_of_its_launch_whenever_its_keeper_was_spawned(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFORE", "1")
+    launcher.spawn_ahead()
+    (ahead,) = children()
+    monkeypatch.setenv("AFTER", "1")
+    monkeypatch.delenv("BEFORE")
+    joined = link.join(run, "key", fake)
+    try:
+        server = joined.ready().pid
+        assert children() == [ahead]
+        assert server is not None
+        assert psutil.Process(server).ppid() == ahead.pid
+        found = psutil.Process(server).environ()
+        assert found["AFTER"] == "1"
+        assert "BEFORE" not in found
+        assert ahead.cwd() == str(joined.directory.parent)
+    finally:
+        joined.leave(SOON)
+
+
+def test_one_that_was_spawned_ahead_and_has_died_is_replaced(run: Run) -> None:
+    launcher.spawn_ahead()
+    (ahead,) = children()
+    ahead.kill()
+    psutil.wait_procs([ahead], 0)
+    joined = link.join(run, "key", fake)
+    try:
+        assert joined.ready().state == "ready"
+        assert ahead not in children()
+    finally:
+        joined.leave(SOON)
+
+
+def test_one_that_was_spawned_ahead_and_is_not_needed_is_ended() -> None:
+    launcher.spawn_ahead()
+    assert len(children()) == 1
+    launcher.drop_ahead()
+    assert children() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_one_that_was_spawned_ahead_is_not_a_forked_childs(run: Run) -> None:
+    launcher.spawn_ahead()
+    child = os.fork()
+    if not child:
+        os._exit(len(launcher._ahead))
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(children()) == 1
+    finally:
+        launcher.drop_ahead()
 
 
 TRACER = """
