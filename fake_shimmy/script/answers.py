@@ -260,7 +260,13 @@ class Answer(Node):
     }
 
     def check(self) -> None:
-        said = [name for name in ("reply", "fail", *BEYOND) if self._says(name)]
+        values = self.__dict__
+        # A stream may have no events.
+        said = [
+            name
+            for name in _SAYING
+            if (value := values[name]) is not None and (value != [] or name == "events")
+        ]
         self.beyond = next((name for name in said if name in BEYOND), None)
         """What it says that no shimmy says."""
         self.is_beyond = self.beyond is not None
@@ -269,11 +275,8 @@ class Answer(Node):
                 first, second = sorted((name, other), key=said.index)
                 raise ValueError(f"{first} and {second} contradict each other: give one of them")
 
-    def _says(self, name: str) -> bool:
-        # A stream may have no events.
-        return getattr(self, name) not in ((None,) if name == "events" else (None, []))
 
-
+_SAYING = ("reply", "fail", *BEYOND)
 _ALONE = {
     "fail": ("reply", *BEYOND),
     "events": ("reply", *(name for name in BEYOND if name != "events")),

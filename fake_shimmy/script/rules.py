@@ -83,9 +83,13 @@ class Rule(Node):
     }
 
     def check(self) -> None:
-        given = {name: getattr(self, name) for name in Answer.FIELDS}
-        is_inline = any(given[name] != Answer.FIELDS[name].default for name in given)
-        if is_inline and self.answers:
+        values = self.__dict__
+        given = {
+            name: values[name]
+            for name, default in Answer.DEFAULTS.items()
+            if values[name] != default
+        }
+        if given and self.answers:
             raise ValueError("a rule has either answers or the members of one answer")
         if self.answers:
             self.times = len(self.answers) if self.times is None else self.times
@@ -95,6 +99,10 @@ class Rule(Node):
             self.when = When()
         self.is_beyond = any(answer.is_beyond for answer in self.answers)
         """Whether it has answers that no shimmy gives."""
+
+
+AT_ONCE = Latency()
+UNEVENTFUL = Life()
 
 
 class Script(Node):
@@ -127,9 +135,9 @@ class Script(Node):
 
     def check(self) -> None:
         if self.latency is None:
-            self.latency = Latency()
+            self.latency = AT_ONCE
         if self.life is None:
-            self.life = Life()
+            self.life = UNEVENTFUL
 
 
 def read(document: object) -> Script:

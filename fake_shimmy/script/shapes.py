@@ -254,13 +254,14 @@ class Node:
     SCHEMA: ClassVar[Mapping[str, Any]] = {}
     """What JSON Schema can say of the contradictions that :meth:`check` refuses."""
 
-    _defaults: ClassVar[dict[str, object]] = {}
+    DEFAULTS: ClassVar[dict[str, object]] = {}
+    """What members are that are not given."""
 
     def __init_subclass__(cls) -> None:
-        cls._defaults = {name: field.default for name, field in cls.FIELDS.items()}
+        cls.DEFAULTS = {name: field.default for name, field in cls.FIELDS.items()}
 
     def __init__(self, **values: object) -> None:
-        self.__dict__.update(self._defaults, **values)
+        self.__dict__.update(self.DEFAULTS, **values)
         self.check()
 
     def check(self) -> None:

@@ -235,6 +235,8 @@ class Connection:
     def _play_special(self, step: Step, pieces: list[bytes]) -> bool:
         """Play a step that is not bytes; whether the turn ends here."""
         if isinstance(step, Pause):
+            if not step.seconds:
+                return True  # the others are served before the next turn
             self._loop.wake(time.monotonic() + step.seconds, self, self._begin_wait())
             return True
         if isinstance(step, Hang):

@@ -62,7 +62,7 @@ class Record:
         "weight",
     )
 
-    def __init__(self, request: LimitedRequest, connection: int) -> None:
+    def __init__(self, request: LimitedRequest, headers_size: int, connection: int) -> None:
         self.id = 0
         self.request = request
         self.connection = connection
@@ -99,9 +99,7 @@ class Record:
         """What was scripted and did not happen, in words."""
         self.beyond = False
         """It got an answer that no shimmy gives."""
-        self.weight = len(request.body) + sum(
-            len(name) + len(value) for name, value in request.headers
-        )
+        self.weight = len(request.body) + headers_size
         """Bytes that count against the journal's limit."""
 
     def sends(self, data: bytes) -> None:
@@ -199,9 +197,10 @@ class Journal:
         while len(records) > MAX_RECORDS or (self._bytes > MAX_BYTES and len(records) > 1):
             self._bytes -= records.popleft().weight
             self.dropped += 1
-        listeners, self._listeners = self._listeners, []
-        for call in listeners:
-            call()
+        if self._listeners:
+            listeners, self._listeners = self._listeners, []
+            for call in listeners:
+                call()
 
     def subscribe(self, call: Callable[[], None]) -> None:
         """Have ``call`` called once, at the next change."""

@@ -64,13 +64,14 @@ class ScriptedRequest:
 
     def facts(self, body: bytes) -> LimitedRequest:
         """What rules see of it."""
-        return _facts(self.head, body)
+        return _facts(self.head, body)[0]
 
     def begin(self, body: bytes) -> Record:
         """The record, which begins with the first call."""
         record = self._record
         if record is None:
-            record = self._record = Record(_facts(self.head, body), self._client.number)
+            facts, size = _facts(self.head, body)
+            record = self._record = Record(facts, size, self._client.number)
             self.session.begin(record)
             self._client.left = self._left
             if self._client.closed:
@@ -159,17 +160,21 @@ class ScriptedRequest:
 
 
 # Heads that are alike are one object.
-_known_headers: dict[Head, list[tuple[str, str]]] = {}
+_known_heads: dict[Head, tuple[str, str, list[tuple[str, str]], int]] = {}
 
 
-def _facts(head: Head, body: bytes) -> LimitedRequest:
-    headers = _known_headers.get(head)
-    if headers is None:
+def _facts(head: Head, body: bytes) -> tuple[LimitedRequest, int]:
+    """What rules see of a request, and how many bytes its headers have."""
+    known = _known_heads.get(head)
+    if known is None:
         headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
         ]
-        if sum(len(name) + len(value) for name, value in headers) <= USUAL_HEADERS:
-            if len(_known_headers) >= KNOWN_HEADS:
-                _known_headers.clear()
-            _known_headers[head] = headers
-    return LimitedRequest(head.method.decode("latin-1"), head.path.decode("latin-1"), headers, body)
+        size = sum(len(name) + len(value) for name, value in headers)
+        known = head.method.decode("latin-1"), head.path.decode("latin-1"), headers, size
+        if size <= USUAL_HEADERS:
+            if len(_known_heads) >= KNOWN_HEADS:
+                _known_heads.clear()
+            _known_heads[head] = known
+    method, path, headers, size = known
+    return LimitedRequest(method, path, headers, body), size

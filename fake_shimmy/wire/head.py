@@ -45,6 +45,7 @@ class Head:
         "content_length",
         "content_type",
         "expects_continue",
+        "first",
         "headers",
         "is_1_0",
         "keep_alive",
@@ -66,10 +67,12 @@ class Head:
         self.chunked = False
         self.expects_continue = False
         self.headers: list[tuple[bytes, bytes]] = []
+        self.first: dict[bytes, bytes] = {}
+        """The first value of each header, by its name in lower case."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` is in lower case."""
-        return next((value for known, value in self.headers if known == name), None)
+        return self.first.get(name)
 
 
 # Clients repeat themselves: a head that was just read need not be read again.
@@ -158,6 +161,7 @@ def _parse_headers(head: Head, lines: list[bytes]) -> None:
             raise RefusedError(b"400 Bad Request")
         name, value = header
         headers.append(header)
+        head.first.setdefault(name, value)
         if name == b"content-type":
             if head.content_type is None:
                 head.content_type = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, misused
@@ -92,8 +92,9 @@ class Control:
             with contextlib.suppress(ShimmyError):
                 self.ask(op, **members)
             return
-        with contextlib.suppress(OSError), self._given_back(line):
-            line.tell(_question(op, members), Patience(TIMEOUT))
+        with contextlib.suppress(OSError):
+            self._send(line, _question(op, members))
+            self._give_back(line)
 
     def settle(self) -> None:
         """Wait until all that was told is done, or the fake has ended."""
@@ -101,9 +102,11 @@ class Control:
         while (line := self._idle_line()) is not None:
             lines.append(line)
         for line in lines:
-            with contextlib.suppress(OSError), self._given_back(line):
+            with contextlib.suppress(OSError):
                 if line.owed:
-                    line.newest_answer(Patience(TIMEOUT))
+                    self._newest(line)
+                else:
+                    self._give_back(line)
 
     def close(self) -> None:
         """Close what is kept open; it opens again when asked."""
@@ -125,13 +128,15 @@ class Control:
     ) -> Callable[[], dict[str, Any]]:
         question = _question(op, members)
         line = self._idle_line()
-        with self._unreachable(op):
+        try:
             if line is not None:
-                self._tell(line, question)
+                self._send(line, question)
+        except OSError as error:
+            raise self._unreachable(op, error) from error
 
         def answer() -> dict[str, Any]:
             newest = None
-            with self._unreachable(op):
+            try:
                 if line is not None:
                     # It may have been kept open across a restart of the server.
                     with contextlib.suppress(ConnectionError):
@@ -139,47 +144,44 @@ class Control:
                 if newest is None:
                     headers = {"content-type": "application/json", self.header: self.token}
                     new = Line(self._url, self.route, headers)
-                    self._tell(new, question)
+                    self._send(new, question)
                     newest = self._newest(new, patience)
+            except OSError as error:
+                raise self._unreachable(op, error) from error
             return self._judge(op, newest)
 
         return answer
 
-    def _tell(self, line: Line, question: bytes) -> None:
+    def _send(self, line: Line, question: bytes) -> None:
         try:
             line.tell(question, Patience(TIMEOUT))
         except BaseException:
             line.close()
             raise
 
-    def _newest(self, line: Line, patience: float) -> Answer:
-        with self._given_back(line):
-            return line.newest_answer(Patience(TIMEOUT + patience))
-
-    @contextlib.contextmanager
-    def _given_back(self, line: Line) -> Iterator[None]:
-        """Keep it open for the next question, unless something went wrong with it."""
+    def _newest(self, line: Line, patience: float = 0.0) -> Answer:
         try:
-            yield
+            answer = line.newest_answer(Patience(TIMEOUT + patience))
         except BaseException:  # an interrupted test has left its answer behind
             line.close()
             raise
+        self._give_back(line)
+        return answer
+
+    def _give_back(self, line: Line) -> None:
+        """Keep it open for the next question, unless something went wrong with it."""
         if line.is_reusable:
             self._idle.append(line)
         else:
             line.close()
 
-    @contextlib.contextmanager
-    def _unreachable(self, op: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ShimmyError(
-                ShimmyErrorCode.CONTROL_FAILED,
-                f"the {self.who} at {self._url} cannot be reached: {in_words(error)}.\n"
-                "Has it ended, or was it told to refuse connections?",
-                {"url": self._url, "op": op},
-            ) from error
+    def _unreachable(self, op: str, error: OSError) -> ShimmyError:
+        return ShimmyError(
+            ShimmyErrorCode.CONTROL_FAILED,
+            f"the {self.who} at {self._url} cannot be reached: {in_words(error)}.\n"
+            "Has it ended, or was it told to refuse connections?",
+            {"url": self._url, "op": op},
+        )
 
     def _judge(self, op: str, answer: Answer) -> dict[str, Any]:
         status = answer.status

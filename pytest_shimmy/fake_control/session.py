@@ -425,7 +425,7 @@ def judges(rules: Any) -> bool:
     """Whether any of these rules can fail the test: it expects something, or has a pattern."""
     # A pattern stands in a condition, at whatever depth.
     return any(
-        "expect" in each or '"matches": ' in json.dumps(each.get("when"))
+        "expect" in each or (each.get("when") and '"matches": ' in json.dumps(each["when"]))
         for rule in rules
         for each in (rule, *rule.get("answers", ()))
     )

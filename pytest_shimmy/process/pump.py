@@ -98,6 +98,8 @@ class SelectingPump:
             if not data:
                 return False
             self._sink(stream, data)
+            if len(data) < READ_SIZE:  # it was all that there was
+                return True
         return True
 
 

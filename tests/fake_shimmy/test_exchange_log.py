@@ -78,7 +78,7 @@ def test_exchanges_outlive_their_sessions(logged: Stage, file: Path) -> None:
 def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_log, "MAX_FILE", 8000)
     log = ExchangeLog(str(file))
-    record = Record(Request("POST", "/x", [], b"b" * 1000), 1)
+    record = Record(Request("POST", "/x", [], b"b" * 1000), 0, 1)
     record.sent = []
     record.sends(b"s" * 300)
     record.end("complete")

@@ -452,13 +452,20 @@ def test_1(shimmy_fake, shimmy_server):
         pass
     with pytest.raises(ShimmyError, match="it was restarted since"):
         shimmy_fake.requests
+    with pytest.raises(ShimmyError, match="it was restarted since"):
+        shimmy_fake.reply("Lyon")
+    shimmy_fake.reset()
+    shimmy_fake.reply("Bonn")
+
+def test_2_without(shimmy_openai_client, shimmy_model):
+    assert say(shimmy_openai_client, shimmy_model, "Hi") != "Bonn"
 
 def test_2(shimmy_fake, shimmy_openai_client, shimmy_model):
     shimmy_fake.reply("Rome")
     assert say(shimmy_openai_client, shimmy_model, "Hi") == "Rome"
 """
     )
-    run().assert_outcomes(passed=2)
+    run("-p", "no:randomly").assert_outcomes(passed=3)
 
 
 def test_settings_of_the_fake_are_in_the_help(pytester: pytest.Pytester, run: Run) -> None:
