@@ -25,7 +25,8 @@ THEMES = {
     "cassettes": "8. Recording and replaying",
     "per_test": "9. One more test",
     "strategies": "10. Examples of hypothesis",
-    "scale": "11. How costs grow with numbers",
+    "report": "11. The report of a run",
+    "scale": "12. How costs grow with numbers",
 }
 """Modules of this package with a ``measure(bench)``, and their titles."""
 

@@ -82,28 +82,31 @@ class ExchangeLog:
         sent = [] if is_short or record.sent is None else record.sent
         raw = [b"", b""] if is_short else [head, request.body[:MAX_BODY]]
         raw.append(b"".join([data for _, data in sent]))
-        # Moments are whole microseconds after the request.
-        line = _encode(
-            {
-                "kind": "exchange",
-                "raw": [len(data) for data in raw],
-                "session": session,
-                "time": record.time,
-                "duration": int((record.duration or 0.0) * 1e6),
-                "method": request.method,
-                "path": request.path,
-                "body_size": len(request.body),
-                "status": record.status,
-                "ended": record.ended,
-                "rule_name": record.rule_name,
-                "nearest": None if record.nearest is None else str(record.nearest),
-                "faults": record.faults,
-                "tokens": record.tokens,
-                "measured": [int(at * 1e6) for at in record.measured],
-                "bytes": record.bytes,
-                "pieces": [(int(at * 1e6), len(data)) for at, data in sent],
-            }
-        )
+        # Moments are whole microseconds after the request; each piece has one, and then its size.
+        about: dict[str, object] = {
+            "kind": "exchange",
+            "raw": [len(data) for data in raw],
+            "session": session,
+            "time": record.time,
+            "duration": int((record.duration or 0.0) * 1e6),
+            "method": request.method,
+            "path": request.path,
+            "body_size": len(request.body),
+            "status": record.status,
+            "ended": record.ended,
+            "tokens": record.tokens,
+            "bytes": record.bytes,
+            "pieces": [each for at, data in sent for each in (int(at * 1e6), len(data))],
+        }
+        if record.rule_name is not None:
+            about["rule_name"] = record.rule_name
+        if record.nearest is not None:
+            about["nearest"] = str(record.nearest)
+        if record.faults:
+            about["faults"] = record.faults
+        if record.sent is not None and len(record.sent) > 1:  # else its tokens came all at once
+            about["measured"] = [int(at * 1e6) for at in record.measured]
+        line = _encode(about)
         return b"\n".join((line.encode(), b"".join(raw), b""))
 
     def _learnt(self, headers: Headers, key: str) -> tuple[Headers, str, bytes]:

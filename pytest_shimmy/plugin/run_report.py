@@ -118,7 +118,7 @@ class RunReport:
         if self._target is None:
             return
         # Workers need neither.
-        from ..run_report.collect import collect
+        from ..run_report.collect import collect, finished
         from ..run_report.page import page
 
         path = Path(self._target)
@@ -126,7 +126,7 @@ class RunReport:
             with _without_collector():
                 document = collect(Path(self.directory), self._about(config, status))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                text = json.dumps(document) if path.suffix == ".json" else page(document)
+                text = json.dumps(finished(document)) if path.suffix == ".json" else page(document)
                 path.write_text(text, encoding="utf-8")
             self._outcome = f"shimmy: report of the run: {path}"
         except OSError as error:

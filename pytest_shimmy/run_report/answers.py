@@ -1,4 +1,7 @@
-"""What was sent to a client, read again: head, body, and when each of its events left."""
+"""What was sent to a client, read again: head, body, and when each of its events left.
+
+`page.html` reads plain answers in the same way, when they are looked at.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-Pieces = Sequence[tuple[int, int]]
-"""When each write left, in microseconds after the request, and its bytes."""
+Pieces = Sequence[int]
+"""Of each write when it left, in microseconds after the request, and its bytes."""
 
 
 class Answer(NamedTuple):
@@ -19,8 +22,8 @@ class Answer(NamedTuple):
     headers: str
     text: str
     """The body; of a WebSocket a JSON list of its messages."""
-    moments: list[float]
-    """Seconds until each event of the body, or message of the list, was whole; see `events`."""
+    moments: list[int]
+    """Microseconds until each event of the body, or message of the list, was whole."""
 
 
 _TOKEN = re.compile(
@@ -30,7 +33,7 @@ _TOKEN = re.compile(
 
 
 def events(answer: Answer) -> list[str]:
-    """The events that `moments` belong to."""
+    """The events of its body, or the messages of its list."""
     if not answer.moments:
         return []
     if not answer.headers:
@@ -39,15 +42,10 @@ def events(answer: Answer) -> list[str]:
     return [text for each in answer.text.split("\n\n") if (text := each.strip("\n"))]
 
 
-def token_moments(answer: Answer) -> list[float]:
+def token_moments(answer: Answer) -> list[int]:
     """When each event with a piece of text came."""
     pairs = zip(answer.moments, events(answer), strict=True)
     return [at for at, text in pairs if _TOKEN.search(text)]
-
-
-def seconds(micro: int) -> float:
-    """Microseconds as seconds to four digits: what a report shows, and quicker than `round`."""
-    return (micro + 50) // 100 / 10_000
 
 
 def read(sent: bytes, pieces: Pieces, status: int | None) -> Answer:
@@ -86,12 +84,11 @@ def _after(offsets: list[int], places: _Places) -> list[Any]:
     return [values[min(bisect_left(ends, offset), last)] for offset in offsets]
 
 
-def _moments(pieces: Pieces, ends: list[int]) -> list[float]:
+def _moments(pieces: Pieces, ends: list[int]) -> list[int]:
     """When the bytes before each of these offsets had left."""
     if not pieces:
-        return [0.0] * len(ends)
-    sizes = accumulate([size for _, size in pieces])
-    return _after(ends, _Places(list(sizes), [seconds(at) for at, _ in pieces]))
+        return [0] * len(ends)
+    return _after(ends, _Places(list(accumulate(pieces[1::2])), list(pieces[::2])))
 
 
 def _ends_of_events(body: bytes) -> list[int]:

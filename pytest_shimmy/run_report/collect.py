@@ -44,7 +44,7 @@ class _Texts:
 
 
 def collect(directory: Path, run: Mapping[str, Any]) -> Document:
-    """The document of the run whose parts are in `directory`.
+    """The document of the run whose parts are in `directory`, as a page takes it; see `finished`.
 
     `run` says what is known of the run as a whole, ``started`` and ``ended`` among it, in seconds
     since the epoch. Every text of tests and exchanges is masked.
@@ -120,7 +120,40 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
         "tests": tests,
         "requests": requests,
         "texts": texts.texts,
+        "is_raw": True,
     }
+
+
+def finished(document: Document) -> Document:
+    """What `collect` made, in the form that is documented.
+
+    To read thousands of bodies takes long, and a page needs only those that are looked at. Until
+    then an answer that is plain text is kept as it was sent, instead of its headers and its body,
+    with its pieces instead of its events; requests have no model, and moments are microseconds.
+    """
+    sent = document["texts"]
+    texts = list(sent)
+    requests = []
+    for request in document["requests"]:
+        headers, number = request["answer"]
+        events = request["events"]
+        if headers is None:
+            answer = answers.read(sent[number].encode(), events, request["status"])
+            headers, texts[number], events = len(texts), answer.text, answer.moments
+            texts.append(answer.headers)
+        times = {
+            name: list(map(_seconds, each))
+            for name, each in (("moments", request["moments"]), ("events", events))
+        }
+        model = _model(sent[request["request"][1]])
+        requests.append({**request, **times, "model": model, "answer": [headers, number]})
+    document = {**document, "requests": requests, "texts": texts}
+    del document["is_raw"]
+    return document
+
+
+def _seconds(micro: int) -> float:
+    return round(micro / 1e6, 4)
 
 
 def _test(line: Document, began: float, texts: _Texts) -> Document:
@@ -207,14 +240,20 @@ def _shown(server: Document) -> Document:
 def _request(
     server: str, line: Document, began: float, texts: _Texts, workers: Mapping[str, str]
 ) -> Document:
-    number, seconds = texts.number, answers.seconds
+    number = texts.number
     headers, body, sent = line["raw"]
-    answer = answers.read(sent, line["pieces"], line["status"])
-    tokens = line["tokens"]
-    moments = [seconds(at) for at in line["measured"]]
-    if tokens is None:
-        moments = answers.token_moments(answer)
-        tokens = len(moments) or stated_tokens(answer.text)
+    status = line["status"]
+    tokens, moments = line["tokens"], line.get("measured", [])
+    sent_text = sent.decode("latin-1")
+    if tokens is not None and sent.isascii() and masked(sent_text) == sent_text and status != 101:
+        # Nearly always: who looks at it reads it.
+        shown, events = [None, number(sent_text)], line["pieces"]
+    else:
+        answer = answers.read(sent, line["pieces"], status)
+        if tokens is None:
+            moments = answers.token_moments(answer)
+            tokens = len(moments) or stated_tokens(answer.text)
+        shown, events = [number(answer.headers), number(answer.text)], answer.moments
     return {
         "server": masked(server),
         "worker": workers.get(line["session"]),
@@ -223,19 +262,19 @@ def _request(
         "duration": round(line["duration"] / 1e6, 5),
         "method": line["method"],
         "path": line["path"],
-        "model": _model(body),
-        "status": line["status"],
+        "model": None,
+        "status": status,
         "ended": line["ended"],
-        "rule": line["rule_name"],
-        "nearest": line["nearest"],
-        "faults": line["faults"],
+        "rule": line.get("rule_name"),
+        "nearest": line.get("nearest"),
+        "faults": line.get("faults", []),
         "tokens": tokens,
         "moments": moments,
         "bytes": line["bytes"],
         "retry_of": None,
         "request": [number(_text(headers)), number(_text(body)), line["body_size"]],
-        "answer": [number(answer.headers), number(answer.text)],
-        "events": answer.moments,
+        "answer": shown,
+        "events": events,
     }
 
 
@@ -243,7 +282,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _model(body: bytes) -> str | None:
+def _model(body: str) -> str | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

@@ -19,10 +19,13 @@ def figures(
     requests: Sequence[dict[str, Any]],
     servers: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The figures that a report begins with. Times are in seconds."""
-    first = [request["moments"][0] for request in requests if request["moments"]]
+    """The figures that a report begins with. Times are in seconds, but for
+    the microseconds of ``moments``."""
+    first = [request["moments"][0] // 100 for request in requests if request["moments"]]
     between = [
-        later - earlier for request in requests for earlier, later in pairwise(request["moments"])
+        (later - earlier) // 100
+        for request in requests
+        for earlier, later in pairwise(request["moments"])
     ]
     events = Counter(event["what"] for server in servers for event in server["events"])
     return {
@@ -44,27 +47,26 @@ def figures(
     }
 
 
-def distribution(values: Sequence[float]) -> dict[str, Any] | None:
-    """Median, 95th percentile and a histogram; None without values."""
+def distribution(values: Sequence[int]) -> dict[str, Any] | None:
+    """Median, 95th percentile and a histogram of tenths of milliseconds; None without values."""
     if not values:
         return None
     ordered = sorted(values)
     counts: Counter[int] = Counter()
-    # Moments are rounded, so that many are alike.
-    for value, count in Counter(ordered).items():
-        counts[_bin(value)] += count
+    for value, count in Counter(ordered).items():  # many are alike
+        counts[_bin(value / 1e4)] += count
     lowest, highest = min(counts), max(counts)
     return {
         "count": len(ordered),
-        "median": round(_quantile(ordered, 0.5), 5),
-        "p95": round(_quantile(ordered, 0.95), 5),
+        "median": _quantile(ordered, 0.5) / 1e4,
+        "p95": _quantile(ordered, 0.95) / 1e4,
         "histogram": [
             [_edge(number), counts.get(number, 0)] for number in range(lowest, highest + 1)
         ],
     }
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def _quantile(ordered: Sequence[int], share: float) -> int:
     return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
 
 

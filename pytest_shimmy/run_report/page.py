@@ -6,7 +6,7 @@ import json
 import re
 from importlib.resources import files
 
-from .collect import Document
+from .collect import Document, finished
 
 _WORDS = ("server", "worker", "method", "path", "model", "ended", "rule")
 """Members of requests whose values are the same for many."""
@@ -15,7 +15,7 @@ _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', 
 
 
 def page(document: Document) -> str:
-    """The page. It fetches nothing."""
+    """The page of what `collect` made, or of a finished document. It fetches nothing."""
     # Thousands of requests: their members' names stand once, and so do words that many have.
     requests = document["requests"]
     columns = {name: [each[name] for each in requests] for name in requests[0]} if requests else {}
@@ -43,4 +43,4 @@ def data_of(text: str) -> Document | None:
     document["requests"] = [
         dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
     ]
-    return document
+    return finished(document) if "is_raw" in document else document

@@ -86,14 +86,10 @@ class ExchangePart:
             body,
             answer,
             **self._about,
-            rule_name=None,
-            nearest=None,
-            faults=[],
             tokens=None,
-            measured=[],
             duration=int(duration * 1e6),
             bytes=len(answer),
-            pieces=[(int(at * 1e6), len(data)) for at, data in sent],
+            pieces=[each for at, data in sent for each in (int(at * 1e6), len(data))],
             **members,
         )
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright import sync_api as playwright
 
+from pytest_shimmy.run_report.collect import finished
+from pytest_shimmy.run_report.comparison import load
 from pytest_shimmy.run_report.page import page
 from tests.support.browser import chromium
 
@@ -46,10 +48,11 @@ PASSWORD = "hunter2-hunter2"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the suite was run with two workers, and left ``run.json``."""
+    """Where the suite was run with two workers: ``run.html``, and its data as ``run.json``."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "test_suite.py").write_text(SUITE)
-    run(folder, "run.json", "-n", "2")
+    run(folder, "run.html", "-n", "2")
+    (folder / "run.json").write_text(json.dumps(load(folder / "run.html")))
     return folder
 
 
@@ -141,7 +144,32 @@ def test_what_a_server_wrote_is_bounded(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_in_it(folder: Path) -> None:
-    assert PASSWORD not in (folder / "run.json").read_text()
+    for name in ("run.html", "run.json"):
+        assert PASSWORD not in (folder / name).read_text()
+
+
+def test_a_secret_in_an_answer_is_masked_and_the_rest_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(
+        SUITE
+        + f"""
+@pytest.mark.parametrize("stream", [False, True])
+def test_secret(shimmy_openai_client, shimmy_model, stream):
+    asked = ask(shimmy_openai_client, shimmy_model, "say {PASSWORD} é", stream=stream)
+    assert list(asked) if stream else "{PASSWORD}" in asked.choices[0].message.content
+"""
+    )
+    run(tmp_path, "run.html", "-k", "secret or cut")
+    assert PASSWORD not in (tmp_path / "run.html").read_text()
+    document = load(tmp_path / "run.html")
+    for name in ("[False]", "[True]"):
+        _, (request,) = of_test(document, f"test_secret{name}")
+        body = document["texts"][request["answer"][1]]
+        assert "***" in body
+        if request["events"]:
+            assert len([each for each in body.split("\n\n") if each]) == len(request["events"])
+            assert body.startswith("data: {")
+        else:
+            assert json.loads(body)["choices"]
 
 
 def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
@@ -345,19 +373,112 @@ def browser() -> Iterator[playwright.Browser]:
 
 
 @pytest.fixture
-def shown(browser: playwright.Browser, folder: Path, tmp_path: Path) -> Iterator[playwright.Page]:
-    """The page, opened from disk."""
-    assert report_command("html", folder / "run.json", "-o", tmp_path / "run.html").stdout
+def opened(browser: playwright.Browser) -> Iterator[Callable[[Path], playwright.Page]]:
+    """Opens a page from disk; it must have no errors, and fetch nothing."""
     wrong: list[object] = []
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened.on("pageerror", lambda error: wrong.append(error))
-    opened.on(
-        "request", lambda request: request.url.startswith("file:") or wrong.append(request.url)
-    )
-    opened.goto((tmp_path / "run.html").as_uri())
+    tabs = []
+
+    def opened(path: Path) -> playwright.Page:
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tabs.append(tab)
+        tab.on("pageerror", lambda error: wrong.append(error))
+        tab.on(
+            "request", lambda request: request.url.startswith("file:") or wrong.append(request.url)
+        )
+        tab.goto(path.as_uri())
+        return tab
+
     yield opened
-    opened.close()
+    for tab in tabs:
+        tab.close()
     assert not wrong
+
+
+@pytest.fixture
+def shown(opened: Callable[[Path], playwright.Page], folder: Path) -> playwright.Page:
+    """The page of the run."""
+    return opened(folder / "run.html")
+
+
+READ = """requests.map(request => [request.model, answerOf(request).headers, answerOf(request).body,
+    ...[answerOf(request).moments, request.moments].map(
+        moments => moments.map(at => Math.round(at * 1e4) / 1e4))])"""
+
+
+def told_by(document: dict[str, Any]) -> list[list[Any]]:
+    texts = document["texts"]
+    return [
+        [
+            each["model"],
+            *(texts[number] for number in each["answer"]),
+            each["events"],
+            each["moments"],
+        ]
+        for each in document["requests"]
+    ]
+
+
+def test_a_page_of_the_data_shows_what_that_of_the_run_does(
+    opened: Callable[[Path], playwright.Page],
+    shown: playwright.Page,
+    folder: Path,
+    data: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    assert report_command("html", folder / "run.json", "-o", tmp_path / "run.html").stdout
+    other = opened(tmp_path / "run.html")
+    assert shown.evaluate(READ) == other.evaluate(READ) == told_by(data)
+    for tab in (shown, other):
+        tab.get_by_label("Search in names and bodies").fill("cut me")
+        tab.locator("button.request").click()
+    assert chosen(shown) == chosen(other)
+
+
+STREAM = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+CHUNKED = STREAM + "transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [CHUNKED, "b\r\ndata: one\n\n\r\n", "b\r\ndata: two\n\n\r\n0\r\n\r\n"],
+        [CHUNKED, "b\r\ndata: one\n\n\r\n", "b\r\ndata: tw"],
+        [CHUNKED, "5\r\ndata:\r\n", "5;x=y\r\n one\n\r\n", "1\r\n\n\r\n", "0\r\n\r\n"],
+        [CHUNKED, "11\r\ndata: a\n\ndata: b\n", "\r\n2\r\n\n\n\r\n", "2\r\n\r\n\r\n", "0\r\n\r\n"],
+        [CHUNKED, "what is this?"],
+        [CHUNKED, "-c\r\ndata: one\n\n"],
+        [STREAM + "\r\n", "data: one\n\n", "\n\ndata: two"],
+        [STREAM],
+        ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", "{}"],
+        [],
+    ],
+)
+def test_a_page_reads_an_answer_as_the_command_line_does(
+    opened: Callable[[Path], playwright.Page],
+    data: dict[str, Any],
+    tmp_path: Path,
+    pieces: list[str],
+) -> None:
+    request = {
+        **data["requests"][0],
+        "answer": [None, 0],
+        "request": [1, 1, 0],
+        "events": [
+            each for number, piece in enumerate(pieces, 1) for each in (1000 * number, len(piece))
+        ],
+        "moments": [1000],
+        "retry_of": None,
+        "test": None,
+    }
+    raw = {
+        **data,
+        "is_raw": True,
+        "tests": [],
+        "requests": [request],
+        "texts": ["".join(pieces), ""],
+    }
+    (tmp_path / "run.html").write_text(page(raw))
+    assert opened(tmp_path / "run.html").evaluate(READ) == told_by(finished(raw))
 
 
 def chosen(shown: playwright.Page) -> str:
