@@ -6,6 +6,8 @@ Strategy: credentials are compared as the real one does, the first header of a k
 
 from __future__ import annotations
 
+from _operator import _compare_digest as compare_digest  # as hmac has it, which loads OpenSSL
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,9 +28,6 @@ class Access:
         """Whether ``head`` brings the key, if there is one."""
         if self.key is None:
             return True
-        # It loads OpenSSL, which takes milliseconds of a start.
-        from hmac import compare_digest
-
         scheme, _, bearer = (head.header(b"authorization") or b"").partition(b" ")
         if scheme.lower() == b"bearer" and compare_digest(bearer, self.key):
             return True

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode
 from ..executable.dialect import API_KEY, HARNESS_KEY
-from ..executable.identify import python_command
+from ..executable.python import python_command
 from ..network.addresses import authority
 
 

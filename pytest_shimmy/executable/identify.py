@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +13,7 @@ from types import MappingProxyType
 from ..errors import ShimmyError, ShimmyErrorCode
 from .executable import Executable, asked, never, version_numbers
 from .fake_profile import BUILD, RELEASE
+from .python import python_command
 
 _VERSION = r"^shimmy (\d+\.\d+\.\d+\S*)$"
 """All that ``shimmy --version`` prints on stdout (seen on 2.5.0)."""
@@ -132,30 +131,3 @@ def bundled_fake(
         )
     command = python_command("fake_shimmy.__main__", "fake_shimmy")
     return Executable(command, version, True, {**env, RELEASE: version})
-
-
-def python_command(module: str, *packages: str) -> tuple[str, ...]:
-    """A command that runs ``main()`` of a module of ours in a bare interpreter.
-
-    Isolated and without ``site``: start-up hooks and variables of the user's environment
-    (coverage, PYTHONPATH, a slow ``.pth`` file) neither change nor slow it. `packages` are what
-    it imports beyond the standard library; their directories are handed over.
-    """
-    roots = dict.fromkeys(_root(package) for package in packages)
-    boot = (
-        f"import sys; sys.path[:0] = {list(roots)!r}; from {module} import main; sys.exit(main())"
-    )
-    return (sys.executable, "-I", "-S", "-c", boot)
-
-
-def _root(package: str) -> str:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ShimmyError(
-            ShimmyErrorCode.BINARY_NOT_FOUND,
-            f"the Python package {package!r}, which pytest-shimmy needs, is not installed for "
-            f"{sys.executable}.\nInstall pytest-shimmy again: pip install --force-reinstall "
-            "pytest-shimmy",
-            {"package": package},
-        )
-    return str(Path(next(iter(spec.submodule_search_locations))).absolute().parent)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, refusals_reported
-from ..executable.identify import python_command
+from ..executable.python import python_command
 from ..network.sockets import Socket
 from . import sockets
 from .files import RendezvousFile, sweep

@@ -75,3 +75,7 @@ def test_nothing_that_costs_is_loaded_until_it_is_needed() -> None:
     costly = {*("typing", "dataclasses", "threading", "subprocess", "asyncio", "http", "inspect")}
     costly |= {"fake_shimmy.script", "fake_shimmy.stage", "fake_shimmy.serving.worker"}
     assert not costly & set(loaded.decode().split())
+
+
+def test_a_token_is_compared_without_openssl() -> None:
+    assert not {each.imported for each in IMPORTS} & {"hmac", "secrets", "ssl"}

@@ -18,8 +18,8 @@ from pytest_shimmy.executable.identify import (
     bundled_fake,
     identify,
     locate,
-    python_command,
 )
+from pytest_shimmy.executable.python import python_command
 from pytest_shimmy.process.process import ExitStatus
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and modes")

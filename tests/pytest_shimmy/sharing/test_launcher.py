@@ -198,7 +198,7 @@ def test_one_that_was_spawned_ahead_and_has_died_is_replaced(run: Run) -> None:
     launcher.spawn_ahead()
     (ahead,) = children()
     ahead.kill()
-    psutil.wait_procs([ahead], 0)
+    ahead.wait(SOON)
     joined = link.join(run, "key", fake)
     try:
         assert joined.ready().state == "ready"
