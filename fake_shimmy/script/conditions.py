@@ -133,14 +133,16 @@ class When(Node):
 
     def check(self) -> None:
         # Once, since every request is held against every rule.
-        given = ((name, getattr(self, name)) for name in FACTS)
-        self.asked = tuple((name, matcher) for name, matcher in given if matcher is not None)
+        values = self.__dict__
+        self.asked = tuple((name, values[name]) for name in FACTS if values[name] is not None)
 
     @property
     def opens(self) -> bool:
         """Whether it is for a path of its own, which need not be one of shimmy's that generate."""
         return self.path is not None or self.endpoint in OTHER_ENDPOINTS
 
+
+ANY_REQUEST = When()
 
 EXPECTATION = Made(
     Either((str,), Text(), shapes.of(When)),

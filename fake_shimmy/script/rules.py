@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from fake_shimmy.script import shapes
 from fake_shimmy.script.answers import REAL_FAILURES, Answer, Event, Failure, Latency, ToolCall
-from fake_shimmy.script.conditions import ENDPOINTS, OTHER_ENDPOINTS, Matcher, When
+from fake_shimmy.script.conditions import (
+    ANY_REQUEST,
+    ENDPOINTS,
+    OTHER_ENDPOINTS,
+    Matcher,
+    When,
+)
 from fake_shimmy.script.faults import ACTIONS, GARBLES, INSIDES, PLACES, Fault, Position
 from fake_shimmy.script.life import Exit, Life, Refusal
 from fake_shimmy.script.shapes import COUNT, SECONDS, Field, Flag, Items, Node, Number, Text
@@ -96,7 +102,7 @@ class Rule(Node):
         else:
             self.answers = [Answer(**given)]
         if self.when is None:
-            self.when = When()
+            self.when = ANY_REQUEST
         self.is_beyond = any(answer.is_beyond for answer in self.answers)
         """Whether it has answers that no shimmy gives."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import allocate_lock
 from collections import deque
 
 from fake_shimmy.script.conditions import path_of
@@ -116,8 +117,6 @@ class Session:
     def __init__(
         self, base: Script, script: Script, key: str = "", log: ExchangeLog | None = None
     ) -> None:
-        from _thread import allocate_lock
-
         own = script is not base
         self.seed = _first(script.seed, base.seed)
         if self.seed is None:

@@ -355,7 +355,9 @@ class FakeShimmy(FakeSession):
         members = {name: given.pop(name) for name in RULE_MEMBERS if name in given}
         if given:
             raise UnknownArgumentError(f"{method} has no argument {next(iter(given))!r}")
-        document = {"when": when_document(when, conditions), **document, **members}
+        document = {**document, **members}
+        if asked := when_document(when, conditions):
+            document["when"] = asked
         for answer in (document, *document.get("answers", ())):
             if "expect" in answer:
                 answer["expect"] = expectation(answer["expect"])
