@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fake_shimmy.script.timed_answer import stated_tokens
-
 from ..masking import masked
 from . import answers, parts
 from .client_exchanges import NOT_SEEN
@@ -244,15 +242,14 @@ def _request(
     headers, body, sent = line["raw"]
     status = line["status"]
     tokens, moments = line["tokens"], line.get("measured", [])
-    sent_text = sent.decode("latin-1")
-    if tokens is not None and sent.isascii() and masked(sent_text) == sent_text and status != 101:
+    if tokens is not None and sent.isascii() and masked(sent) == sent and status != 101:
         # Nearly always: who looks at it reads it.
-        shown, events = [None, number(sent_text)], line["pieces"]
+        shown, events = [None, number(sent)], line["pieces"]
     else:
-        answer = answers.read(sent, line["pieces"], status)
+        answer = answers.read(sent.encode("latin-1"), line["pieces"], status)
         if tokens is None:
             moments = answers.token_moments(answer)
-            tokens = len(moments) or stated_tokens(answer.text)
+            tokens = len(moments) or _stated_tokens(answer.text)
         shown, events = [number(answer.headers), number(answer.text)], answer.moments
     return {
         "server": masked(server),
@@ -278,8 +275,14 @@ def _request(
     }
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
+def _stated_tokens(text: str) -> int:
+    from fake_shimmy.script.timed_answer import stated_tokens  # few runs need it
+
+    return stated_tokens(text)
+
+
+def _text(raw: str) -> str:
+    return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
 
 
 def _model(body: str) -> str | None:
@@ -293,23 +296,20 @@ def _model(body: str) -> str | None:
 
 def _give_to_tests(requests: list[Document], tests: list[Document]) -> None:
     """Say for each request which test made it: the one that its worker ran at that moment."""
-    by_worker: dict[str, list[int]] = {}
+    by_worker: dict[str, tuple[list[float], list[int]]] = {}
     for number, test in enumerate(tests):
-        by_worker.setdefault(test["worker"], []).append(number)
-    starts = {
-        worker: [tests[number]["start"] for number in numbers]
-        for worker, numbers in by_worker.items()
-    }
+        starts, numbers = by_worker.setdefault(test["worker"], ([], []))
+        starts.append(test["start"])
+        numbers.append(number)
     for request in requests:
         time, worker = request["time"], request["worker"]
-        # A worker runs one test after the other: the newest that had begun.
-        found = [
-            numbers[begun - 1]
-            for each, numbers in by_worker.items()
-            if worker in (None, each)
-            and (begun := bisect_right(starts[each], time))
-            and time <= tests[numbers[begun - 1]]["stop"] + LATE
-        ]
+        found = []
+        for each in by_worker if worker is None else (worker,):
+            starts, numbers = by_worker.get(each, ([], []))
+            # A worker runs one test after the other: the newest that had begun.
+            begun = bisect_right(starts, time)
+            if begun and time <= tests[numbers[begun - 1]]["stop"] + LATE:
+                found.append(numbers[begun - 1])
         # Without a key of its own, a request is anybody's while several tests run.
         if len(found) == 1:
             request["test"] = found[0]

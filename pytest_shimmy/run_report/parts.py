@@ -118,24 +118,28 @@ def session_name(api_key: str) -> str:
 
 
 def read(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every line of every part, with the name of its file; ``raw`` has an exchange's texts."""
+    """Every line of every part, with the name of its file; ``raw`` has an exchange's texts, with a
+    character for each byte."""
     decode = json.JSONDecoder().raw_decode
     for path in sorted(directory.glob("*.jsonl")):
-        name, data, begin = path.stem, path.read_bytes(), 0
-        while (end := data.find(b"\n", begin)) >= 0:
-            line, begin = data[begin:end].decode("utf-8", "replace"), end + 1
+        name, begin = path.stem, 0
+        text = path.read_bytes().decode("latin-1")  # lines themselves are ASCII
+        while begin < len(text):
             # What a process has written that was killed, or had no room, may be half of it.
             try:
-                document = decode(line)[0]
+                document, end = decode(text, begin)
             except ValueError:
-                continue
+                document, end = None, text.find("\n", begin)
+                if end < 0:
+                    break
+            begin = end + 1
             if not isinstance(document, dict) or "kind" not in document:
                 continue
             if (sizes := document.get("raw")) is not None:
                 ends = list(accumulate(sizes, initial=begin))
-                document["raw"] = [data[one:end] for one, end in pairwise(ends)]
+                document["raw"] = [text[one:end] for one, end in pairwise(ends)]
                 begin = ends[-1] + 1
-                if begin > len(data):
+                if begin > len(text):
                     break
             yield name, document
 
