@@ -9,25 +9,28 @@ from typing import Any
 
 import pytest
 
-from .. import settings
-from . import fixtures
-from .state import (
-    ACCEL,
-    HARNESS,
-    REPORT,
-    SETTINGS,
-    Failure,
-    accel_of,
-    anchor_of,
-    counts_of,
-    end_in_test,
-    finish,
-    is_ours,
-    report_error,
-    server_summaries_of,
-    settings_of,
-    targets_of,
-)
+from .rewriting import not_rewritten
+
+with not_rewritten():
+    from .. import settings
+    from . import fixtures, texts
+    from .state import (
+        ACCEL,
+        HARNESS,
+        REPORT,
+        SETTINGS,
+        Failure,
+        accel_of,
+        anchor_of,
+        counts_of,
+        end_in_test,
+        finish,
+        is_ours,
+        report_error,
+        server_summaries_of,
+        settings_of,
+        targets_of,
+    )
 
 MARKERS = (
     "shimmy_real: needs a real shimmy, not the bundled fake",
@@ -134,13 +137,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _header(config: pytest.Config) -> list[str]:
-    from . import texts
-
     chosen = settings_of(config)
     if chosen.record is not None:
         chosen = chosen._replace(record=texts.near(chosen.record, config.invocation_params.dir))
     if chosen.mode == "fake":
-        from fake_shimmy import NEWEST
+        with not_rewritten():
+            from fake_shimmy import NEWEST
 
         versions = list(chosen.fake_version or (NEWEST,))
         if chosen.gpu != ("auto",) or chosen.fake_build is not None:
@@ -185,7 +187,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     ours = {name for plugin in plugins for name in vars(plugin) if "shimmy" in name}
     asked = {name for item in session.items for name in getattr(item, "fixturenames", ())} & ours
     if asked:
-        from .preparation import prepare
+        with not_rewritten():
+            from .preparation import prepare
 
         prepare(session, asked)
 
@@ -313,8 +316,6 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    from . import texts
-
     verbosity = config.get_verbosity()
     modes = texts.modes(terminalreporter.stats)
     if not config.getoption("no_summary", False):
@@ -361,11 +362,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["shimmy"] = [tuple(each) for each in server_summaries_of(config)]
         return
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if "real" in settings_of(config).require and terminal is not None:
-        from .texts import modes
-
-        if _unmet_requirement(config, modes(terminal.stats)) and not session.exitstatus:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if terminal is None or session.exitstatus:
+        return
+    if _unmet_requirement(config, texts.modes(terminal.stats)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _unmet_requirement(config: pytest.Config, modes: Sequence[str]) -> str | None:

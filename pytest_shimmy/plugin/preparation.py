@@ -12,6 +12,7 @@ from importlib import import_module
 
 import pytest
 
+from .rewriting import not_rewritten
 from .state import anchor_of, settings_of
 
 SERVER = ("harness", "plugin.used_servers")
@@ -36,15 +37,17 @@ SKIPPING = ("skip", "skipif", "shimmy_real", "shimmy_fake", "shimmy_gpu")
 def prepare(session: pytest.Session, asked: Set[str]) -> None:
     """Get ready for the fixtures of ours that the collected tests ask for."""
     if _starts_with_server(session):
-        from ..sharing.launcher import drop_ahead, spawn_ahead
+        with not_rewritten():
+            from ..sharing.launcher import drop_ahead, spawn_ahead
 
         spawn_ahead()
         session.config.add_cleanup(drop_ahead)
     modules = {*SERVER, *(module for name in asked for module in FURTHER.get(name, ()))}
     if settings_of(session.config).mode == "attached":
         modules.add("network.remote")
-    for module in sorted(modules):
-        import_module(f"pytest_shimmy.{module}")
+    with not_rewritten():
+        for module in sorted(modules):
+            import_module(f"pytest_shimmy.{module}")
     if not hasattr(session.config, "workerinput"):
         # Plugins that run each test in a forked child (pytest-forked) would else have each start
         # a server.

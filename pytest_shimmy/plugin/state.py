@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from ..settings import Settings
+from .rewriting import not_rewritten
 
 if TYPE_CHECKING:
     from ..accel.result import AccelDetectorResult
@@ -42,8 +43,9 @@ def harness_of(config: pytest.Config) -> Harness:
     """This process's harness, made (and its modules loaded) at the first call."""
     harness = config.stash.get(HARNESS, None)
     if harness is None:
-        from ..harness import Harness
-        from ..sharing.run import Run
+        with not_rewritten():
+            from ..harness import Harness
+            from ..sharing.run import Run
 
         worker = getattr(config, "workerinput", {})
         invitation = worker.get("shimmy") or anchor_of(config).invitation()

@@ -142,7 +142,7 @@ def test_a_keeper_loads_nothing_that_delays_its_server() -> None:
         *("openai", "requests", "filelock", "httptools", "psutil"),
         *("asyncio", "ssl", "http.client", "multiprocessing", "ctypes", "email"),
         *("pytest_shimmy.supervisor.manager", "pytest_shimmy.server", "pytest_shimmy.harness"),
-        *("pytest_shimmy.plugin.texts", "fake_shimmy"),
+        *("pytest_shimmy.plugin.report_texts", "fake_shimmy"),
     ],
 )
 def test_the_plugin_loads_nothing_that_costs(costly: str, plugin_loads: set[str]) -> None:
@@ -159,15 +159,41 @@ def test_the_plugin_loads_little(plugin_loads: set[str]) -> None:
     assert len(plugin_loads) <= 10
 
 
-def test_a_run_that_uses_no_server_loads_what_registers_and_what_is_shown(tmp_path: Path) -> None:
-    path = tmp_path / "test_it.py"
-    path.write_text("def test_it():\n    import sys\n    print('loaded', *sys.modules)\n")
+def shown_by_a_run(directory: Path, statement: str, fixture: str = "") -> list[str]:
+    """What a test of a run with our plugin prints in `statement`, in words."""
+    text = f"import sys\n\ndef test_it({fixture}):\n    print('shown', {statement})\n"
+    directory.joinpath("test_it.py").write_text(text)
     command = [sys.executable, "-m", "pytest", "-s", "-p", "no:xdist", "-p", "no:randomly"]
-    output = subprocess.check_output(command, text=True, cwd=tmp_path)
-    (loaded,) = (line for line in output.splitlines() if "loaded " in line)
-    rooms = {name for name in loaded.split() if name.startswith("pytest_shimmy.")}
-    assert rooms == {
+    output = subprocess.check_output(command, text=True, cwd=directory)
+    (line,) = (line for line in output.splitlines() if "shown " in line)
+    return line.partition("shown ")[2].split()
+
+
+def test_a_run_that_uses_no_server_loads_what_registers_and_what_is_shown(tmp_path: Path) -> None:
+    loaded = shown_by_a_run(tmp_path, "*sys.modules")
+    assert {name for name in loaded if name.startswith("pytest_shimmy.")} == {
         *("pytest_shimmy.defaults", "pytest_shimmy.settings", "pytest_shimmy.settings_table"),
         *("pytest_shimmy.plugin", "pytest_shimmy.plugin.fixtures", "pytest_shimmy.plugin.hooks"),
-        *("pytest_shimmy.plugin.state", "pytest_shimmy.plugin.texts"),
+        *("pytest_shimmy.plugin.rewriting", "pytest_shimmy.plugin.state"),
+        "pytest_shimmy.plugin.texts",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fixture", ["", "shimmy_server"])
+def test_pytest_rewrites_no_module_of_ours_but_the_first(fixture: str, tmp_path: Path) -> None:
+    is_rewritten = "'Rewriting' in str(getattr(each, '__loader__', ''))"
+    names = f"[name for name, each in sys.modules.items() if {is_rewritten}]"
+    shown = shown_by_a_run(tmp_path, f"*{names}", fixture)
+    assert "test_it" in shown
+    assert {name for name in shown if "shimmy" in name} == {
+        *("pytest_shimmy", "pytest_shimmy.plugin", "pytest_shimmy.plugin.hooks"),
+        "pytest_shimmy.plugin.rewriting",
+    }
+
+
+@pytest.mark.slow
+def test_what_is_imported_after_ours_is_rewritten_again(tmp_path: Path) -> None:
+    tmp_path.joinpath("test_helper.py").write_text("def same(a, b):\n    assert a == b\n")
+    rewritten = "'Rewriting' in str(__import__('test_helper').__loader__)"
+    assert shown_by_a_run(tmp_path, rewritten, "shimmy_server") == ["True"]
