@@ -247,10 +247,10 @@ class ShimmyServer:
             key=key,
             seed=self.settings.seed,
             strict_fidelity=self.settings.strict_fidelity,
-            messages=self._message_file(self._control, key) if key else None,
+            messages=self._message_file(self._control) if key and key == self.session_key else None,
         )
 
-    def _message_file(self, control: Control, key: str) -> MessageFile | None:
+    def _message_file(self, control: Control) -> MessageFile | None:
         """For what is said to the fake in every test; None where it can only be asked."""
         process = None if self._link is None else self._link.server
         if process is None or self._link is None:
@@ -260,10 +260,8 @@ class ShimmyServer:
 
             if self._messages is not None:
                 self._messages.close()
-            try:
-                self._messages = MessageFile(control, key, self._link.directory, process)
-            except OSError:  # there is no room for a file
-                return None
+            directory = self._link.directory
+            self._messages = MessageFile(control, self.session_key, directory, process)
         return self._messages
 
     def settle(self) -> None:

@@ -176,7 +176,7 @@ def _follow(sessions: Sessions, message: messages.Follow) -> Iterator[Step | Ans
 
     key, file = message.session, None
     if message.file is not None:
-        if len(sessions.files) >= MAX_FILES:
+        if len(sessions.files) >= MAX_FILES and key not in sessions.files:
             raise RefusedError(f"{MAX_FILES} sessions have a file of messages already")
         try:
             file = MessageFile(message.file, partial(_obey, sessions, key))

@@ -14,6 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from ..errors import ShimmyUsageError
 from ..process.vitals import Watched
 from ..real_files import real_files
 from .connection import Control
@@ -21,12 +22,15 @@ from .connection import Control
 LARGEST = 64 * 1024
 """Bytes after which a session begins with another file."""
 
+NO_FILE = (OSError, ShimmyUsageError)
+"""What is raised where there is no room for a file, or the fake takes no more of them."""
+
 
 class MessageFile:
     """The messages about the session with `key`, for the fake that is this `process`."""
 
     def __init__(self, control: Control, key: str, directory: Path, process: Watched) -> None:
-        """Begin the file in `directory`. Raises `ShimmyError`, and `OSError` where none can be."""
+        """The file is in `directory`. Raises `ShimmyError` when the fake cannot be reached."""
         self.process = process
         self._control = control
         self._key = key
@@ -37,7 +41,7 @@ class MessageFile:
         """That of the fake's own script."""
         self.rules = 0
         """How many rules that has."""
-        with real_files():
+        with real_files(), contextlib.suppress(*NO_FILE):
             self._begin()
 
     def write(self, op: str, **members: Any) -> bool:
@@ -53,8 +57,8 @@ class MessageFile:
                 if op == "open" and os.fstat(self._file).st_size > LARGEST:
                     self._begin()
                 is_whole = os.write(self._file, line) == len(line)
-            except OSError:
-                is_whole = False  # the disk is full
+            except NO_FILE:
+                is_whole = False
             if not is_whole:
                 self.close()
                 self._control.ask("follow", session=self._key)

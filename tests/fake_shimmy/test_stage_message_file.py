@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fake_shimmy.stage.sessions import MAX_FILES
 from tests.support.staged_server import CHAT, WAYS, staged_server
 
 
@@ -116,6 +117,20 @@ def test_a_file_that_cannot_be_read_is_refused(session, tmp_path):
     message = {"op": "follow", "session": session.key, "file": str(tmp_path / "nowhere")}
     status, body = session.stage.send(json.dumps(message))
     assert (status, b"cannot be read" in body) == (400, True)
+
+
+def test_so_many_files_and_no_more_are_followed_at_once(shimmy, tmp_path):
+    path = tmp_path / "messages"
+    path.touch()
+    with staged_server(shimmy) as stage:
+        for number in range(MAX_FILES):
+            stage.control(op="follow", session=f"{number}", file=str(path))
+        message = {"op": "follow", "session": "another", "file": str(path)}
+        status, body = stage.send(json.dumps(message))
+        assert (status, b"128 sessions" in body) == (400, True)
+        stage.control(op="follow", session="0", file=str(path))
+        stage.control(op="follow", session="0")
+        stage.control(**message)
 
 
 def test_what_is_written_to_a_file_that_is_followed_no_more_has_no_effect(told, tmp_path):
