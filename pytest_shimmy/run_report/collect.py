@@ -217,11 +217,13 @@ def _left(lines: list[tuple[str, Document]], log: Path) -> Document:
     from ..executable.dialect import UNKNOWN_BUILD, Build
     from .server_events import shown_backends
 
-    version, build = "", UNKNOWN_BUILD
+    begin, version, build = 0, "", UNKNOWN_BUILD
     for name, line in lines:
-        if name == log.stem and line.get("build"):
-            version, build = line["version"], Build(*line["build"])
-    return shown_backends(log, version, build)
+        if name == log.stem:
+            begin = line.get("begin", begin)
+            if line.get("build") is not None:
+                version, build = line["version"], Build(*line["build"])
+    return shown_backends(log, begin, version, build)
 
 
 def _shown(server: Document) -> Document:

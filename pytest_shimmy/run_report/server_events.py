@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ..accel.readback import read_back
-from ..events import Ready, Starting
+from ..events import Ready, Restarting, Starting
 from ..executable.dialect import UNKNOWN_BUILD, Build
 from ..executable.executable import Executable
 from ..network.addresses import authority
@@ -19,17 +19,18 @@ from .parts import BACKEND, SERVER, Part
 LINKED = ".log"
 """Of the other name that a server's log has while its owner runs, beside the owner's part."""
 
-LOG_READ = 4 * 1024 * 1024
-"""Bytes; in a longer log the backend is not looked for."""
+LOG_READ = 256 * 1024
+"""Bytes of the log since the last start, in which a backend is looked for: a load comes early, and
+to search megabytes takes long."""
 
 
-def shown_backends(log: Path, version: str, build: Build) -> dict[str, str | None]:
-    """Which backend the `log` of a server shows: ``proved`` without an answer, and ``answered`` if
-    there was one. Empty where it cannot be read, or is too long."""
+def shown_backends(log: Path, begin: int, version: str, build: Build) -> dict[str, str | None]:
+    """Which backend a server's `log` shows, whose last life begins at an offset: ``proved`` without
+    an answer, and ``answered`` if there was one. Empty where it cannot be read."""
     try:
-        if log.stat().st_size > LOG_READ:
-            return {}
-        text = log.read_bytes().decode("utf-8", "replace")
+        with open(log, "rb") as file:
+            file.seek(begin)
+            text = file.read(LOG_READ).decode("utf-8", "replace")
     except OSError:
         return {}
     return {
@@ -50,6 +51,8 @@ class ServerEvents:
         self._options = options
         self._build = UNKNOWN_BUILD if executable is None else executable.known_build
         self._log = Path(str(options.log_path))
+        self._begin = 0
+        """Where in the log the server's last life begins."""
         self._link = place.with_suffix(LINKED)
         self._mode = "fake" if options.shimmy_path is None else "real"
 
@@ -57,13 +60,7 @@ class ServerEvents:
         """Write a line for each change of its state."""
         manager.on("starting", self._starting)
         manager.on("ready", self._ready)
-        manager.on(
-            "restarting",
-            lambda event: self._write(
-                "restarting",
-                "asked for" if event.crash is None else f"crash: {event.crash.exit}",
-            ),
-        )
+        manager.on("restarting", self._restarting)
         manager.on("stopped", lambda event: self._write("stopped", str(event.exit)))
         manager.on("error", lambda event: self._write("error", str(event.error)))
 
@@ -77,6 +74,12 @@ class ServerEvents:
         text = f"after {event.elapsed:.3f} s"
         self._write("ready", text, event.port, version=event.version, build=self._build)
 
+    def _restarting(self, event: Restarting) -> None:
+        crash = event.crash
+        self._write("restarting", "asked for" if crash is None else f"crash: {crash.exit}")
+        with contextlib.suppress(OSError):
+            self._begin = self._log.stat().st_size
+
     def recorded(self, recorder: str, upstream: str | None) -> None:
         """A recorder stands before it at this address; `upstream` is that of an attached one."""
         if upstream is not None:
@@ -85,7 +88,8 @@ class ServerEvents:
 
     def tell_backend(self, version: str) -> None:
         """Write which backend the log shows, which is over."""
-        self._part.write(BACKEND, **shown_backends(self._log, version, self._build))
+        shown = shown_backends(self._log, self._begin, version, self._build)
+        self._part.write(BACKEND, **shown)
         with contextlib.suppress(OSError):
             self._link.unlink(missing_ok=True)
 
@@ -109,4 +113,5 @@ class ServerEvents:
             mode=self._mode,
             recorder=recorder,
             build=build,
+            begin=self._begin,
         )

@@ -204,6 +204,35 @@ def test_a_server_whose_keeper_was_killed_has_its_backend(tmp_path: Path) -> Non
     assert server["backend"] == "cpu"
 
 
+RESTARTED = """
+import os
+
+def test_it(shimmy_server, shimmy_openai_client, shimmy_model):
+    messages = [{"role": "user", "content": "hello"}]
+    while shimmy_server.log_path.stat().st_size < 300_000:
+        shimmy_openai_client.chat.completions.create(model=shimmy_model, messages=messages)
+    os.kill(shimmy_server.pid, 9)
+
+def test_answered_again(shimmy_openai_client, shimmy_model):
+    messages = [{"role": "user", "content": "hello"}]
+    if os.environ["ASKS"] == "yes":
+        shimmy_openai_client.chat.completions.create(model=shimmy_model, messages=messages)
+"""
+
+
+@pytest.mark.parametrize(("asks", "backend"), [("yes", "cpu"), ("no", None)])
+def test_the_backend_is_that_of_a_server_s_last_life(
+    tmp_path: Path, asks: str, backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASKS", asks)
+    (tmp_path / "test_suite.py").write_text(RESTARTED)
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "--shimmy-report=run.json"]
+    subprocess.run(command, cwd=tmp_path, check=False)
+    (server,) = json.loads((tmp_path / "run.json").read_text())["servers"]
+    assert "restarting" in [event["what"] for event in server["events"]]
+    assert server["backend"] == backend
+
+
 def test_the_last_line_says_where_the_report_is(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     told = run(tmp_path, "out/run.html", "-k", "cut")
