@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright import sync_api as playwright
 
-from pytest_shimmy.run_report.collect import finished
+from pytest_shimmy.run_report.collect import collect, finished
 from pytest_shimmy.run_report.comparison import load
 from pytest_shimmy.run_report.page import page
 from tests.support.browser import chromium
@@ -170,6 +170,37 @@ def test_secret(shimmy_openai_client, shimmy_model, stream):
             assert body.startswith("data: {")
         else:
             assert json.loads(body)["choices"]
+
+
+def test_a_secret_that_the_end_of_a_chunk_cuts_is_masked(
+    opened: Callable[[Path], playwright.Page], tmp_path: Path
+) -> None:
+    pieces = ['{"at": "http://user:hunter2-', 'hunter2@host"}']
+    head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    sent = head + "".join(f"{len(each):x}\r\n{each}\r\n" for each in (*pieces, ""))
+    line = {
+        "kind": "exchange",
+        "raw": [0, 0, len(sent)],
+        "session": "",
+        "time": 1.0,
+        "duration": 10,
+        "method": "GET",
+        "path": "/x",
+        "body_size": 0,
+        "status": 200,
+        "ended": "complete",
+        "tokens": 0,
+        "bytes": len(sent),
+        "pieces": [5, len(sent)],
+    }
+    part = tmp_path / "exchanges-server.jsonl"
+    part.write_bytes(f"{json.dumps(line)}\n{sent}\n".encode())
+    written = page(collect(tmp_path, {"started": 0.0, "ended": 2.0, "about": []}))
+    assert "hunter2" not in written
+    (tmp_path / "run.html").write_text(written)
+    assert opened(tmp_path / "run.html").evaluate("answerOf(requests[0]).body") == (
+        '{"at": "http://***@host"}'
+    )
 
 
 def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
