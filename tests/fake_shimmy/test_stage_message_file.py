@@ -119,6 +119,7 @@ def test_a_file_that_cannot_be_read_is_refused(session, tmp_path):
     assert (status, b"cannot be read" in body) == (400, True)
 
 
+@pytest.mark.slow
 def test_so_many_files_and_no_more_are_followed_at_once(shimmy, tmp_path):
     path = tmp_path / "messages"
     path.touch()
