@@ -39,6 +39,15 @@ TWO_RULES = json.dumps(
     }
 )
 
+SCRIPTED = """
+import pytest
+
+@pytest.mark.parametrize("n", range({count}))
+def test_scripted(n, shimmy_fake):
+    shimmy_fake.reply("Paris")
+    shimmy_fake.assert_no_requests()
+"""
+
 Count = Callable[[Bench], float]
 """Millions of instructions of one program."""
 
@@ -52,15 +61,21 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """All of the list."""
-    test = _one_more(_tests("", "shimmy"))
-    with_server = _one_more(_tests("shimmy_server", "shimmy"))
-    with_fake = _one_more(_tests("shimmy_fake", "shimmy"))
+    test = _one_more(_tests(_using(""), "shimmy"))
+    with_server = _one_more(_tests(_using(", shimmy_server"), "shimmy"))
+    with_fake = _one_more(_tests(_using(", shimmy_fake"), "shimmy"))
+    scripted = _one_more(_tests(SCRIPTED, "shimmy"))
     bare = _one_more(_requests(_bare))
     request, with_rules = _one_more(_requests(_fake)), _one_more(_requests(_fake, TWO_RULES))
     return [
-        Row("plugin load / bare pytest", _tests("", "shimmy")(1), _tests("")(1)),
+        Row(
+            "plugin load / bare pytest",
+            _tests(_using(""), "shimmy")(1),
+            _tests(_using(""))(1),
+        ),
         Row("a test with shimmy_server / without", with_server, test),
         Row("a test with shimmy_fake / without", with_fake, test),
+        Row("a test with a rule and an assertion / without", scripted, test),
         Row("a request / bare asyncio", request, bare),
         Row("a request with two rules / bare asyncio", with_rules, bare),
     ]
@@ -128,14 +143,18 @@ def _one_more(count: Callable[[int], Count]) -> Count:
     return difference
 
 
-def _tests(fixture: str, *plugins: str) -> Callable[[int], Count]:
-    """pytest on so many tests that request `fixture` and do nothing."""
+def _using(arguments: str) -> str:
+    """Tests with these further arguments that do nothing."""
+    return SUITE.format(count="{count}", fixture=arguments)
+
+
+def _tests(text: str, *plugins: str) -> Callable[[int], Count]:
+    """pytest on so many tests of the module that is `text`."""
 
     def of(number: int) -> Count:
         def count(bench: Bench) -> float:
             directory = Path(tempfile.mkdtemp(dir=bench.directory))
-            text = SUITE.format(count=number, fixture=fixture and f", {fixture}")
-            (directory / "test_it.py").write_text(text)
+            (directory / "test_it.py").write_text(text.format(count=number))
             command = pytest_run.command(plugins, "-q")
             pytest_run.run(command, directory, {**counting.environment(), **hermetic(bench)})
             return counting.count(command, directory, hermetic(bench))
