@@ -16,6 +16,6 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Make ``-p pytest_shimmy.plugin`` the same as ``-p shimmy``, with or without autoloading."""
     # Under the entry point's name, which then finds it there instead of registering it twice.
     if not pluginmanager.has_plugin("shimmy"):
-        from . import hooks
+        from . import entry
 
-        pluginmanager.register(hooks, "shimmy")
+        pluginmanager.register(entry, "shimmy")

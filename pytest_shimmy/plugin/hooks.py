@@ -1,4 +1,4 @@
-"""The pytest plugin: hooks that delegate at once. Loaded in every run, so it loads little."""
+"""The hooks, which delegate at once. Loaded in every run, so it loads little."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from typing import Any
 
 import pytest
 
+from .. import settings
+from . import fixtures, texts
 from .rewriting import not_rewritten
-
-with not_rewritten():
-    from .. import settings
-    from . import fixtures, texts
-    from .state import (
-        ACCEL,
-        HARNESS,
-        REPORT,
-        SETTINGS,
-        Failure,
-        accel_of,
-        anchor_of,
-        counts_of,
-        end_in_test,
-        finish,
-        is_ours,
-        report_error,
-        server_summaries_of,
-        settings_of,
-        targets_of,
-    )
+from .state import (
+    ACCEL,
+    HARNESS,
+    REPORT,
+    SETTINGS,
+    Failure,
+    accel_of,
+    anchor_of,
+    counts_of,
+    end_in_test,
+    finish,
+    is_ours,
+    report_error,
+    server_summaries_of,
+    settings_of,
+    targets_of,
+)
 
 MARKERS = (
     "shimmy_real: needs a real shimmy, not the bundled fake",
@@ -105,8 +103,10 @@ def _look_for_split_option(config: pytest.Config) -> None:
     flags = {row.flag for row in TABLE if row.kind != "switch"}
     words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(str, invocation.args)]
     for flag, value in pairwise(words):
+        if flag not in flags:
+            continue
         path = os.path.realpath(invocation.dir / value)
-        if flag not in flags or not os.path.exists(path):  # noqa: PTH110 - a value may be anything
+        if not os.path.exists(path):  # noqa: PTH110 - a value may be anything
             continue
         if not Path(path).is_relative_to(os.path.realpath(invocation.dir)):
             raise pytest.UsageError(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pytest_shimmy
+from pytest_shimmy.plugin import entry, hooks
 from tests.support.architecture import Import, arrows, circles, folder, imports
 
 OURS = Path(pytest_shimmy.__file__).parent
@@ -174,20 +175,25 @@ def test_a_run_that_uses_no_server_loads_what_registers_and_what_is_shown(tmp_pa
     assert {name for name in loaded if name.startswith("pytest_shimmy.")} == {
         *("pytest_shimmy.defaults", "pytest_shimmy.settings", "pytest_shimmy.settings_table"),
         *("pytest_shimmy.plugin", "pytest_shimmy.plugin.fixtures", "pytest_shimmy.plugin.hooks"),
-        *("pytest_shimmy.plugin.rewriting", "pytest_shimmy.plugin.state"),
-        "pytest_shimmy.plugin.texts",
+        *("pytest_shimmy.plugin.entry", "pytest_shimmy.plugin.rewriting"),
+        *("pytest_shimmy.plugin.state", "pytest_shimmy.plugin.texts"),
     }
+
+
+def test_pytest_is_given_all_hooks() -> None:
+    names = [{name for name in vars(each) if name.startswith("pytest_")} for each in (entry, hooks)]
+    assert names[0] == names[1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["", "shimmy_server"])
-def test_pytest_rewrites_no_module_of_ours_but_the_first(fixture: str, tmp_path: Path) -> None:
+def test_pytest_rewrites_no_module_of_ours_but_the_first_few(fixture: str, tmp_path: Path) -> None:
     is_rewritten = "'Rewriting' in str(getattr(each, '__loader__', ''))"
     names = f"[name for name, each in sys.modules.items() if {is_rewritten}]"
     shown = shown_by_a_run(tmp_path, f"*{names}", fixture)
     assert "test_it" in shown
     assert {name for name in shown if "shimmy" in name} == {
-        *("pytest_shimmy", "pytest_shimmy.plugin", "pytest_shimmy.plugin.hooks"),
+        *("pytest_shimmy", "pytest_shimmy.plugin", "pytest_shimmy.plugin.entry"),
         "pytest_shimmy.plugin.rewriting",
     }
 
