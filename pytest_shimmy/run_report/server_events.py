@@ -19,7 +19,7 @@ from .parts import BACKEND, SERVER, Part
 LINKED = ".log"
 """Of the other name that a server's log has while its owner runs, beside the owner's part."""
 
-LOG_READ = 64 * 1024
+LOG_READ = 256 * 1024
 """Bytes of the log since the last start, in which a backend is looked for: a load comes early, and
 to search megabytes takes long."""
 

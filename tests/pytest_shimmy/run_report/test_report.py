@@ -242,7 +242,10 @@ def test_it(shimmy_server, shimmy_openai_client, shimmy_model):
     messages = [{"role": "user", "content": "hello"}]
     while shimmy_server.log_path.stat().st_size < 300_000:
         shimmy_openai_client.chat.completions.create(model=shimmy_model, messages=messages)
-    os.kill(shimmy_server.pid, 9)
+    killed = shimmy_server.pid
+    os.kill(killed, 9)
+    while shimmy_server.pid in (killed, None):
+        pass
 
 def test_answered_again(shimmy_openai_client, shimmy_model):
     messages = [{"role": "user", "content": "hello"}]
