@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+RUNTIME_DIR_VARIABLE: Final = "PYTEST_SHIMMY_RUNTIME_DIR"
+"""Names the directory where processes of one user meet (see `runtime_dir`). It is no setting."""
+
 
 class ShimmyProcessDefaults:
     """Defaults of `ShimmyProcessManager`. Constants: change a run through its options."""

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .defaults import RUNTIME_DIR_VARIABLE
 from .errors import ShimmyError, ShimmyErrorCode, lacks_resources, system_refused
 
-VARIABLE = "PYTEST_SHIMMY_RUNTIME_DIR"
+VARIABLE = RUNTIME_DIR_VARIABLE
 
 NAME = "pytest-shimmy"
 TMP = "/tmp"

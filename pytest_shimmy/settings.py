@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .defaults import ShimmyProcessDefaults
+from .defaults import RUNTIME_DIR_VARIABLE, ShimmyProcessDefaults
 from .settings_table import PREFIX, TABLE, Setting, means_file
 
 if TYPE_CHECKING:
@@ -294,16 +294,11 @@ def _toml_number(path: Path | None, name: str) -> str | list[str] | None:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """What to say about each variable that looks like a setting and is none."""
-    known = [row.variable for row in TABLE]
+    known = [*(row.variable for row in TABLE), RUNTIME_DIR_VARIABLE]
     unknown = {name for name in environ if name.startswith(PREFIX)}.difference(known)
     if not unknown:
         return []
     from difflib import get_close_matches
-
-    from . import runtime_dir
-
-    known.append(runtime_dir.VARIABLE)
-    unknown.discard(runtime_dir.VARIABLE)
 
     texts = []
     for name in sorted(unknown):

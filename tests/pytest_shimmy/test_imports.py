@@ -170,7 +170,10 @@ def shown_by_a_run(directory: Path, statement: str, fixture: str = "") -> list[s
     return line.partition("shown ")[2].split()
 
 
-def test_a_run_that_uses_no_server_loads_what_registers_and_what_is_shown(tmp_path: Path) -> None:
+def test_a_run_that_uses_no_server_loads_what_registers_and_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_SHIMMY_RUNTIME_DIR", str(tmp_path))
     loaded = shown_by_a_run(tmp_path, "*sys.modules")
     assert {name for name in loaded if name.startswith("pytest_shimmy.")} == {
         *("pytest_shimmy.defaults", "pytest_shimmy.settings", "pytest_shimmy.settings_table"),
