@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .errors import REFUSALS, ShimmyError, ShimmyErrorCode, misused, system_refused
+from .errors import ShimmyError, ShimmyErrorCode, misused
 from .executable.dialect import API_KEY, HARNESS_KEY
 from .launch.hermetic import has_made_up_model, made_up_id
 from .masking import masked, printable
@@ -21,6 +21,7 @@ from .real_files import real_files
 from .settings import Mode, Settings
 from .sharing.link import Link
 from .sharing.protocol import Death, ServerSummary, Snapshot
+from .sharing.server_log import part_of_log
 from .supervisor.health import is_shimmy
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class ShimmyServer:
         if self._link is None:
             return ""
         snapshot = self._link.status()
-        return _slice(snapshot.log_path, snapshot.log_size, 0)[0]
+        return part_of_log(snapshot.log_path, snapshot.log_size, 0)[0]
 
     @property
     def gpu(self) -> ServerGpu:
@@ -316,14 +317,14 @@ class ShimmyServer:
         if self._link is None:
             return "", 0, []
         snapshot = self._link.status()
-        log, left_out = _slice(snapshot.log_path, snapshot.log_size, self._offset, limit)
+        log, left_out = part_of_log(snapshot.log_path, snapshot.log_size, self._offset, limit)
         return log, left_out, list(snapshot.deaths[self._deaths_seen :])
 
     def log_so_far(self, limit: int) -> tuple[str, int]:
         """The log since `begin_test`, as `what_happened` gives it, but for what is on its way: the
         keeper is not asked. Raises `ShimmyError`."""
         logged = None if self._link is None else self._link.logged()
-        return ("", 0) if logged is None else _slice(*logged, self._offset, limit)
+        return ("", 0) if logged is None else part_of_log(*logged, self._offset, limit)
 
     @property
     def backend(self) -> str | None:
@@ -455,26 +456,6 @@ def shimmy_env(server: ShimmyServer, environ: Mapping[str, str]) -> dict[str, st
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }
-
-
-def _slice(path: str, end: int, offset: int, limit: int | None = None) -> tuple[str, int]:
-    """The log at `path` from `offset` to `end`, or the newest `limit` bytes of that, and how many
-    came before.
-
-    A server can write gigabytes: what is left out is not read. Raises `ShimmyError`.
-    """
-    size = max(0, end - offset)
-    left_out = 0 if limit is None else max(0, size - limit)
-    try:
-        with real_files(), open(path, "rb", buffering=0) as log:
-            log.seek(offset + left_out)
-            data = log.read(size - left_out)
-    except REFUSALS as error:
-        what = f"the server's log {path} cannot be read"
-        raise system_refused(what, error, ShimmyErrorCode.CONTROL_FAILED) from error
-    if left_out:  # the cut may be within a character
-        data = data.lstrip(bytes(range(0x80, 0xC0)))
-    return data.decode("utf-8", "replace"), left_out
 
 
 def _clients() -> Any:
