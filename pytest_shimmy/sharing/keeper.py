@@ -33,7 +33,7 @@ from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, system_refused
 from ..executable.executable import Executable
 from ..network.addresses import authority
 from ..network.sockets import Socket
-from ..options import CONTROL_TOKEN, ShimmyProcessOptions
+from ..options import CONTROL_TOKEN, EXCHANGES, ShimmyProcessOptions
 from ..process.file_lock import FileLock
 from ..runtime_dir import write_files
 from ..supervisor.health import requests_sent
@@ -255,6 +255,7 @@ class Keeper:
             recorder=None if self._recorder is None else self._recorder.address.url,
             recorder_token=None if self._recorder is None else self._recorder.address.token,
             model_path=None if model is None else str(model),
+            exchanges=self._options.env.get(EXCHANGES),
         )
 
     def _count_requests(self) -> int | None:

@@ -77,7 +77,8 @@ class Link:
         self._watched: Watched | None = None
         """The server of `_newest`."""
         self._vitals: Vitals | None = None
-        """The server's, from just before `_newest` was asked for."""
+        """The server's, from just before `_newest` was asked for; `written` is without the
+        exchanges that it had noted."""
         _links.add(self)
 
     def ready(self, waiting: Callable[[float], None] | None = None) -> Snapshot:
@@ -97,12 +98,16 @@ class Link:
         question; else None.
 
         Certain it is while the server is there, its keeper has said nothing, and the log has grown
-        by just as much as the server has written: then nothing of that is still on its way.
+        by just as much as the server has written, but for exchanges that it has noted for a
+        report: then nothing of that is still on its way.
         """
         with self._lock:
             newest, before, channel = self._newest, self._vitals, self._channel
             if newest is None or self._watched is None or before is None or channel is None:
                 return None
+            # Before the server is looked at: an exchange that ends in between must not pass for
+            # a part of the log that has come.
+            noted = _size(newest.exchanges)
             now = self._watched.vitals()
             # Another parent: in another container, the number is that of another process.
             if now is None or now.parent != channel.process:
@@ -113,7 +118,7 @@ class Link:
                 log_size = os.stat(newest.log_path).st_size  # noqa: PTH116 - before every test
             except OSError:
                 return None
-            if log_size - newest.log_size != now.written - before.written:
+            if log_size - newest.log_size != now.written - noted - before.written:
                 return None
             return newest if log_size == newest.log_size else newest._replace(log_size=log_size)
 
@@ -176,7 +181,9 @@ class Link:
         vitals = None if self._watched is None else self._watched.vitals()
         if vitals is None:
             self._watched = None  # gone: the number may be that of another one by now
-        return vitals
+            return None
+        noted = None if self._newest is None else self._newest.exchanges
+        return vitals._replace(written=vitals.written - _size(noted))
 
     def _exchange(
         self, channel: Channel, op: Op, waiting: Callable[[float], None] | None
@@ -252,6 +259,16 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _size(path: str | None) -> int:
+    """Bytes of a file; of none, too."""
+    if path is None:
+        return 0
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - before every test
+    except OSError:  # nothing was written so far
+        return 0
 
 
 def _keeper_silent(name: str, channel: Channel | None) -> ShimmyError:

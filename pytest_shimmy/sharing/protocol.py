@@ -112,6 +112,8 @@ class Snapshot(NamedTuple):
     """What it wants to be told; never shown to anybody."""
     model_path: str | None = None
     """The model file that it was started with, if it was one."""
+    exchanges: str | None = None
+    """The file in which the fake notes its exchanges, for a report of the run."""
 
     def __repr__(self) -> str:
         shown = self._asdict()

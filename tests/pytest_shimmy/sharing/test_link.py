@@ -285,8 +285,17 @@ def test_that_nothing_has_changed_is_seen_without_a_question(join: Join, run: Ru
 
 
 @ONLY_LINUX
-def test_a_look_knows_a_log_that_has_grown_or_nothing(join: Join, run: Run) -> None:
-    link = join(run)
+@pytest.mark.parametrize("is_reported", [False, True])
+def test_a_look_knows_a_log_that_has_grown_or_nothing(
+    join: Join, run: Run, tmp_path: Path, is_reported: bool
+) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+
+    def reported(directory: Path) -> Plan:
+        return plan(directory).reported(str(parts), "one")
+
+    link = join(run, plan=reported if is_reported else plan)
     before = seen(link)
     keeper = keeper_of(before.pid)
     suspend(keeper)
@@ -300,6 +309,7 @@ def test_a_look_knows_a_log_that_has_grown_or_nothing(join: Join, run: Run) -> N
         assert time.monotonic() < deadline
     assert found.log_size > before.log_size
     assert found == link.status()
+    assert any(parts.iterdir()) == is_reported
 
 
 @ONLY_LINUX
