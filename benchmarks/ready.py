@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_shimmy import ShimmyProcessManager, ShimmyProcessOptions
-from tools import pyz
 
 from . import peers
 from .bench import NO_REAL, Bench, is_installed, not_installed, running
 from .figures import Figure, Missing, Result, Target, interleave, paired_difference, paired_ratio
 from .programs import (
     BARE,
+    HERE,
     await_health,
     delayed_server,
     fake_command,
@@ -25,6 +25,7 @@ from .programs import (
     real_command,
 )
 
+PYZ = HERE.parent / "tools" / "pyz.py"
 FAKE_TARGET = Target(100)
 """Milliseconds from exec to the first 200."""
 
@@ -49,7 +50,7 @@ def measure(bench: Bench) -> Iterator[Result]:
         managed_fake: lambda: managed(bench.options(real=False)),
     }
     file = directory / "fake-shimmy.pyz"
-    pyz.build(file)
+    subprocess.run([sys.executable, str(PYZ), str(file)], stdout=subprocess.DEVNULL, check=True)
     model = ["--model-path", str(bench.gguf)]
     python = sys.executable
     subjects[single] = lambda: _first_200(
