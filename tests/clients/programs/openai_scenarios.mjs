@@ -129,7 +129,9 @@ scenarios.aborting_a_stream = async () => {
   } catch (error) {
     return { deltas, ...failure(error) };
   }
-  return { deltas };
+  // Chunks that came in the same read as the third one are still handed out: how many there are is
+  // the network's business.
+  return { deltas: deltas.slice(0, 3) };
 };
 
 scenarios.twenty_streams_at_once = () => {
