@@ -140,8 +140,7 @@ def environment(lock: str, *, newest: bool) -> str:
         if not Path(python).exists():
             print(f"making a virtual environment in {directory}", flush=True)
             make_venv(directory)
-    # What is used of it is compiled at its first import.
-    install = ("install", "--quiet", "--disable-pip-version-check", "--no-compile")
+    install = ("install", "--quiet", "--disable-pip-version-check")
     if newest:
         pip(python, *install, "--upgrade", "--editable", f"{ROOT}[test,check]")
     else:
