@@ -25,7 +25,7 @@ from .figures import (
     paired_difference,
     paired_ratio,
 )
-from .programs import cpu_seconds, fake_command, hermetic, serving
+from .programs import fake_command, hermetic, serving, used_seconds
 
 SUITE = """
 import pytest
@@ -171,16 +171,11 @@ def _per_request(bench: Bench, is_stream: bool, env: dict[str, str]) -> float:
         load.connect(port) as peer,
     ):
         length = 0 if is_stream else load.answer_length(peer, request)
-        began = _seconds(pid)
+        began = used_seconds(pid)
         for _ in range(count):
             if is_stream:
                 load.stream(peer, request)
             else:
                 peer.sendall(request)
                 load.skip(peer, length)
-        return 1e6 * (_seconds(pid) - began) / count
-
-
-def _seconds(pid: int) -> float:
-    used = cpu_seconds(pid)
-    return time.perf_counter() if used is None else used
+        return 1e6 * (used_seconds(pid) - began) / count

@@ -24,7 +24,7 @@ from . import load, pytest_run
 from .bench import PATIENCE, Bench, is_installed, not_installed
 from .figures import Figure, Missing, Point, Result, Series, Target
 from .joining import plan, rss
-from .programs import HERE, cpu_seconds, fake_command, hermetic, serving
+from .programs import HERE, fake_command, hermetic, serving, used_seconds
 
 STRAIGHT = Target(1.3)
 """One more in the second half, to one more in the first."""
@@ -135,14 +135,14 @@ def _requests(bench: Bench) -> Series:
     with _controlled(bench) as (port, pid):
         control = Control(f"http://127.0.0.1:{port}", "-")
         control.ask("open", session=KEY, script={})
-        points, began = [Point(0, 0.0, _rss(pid))], _seconds(pid)
+        points, began = [Point(0, 0.0, _rss(pid))], used_seconds(pid)
         with load.connect(port) as peer:
             length = load.answer_length(peer, request)
             for number in range(2, count + 1):
                 peer.sendall(request)
                 load.skip(peer, length)
                 if number % (count // 10) == 0:
-                    points.append(Point(number, _seconds(pid) - began, _rss(pid)))
+                    points.append(Point(number, used_seconds(pid) - began, _rss(pid)))
         control.close()
     return Series("requests in one journal", tuple(points), CPU, "the fake")
 
@@ -163,11 +163,11 @@ def _rules(bench: Bench) -> Series:
                 rules.append({"reply": "Paris"})
                 control.ask("open", session=KEY, script={"rules": rules})
                 length = load.answer_length(peer, request)
-                times, began = bench.rounds(400, 40), _seconds(pid)
+                times, began = bench.rounds(400, 40), used_seconds(pid)
                 for _ in range(times):
                     peer.sendall(request)
                     load.skip(peer, length)
-                points.append(Point(number, (_seconds(pid) - began) / times, _rss(pid)))
+                points.append(Point(number, (used_seconds(pid) - began) / times, _rss(pid)))
         control.ask("journal", session=KEY, after=NEVER)
         control.close()
     return Series("rules before the one that matches", tuple(points), CPU, "the fake")
@@ -208,12 +208,6 @@ def _joining(bench: Bench) -> Series:
 def _controlled(bench: Bench) -> AbstractContextManager[tuple[int, int]]:
     env = {**hermetic(bench), "FAKE_SHIMMY_CONTROL": "-"}
     return serving(bench, lambda port: fake_command(bench, port), env)
-
-
-def _seconds(pid: int) -> float:
-    """Processor time of a server with one thread; of the clock where the system does not say."""
-    used = cpu_seconds(pid)
-    return time.perf_counter() if used is None else used
 
 
 def _rss(pid: int) -> float | None:

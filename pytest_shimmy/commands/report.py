@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import Commands, add_command
-from .tables import shown
+from .tables import GAP, in_columns, shown
 
 if TYPE_CHECKING:
     from ..run_report.comparison import Difference
 
 NARROWEST = 60
 """Columns of a terminal; a narrower one breaks the lines of a table."""
-
-GAP = "  "
 
 HTML_EXAMPLES = """\
   pytest-shimmy report html run.json                 writes run.html
@@ -101,7 +99,7 @@ def _table(found: Sequence[Difference], names: tuple[str, str], width: int) -> I
     widths = (test, wanted[1], first, left - test - first)
     for row in rows:
         cells = (_end_of(row[0], test), row[1], *_cut(row[2], row[3], widths[2:]))
-        yield GAP.join(map(str.ljust, cells, widths)).rstrip()
+        yield in_columns(cells, widths)
 
 
 def _end_of(text: str, width: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..models.progress import human
 
+GAP = "  "
+"""Between two columns."""
 HEADINGS = ("", "ID", "SIZE", "PARAMETERS", "QUANTISATION", "SOURCE", "PATH")
 
 
@@ -18,6 +20,11 @@ def shown(text: str) -> str:
     )
 
 
+def in_columns(cells: Iterable[str], widths: Sequence[int]) -> str:
+    """A row of a table whose columns have these widths."""
+    return GAP.join(map(str.ljust, cells, widths)).rstrip()
+
+
 def table(models: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Models, as `findings.summary` has them, with headings; no lines without models."""
     rows = [tuple(cell or "-" for cell in _cells(model)) for model in models]
@@ -26,7 +33,7 @@ def table(models: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     columns = list(zip(HEADINGS, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     for row in (HEADINGS, *rows):
-        yield "  ".join(map(str.ljust, row, widths)).rstrip()
+        yield in_columns(row, widths)
 
 
 def blocks(models: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -334,7 +334,7 @@ def pytest_terminal_summary(
 
         for line in cassettes.unwritten(config):
             terminalreporter.write_line(line, red=True)
-    if reason := _unmet_requirement(config, modes):
+    if reason := _unmet_requirement(config, terminalreporter.stats):
         terminalreporter.write_line(f"shimmy: {reason}", red=True)
 
 
@@ -364,14 +364,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is None or session.exitstatus:
         return
-    if _unmet_requirement(config, texts.modes(terminal.stats)):
+    if _unmet_requirement(config, terminal.stats):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _unmet_requirement(config: pytest.Config, modes: Sequence[str]) -> str | None:
+def _unmet_requirement(config: pytest.Config, stats: Mapping[str, Sequence[object]]) -> str | None:
     """Why the run as a whole is not what --shimmy-require asked for."""
     if "real" not in settings_of(config).require or config.option.collectonly:
         return None
+    modes = texts.modes(stats)
     if "real" in modes or "attached" in modes:
         return None
     if "replayed" in modes and settings_of(config).replay_as_real:

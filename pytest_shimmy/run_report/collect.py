@@ -33,11 +33,11 @@ class _Texts:
         self.texts: list[str] = []
         self._numbers: dict[str, int] = {}
 
-    def number(self, text: str) -> int:
+    def number(self, text: str, *, is_masked: bool = False) -> int:
         number = self._numbers.get(text)
         if number is None:
             number = self._numbers[text] = len(self.texts)
-            self.texts.append(masked(text))
+            self.texts.append(text if is_masked else masked(text))
         return number
 
 
@@ -246,7 +246,7 @@ def _request(
     tokens, moments = line["tokens"], line.get("measured", [])
     if tokens is not None and status != 101 and sent.isascii() and _is_without_secrets(sent):
         # Nearly always: who looks at it reads it.
-        shown, events = [None, number(sent)], line["pieces"]
+        shown, events = [None, number(sent, is_masked=True)], line["pieces"]
     else:
         answer = answers.read(sent.encode("latin-1"), line["pieces"], status)
         if tokens is None:
