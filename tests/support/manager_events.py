@@ -88,6 +88,22 @@ def failure(manager: ShimmyProcessManager, options: ShimmyProcessOptions) -> Shi
     return caught.value
 
 
+def failure_in_time(
+    manager: ShimmyProcessManager,
+    options: ShimmyProcessOptions,
+    far_enough: Callable[[ShimmyError], bool],
+) -> ShimmyError:
+    """What the start ends with at the first time limit that lets the server come as far as the
+    test needs it: on a loaded machine, half a second may end before the server has begun.
+    """
+    for seconds in (0.5, 2, 8, 32):
+        limited = ShimmyProcessOptions(**{**options.to_json(), "health_timeout": seconds})
+        error = failure(manager, limited)
+        if far_enough(error):
+            break
+    return error
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     """For what tells nobody that it has happened."""
     deadline = time.monotonic() + LONG

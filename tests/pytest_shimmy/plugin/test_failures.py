@@ -149,11 +149,11 @@ def test_a_server_that_never_answers_is_given_up_and_ended(
 ) -> None:
     pytester.makepyfile(CHAT)
     silent = executable(tmp_path, "echo loading; exec sleep 1000")
-    result = run(f"--shimmy-path={silent}", "--shimmy-start-timeout=0.5")
+    result = run(f"--shimmy-path={silent}", "--shimmy-start-timeout=3")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*[[]START_TIMEOUT[]] the server was not healthy 0.5 s after its start, *127.0.0.1:*: "
+            "*[[]START_TIMEOUT[]] the server was not healthy 3 s after its start, *127.0.0.1:*: "
             "nothing listens there.*",
             "*loading",
             "*--shimmy-start-timeout=SECONDS*",

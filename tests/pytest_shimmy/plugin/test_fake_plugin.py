@@ -384,7 +384,7 @@ def test_start_fails(make_shimmy_server):
     with pytest.raises(ShimmyError, match="START_FAILED.*exit code 3(?s:.*)sorry"):
         make_shimmy_server(faults={"refuse": {"status": 3, "stderr": "sorry"}})
     with pytest.raises(ShimmyError, match="HEALTHCHECK_FAILED"):
-        make_shimmy_server(faults={"health": "never"}, start_timeout=0.5)
+        make_shimmy_server(faults={"health": "never"}, start_timeout=5)
     with pytest.raises(ShimmyError, match="START_TIMEOUT"):
         make_shimmy_server(faults={"start_delay": 60}, start_timeout=0.5)
     with pytest.raises(ShimmyError, match=r"USAGE_ERROR.*faults: deaf: 1 is not true or false"):

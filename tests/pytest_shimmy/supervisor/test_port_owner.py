@@ -16,7 +16,7 @@ from pytest_shimmy import ShimmyError, ShimmyErrorCode, ShimmyProcessManager, Sh
 from pytest_shimmy.process.process import Process
 from pytest_shimmy.supervisor import port_owner, startup
 from pytest_shimmy.supervisor.port_owner import INVISIBLE, NOBODY, listener
-from tests.support.manager_events import LONG, Pretend, failure, wait_until
+from tests.support.manager_events import LONG, Pretend, failure, failure_in_time, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells it in /proc")
 
@@ -70,8 +70,9 @@ def test_whoever_is_not_ours_is_never_taken_for_ours(
     words: str,
 ) -> None:
     monkeypatch.setattr(startup, "listener", lambda *_, **__: owner)
-    error = failure(manager, ShimmyProcessOptions(**{**options.to_json(), "health_timeout": 0.5}))
-    assert error.code is ShimmyErrorCode.HEALTHCHECK_FAILED
+    error = failure_in_time(
+        manager, options, lambda error: error.code is ShimmyErrorCode.HEALTHCHECK_FAILED
+    )
     assert words in error.message
 
 

@@ -16,7 +16,7 @@ from pytest_shimmy import (
     ShimmyProcessOptions,
 )
 from pytest_shimmy.events import Starting
-from tests.support.manager_events import LONG, Pretend, failure
+from tests.support.manager_events import LONG, Pretend, failure, failure_in_time
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are POSIX scripts")
 
@@ -90,9 +90,10 @@ def test_no_models(manager: ShimmyProcessManager, shimmy: Path | None, tmp_path:
 def test_a_server_that_never_listens_is_stopped_at_the_time_out(
     manager: ShimmyProcessManager, pretend: Pretend
 ) -> None:
-    error = failure(manager, pretend(["say", "thinking\n"], ["silent"], health_timeout=0.5))
+    options = pretend(["say", "thinking\n"], ["silent"])
+    error = failure_in_time(manager, options, lambda error: "thinking" in error.message)
     assert error.code is ShimmyErrorCode.START_TIMEOUT
-    assert "not healthy 0.5 s after its start" in error.message
+    assert f"not healthy {error.details['timeout']:g} s after its start" in error.message
     assert f"health check of 127.0.0.1:{manager.port}: nothing listens there." in error.message
     assert "  | thinking" in error.message
     assert "--shimmy-start-timeout" in error.message
@@ -102,7 +103,9 @@ def test_a_server_that_never_listens_is_stopped_at_the_time_out(
 def test_a_server_that_listens_but_never_answers_is_stopped_at_the_time_out(
     manager: ShimmyProcessManager, pretend: Pretend
 ) -> None:
-    error = failure(manager, pretend(["mute"], health_timeout=1))
+    error = failure_in_time(
+        manager, pretend(["mute"]), lambda error: "no answer within" in error.message
+    )
     assert error.code is ShimmyErrorCode.START_TIMEOUT
     what_happened = error.message.partition("\nCommand: ")[0]
     assert ": no answer within " in what_happened
@@ -114,8 +117,11 @@ def test_a_server_that_listens_but_never_answers_is_stopped_at_the_time_out(
 def test_a_server_that_answers_as_something_else_is_told_so(
     manager: ShimmyProcessManager, pretend: Pretend, document: object
 ) -> None:
-    error = failure(manager, pretend(["serve", document], health_timeout=0.7))
-    assert error.code is ShimmyErrorCode.HEALTHCHECK_FAILED
+    error = failure_in_time(
+        manager,
+        pretend(["serve", document]),
+        lambda error: error.code is ShimmyErrorCode.HEALTHCHECK_FAILED,
+    )
     assert "200, but not as shimmy" in error.message
 
 
