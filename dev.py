@@ -176,7 +176,7 @@ def check(python: str) -> int:
     """ruff and mypy."""
     # A cache of its own for each: one is of no use to another.
     mypy = [
-        (python, "-m", "mypy", "--platform", each, "--cache-dir", f".mypy_cache/{each}")
+        (python, "-m", "mypy", "--platform", each, "--cache-dir", str(cache() / "mypy" / each))
         for each in SYSTEMS
     ]
     return (
@@ -290,7 +290,8 @@ def missing_packages() -> list[str]:
 
 
 def cache() -> Path:
-    """Where built executables stay between runs, outside the checkout."""
+    """What is the same in each checkout stays here: built executables, environments of clients,
+    mypy's results. It may be removed at any time, and is made again."""
     if os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     else:

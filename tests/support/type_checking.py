@@ -8,8 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".mypy_cache" / "consumer"
+import dev
+
+CACHE = dev.cache() / "mypy" / "consumer"
 
 
 def run_mypy(directory: Path) -> subprocess.CompletedProcess[str]:
