@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +33,8 @@ def locate(path: str | os.PathLike[str]) -> Path:
             {"path": text},
         )
     if os.sep not in text and not (os.altsep and os.altsep in text):
+        import shutil  # the keeper does not look for a fake
+
         found = shutil.which(text)
         if found is None:
             looked = [*dict.fromkeys(filter(None, os.environ.get("PATH", "").split(os.pathsep)))]

@@ -137,12 +137,13 @@ class Keeper:
             self._holder = self._launcher
         if self._spec.recorder is not None:
             self._start_recorder(self._spec.recorder)
-        if not self._is_attached:
-            self._manager.start(self._options, executable=executable)
         address = self._connections.address
         files.announce(self._directory, files.RendezvousFile(address, self._spec.token))
         with contextlib.suppress(OSError):  # it is gone; others may need the server
             self._launcher.send({"listening": address})
+        # Last of what comes before the server: what follows would only take time from its start.
+        if not self._is_attached:
+            self._manager.start(self._options, executable=executable)
         files.sweep(self._directory.parent)
         while self._is_wanted():
             self._connections.wait()
