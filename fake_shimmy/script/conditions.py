@@ -1,12 +1,15 @@
 """Which requests a rule is for.
 
 Strategy: a condition on a text or a value is a :class:`Matcher`, for which a plain value is a short
-way to write; what fits is found out by ``matching``.
+way to write. All are read once into what ``matching`` holds against every request.
 """
 
 from __future__ import annotations
 
-from fake_shimmy.script import shapes
+from operator import attrgetter
+
+from fake_shimmy.script import matching, shapes
+from fake_shimmy.script.matching import Condition, Contains, Equals, Matches, Request
 from fake_shimmy.script.shapes import (
     Anything,
     Either,
@@ -20,6 +23,7 @@ from fake_shimmy.script.shapes import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from re import Pattern
     from typing import Any, ClassVar
 
@@ -37,6 +41,9 @@ FACTS = ("user", "system", "tool", "last", "model", "path")
 
 OTHER_ENDPOINTS = {"responses": "/v1/responses", "embeddings": "/v1/embeddings"}
 """Endpoints of other servers, which no shimmy has; a rule that names one opens it."""
+
+
+_NAMES = {path: name for name, path in (ENDPOINTS | OTHER_ENDPOINTS).items()}
 
 
 def path_of(endpoint: str) -> str:
@@ -75,6 +82,15 @@ class Matcher(Node):
     def check(self) -> None:
         if self.contains is None and self.matches is None and self.equals is ...:
             raise ValueError("a matcher says one of: contains, matches, equals")
+
+    def conditions(self, what: str, read: Callable[[Request], Any]) -> Iterator[Condition]:
+        """What it wants of the fact that ``read`` gives, which is called ``what``."""
+        if self.contains is not None:
+            yield Contains(what, read, self.contains)
+        if self.matches is not None:
+            yield Matches(what, read, self.matches)
+        if self.equals is not ...:
+            yield Equals(what, read, self.equals)
 
 
 def _contains(value: Any) -> Matcher:
@@ -128,18 +144,64 @@ class When(Node):
         ),
     }
 
-    asked: tuple[tuple[str, Matcher], ...]
-    """The facts of a request that are asked for by name, and what they must be."""
+    conditions: tuple[Condition, ...]
+    """All of it, in the order in which differences are told."""
+    about_path: tuple[Condition, ...]
+    """Of these what a head can tell."""
 
     def check(self) -> None:
         # Once, since every request is held against every rule.
+        self.conditions = tuple(self._read())
+        self.about_path = tuple(
+            each for each in self.conditions if each.what in ("endpoint", "path")
+        )
+
+    def _read(self) -> Iterator[Condition]:
+        if self.endpoint is not None:
+            yield Equals("endpoint", attrgetter("path"), _Endpoint(path_of(self.endpoint)))
         values = self.__dict__
-        self.asked = tuple((name, values[name]) for name in FACTS if values[name] is not None)
+        for name in FACTS:
+            matcher = values[name]
+            if matcher is not None:
+                yield from matcher.conditions(name, _reader(name, matcher))
+        for name, matcher in self.headers.items():
+            yield from matcher.conditions(f"header {name}", _header(name.lower()))
+        for path, matcher in self.json.items():
+            yield from matcher.conditions(f"json {path}", _at(path))
 
     @property
     def opens(self) -> bool:
         """Whether it is for a path of its own, which need not be one of shimmy's that generate."""
         return self.path is not None or self.endpoint in OTHER_ENDPOINTS
+
+
+class _Endpoint(str):
+    """The path of an endpoint, which is shown with its name."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{_NAMES[self]} ({self})"
+
+
+def _reader(name: str, matcher: Matcher) -> Callable[[Request], Any]:
+    """Gives the fact that is called so."""
+    read = attrgetter(name)
+    if name not in ("tool", "last"):
+        return read
+    return lambda request: matching.like(matcher.equals, read(request))
+
+
+def _header(name: str) -> Callable[[Request], Any]:
+    def read(request: Request) -> Any:
+        values = [value for known, value in request.headers if known == name]
+        return ", ".join(values) if values else matching.MISSING
+
+    return read
+
+
+def _at(path: str) -> Callable[[Request], Any]:
+    return lambda request: matching.at_path(request.json, path)
 
 
 ANY_REQUEST = When()

@@ -1,7 +1,8 @@
 """Whether a request is what a matcher wants, and if not, in what it differs.
 
-Strategy: a matcher returns the list of differences, so that an empty list is a match and good
-failure texts come for free. A :class:`Request` works its facts out when they are first asked for.
+Strategy: what a matcher wants is a row of conditions, made once when it is read; what a request
+does not meet is a list of differences, so that an empty list is a match and good failure texts come
+for free. A :class:`Request` works its facts out when they are first asked for.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from re import Pattern
-    from typing import Any
-
-    from fake_shimmy.script.conditions import Matcher, When
+    from typing import Any, ClassVar
 
 MISSING: Any = ...
 """A value that is not there."""
@@ -23,10 +23,26 @@ LARGEST_BODY = 8 * 1024 * 1024
 """Bytes; what is longer is not looked into."""
 
 
+class _Fact:
+    """A fact of a request, worked out once for all who ask: later it is found without this."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self._work = work
+        self.__doc__ = work.__doc__
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, request: Any, _: type) -> Any:
+        if request is None:
+            return self
+        value = self._work(request)
+        setattr(request, self._name, value)
+        return value
+
+
 class Request:
     """The facts of one request that matchers ask for."""
-
-    __slots__ = ("_document", "_facts", "_is_read", "body", "headers", "method", "path")
 
     def __init__(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
         self.method = method
@@ -34,38 +50,31 @@ class Request:
         self.headers = headers
         """Names in lower case."""
         self.body = body
-        self._document: Any = MISSING
-        self._is_read = False
-        self._facts: dict[str, Any] = {}
 
-    def fact(self, name: str) -> Any:
-        """What the property `name` says, worked out once for all rules."""
-        if name not in self._facts:
-            self._facts[name] = getattr(self, name)
-        return self._facts[name]
-
-    @property
+    @_Fact
     def json(self) -> Any:
         """The body as JSON; :data:`MISSING` where it is none."""
-        if not self._is_read:
-            self._is_read = True
-            if self.body and len(self.body) <= LARGEST_BODY:
-                with suppress(ValueError, RecursionError):
-                    self._document = json.loads(self.body)
-        return self._document
+        return self.read()
 
-    @property
+    def read(self) -> Any:
+        """Work :attr:`json` out."""
+        if self.body and len(self.body) <= LARGEST_BODY:
+            with suppress(ValueError, RecursionError):
+                return json.loads(self.body)
+        return MISSING
+
+    @_Fact
     def model(self) -> Any:
         """The model's name."""
         return self._member("model")
 
-    @property
+    @_Fact
     def user(self) -> Any:
         """The text of the last user message, else the prompt."""
         texts = self._texts("user")
         return texts[-1] if texts else self._member("prompt")
 
-    @property
+    @_Fact
     def system(self) -> Any:
         """The text of the system or developer message, else the member ``system`` or, as the
         Responses API calls it, ``instructions``."""
@@ -77,7 +86,7 @@ class Request:
             return self._member("instructions")
         return _text(found) if isinstance(found, list) else found
 
-    @property
+    @_Fact
     def tool(self) -> Any:
         """The newest result of a tool, as text."""
         for message in reversed(self._messages()):
@@ -86,7 +95,7 @@ class Request:
                 return found
         return MISSING
 
-    @property
+    @_Fact
     def last(self) -> Any:
         """The text of the last message, of any role, else the prompt."""
         messages = self._messages()
@@ -148,79 +157,92 @@ def _tool_result(message: dict[str, Any]) -> str | None:
     return None
 
 
-class Difference:
-    """One thing in which a request is not what was wanted; made into words when they are asked
-    for, since most rules are not for most requests."""
+class Condition:
+    """What one fact of a request must be; ``read`` gives the fact, ``what`` is its name."""
 
-    __slots__ = ("_verb", "_wanted", "found", "what")
+    __slots__ = ("read", "wanted", "what")
 
-    def __init__(self, what: str, verb: str, wanted: object, found: object) -> None:
+    verb: ClassVar[str]
+
+    def __init__(self, what: str, read: Callable[[Request], Any], wanted: Any) -> None:
         self.what = what
+        self.read = read
+        self.wanted = wanted
+
+    def is_met(self, value: Any, request: Request) -> bool:
+        """Whether ``value``, which is of ``request``, is what it must be."""
+        raise NotImplementedError
+
+
+class Contains(Condition):
+    """A text has a part."""
+
+    __slots__ = ()
+    verb = "contain"
+
+    def is_met(self, value: Any, request: Request) -> bool:  # noqa: ARG002
+        return isinstance(value, str) and self.wanted in value
+
+
+class Matches(Condition):
+    """A pattern is found in a text."""
+
+    __slots__ = ()
+    verb = "match"
+
+    def is_met(self, value: Any, request: Request) -> bool:
+        return isinstance(value, str) and request.is_found(self.wanted, value)
+
+
+class Equals(Condition):
+    """A value is another."""
+
+    __slots__ = ()
+    verb = "be"
+
+    def is_met(self, value: Any, request: Request) -> bool:  # noqa: ARG002
+        return _equal(self.wanted, value)
+
+
+class Difference:
+    """One condition that a request does not meet; made into words when they are asked for, since
+    most rules are not for most requests."""
+
+    __slots__ = ("_condition", "found")
+
+    def __init__(self, condition: Condition, found: object) -> None:
+        self._condition = condition
         self.found = found
         """:data:`MISSING` where there is none."""
-        self._verb = verb
-        self._wanted = wanted
+
+    @property
+    def what(self) -> str:
+        """The name of the fact."""
+        return self._condition.what
 
     @property
     def wanted(self) -> str:
         """What it should do, such as ``contain 'Hi'``."""
-        is_whole = self._verb == "be"
-        return f"{self._verb} {_show(self._wanted) if is_whole else repr(self._wanted)}"
+        verb, wanted = self._condition.verb, self._condition.wanted
+        if verb == "match":
+            return f"match {wanted.pattern!r}"
+        return f"{verb} {_show(wanted) if verb == 'be' else repr(wanted)}"
 
     def __str__(self) -> str:
         found = "there is none" if self.found is MISSING else f"it is {_show(self.found)}"
         return f"{self.what} should {self.wanted}, and {found}"
 
 
-class _Endpoint(str):
-    """The name of an endpoint, which is shown with its path."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        from fake_shimmy.script.conditions import path_of
-
-        return f"{self} ({path_of(self)})"
+def differences(conditions: Iterable[Condition], request: Request) -> list[Difference]:
+    """In what ``request`` differs from what these want; empty when it matches."""
+    return [
+        Difference(condition, value)
+        for condition in conditions
+        if not condition.is_met(value := condition.read(request), request)
+    ]
 
 
-def differences(when: When, request: Request) -> list[Difference]:
-    """How ``request`` differs from what ``when`` wants; empty when it matches."""
-    found: list[Difference] = []
-    if when.endpoint is not None:
-        from fake_shimmy.script.conditions import path_of
-
-        path = path_of(when.endpoint)
-        if request.path != path:
-            found.append(Difference("endpoint", "be", _Endpoint(when.endpoint), request.path))
-    for name, matcher in when.asked:
-        value = request.fact(name)
-        if name in ("tool", "last"):
-            value = _like(matcher.equals, value)
-        found += compare(matcher, value, name, request)
-    for name, matcher in when.headers.items():
-        values = [value for known, value in request.headers if known == name.lower()]
-        value = ", ".join(values) if values else MISSING
-        found += compare(matcher, value, f"header {name}", request)
-    for path, matcher in when.json.items():
-        found += compare(matcher, at_path(request.json, path), f"json {path}", request)
-    return found
-
-
-def compare(matcher: Matcher, value: Any, what: str, request: Request) -> list[Difference]:
-    """In what ``value``, which is of ``request``, is not what ``matcher`` wants."""
-    found = []
-    if matcher.contains is not None and not (isinstance(value, str) and matcher.contains in value):
-        found.append(Difference(what, "contain", matcher.contains, value))
-    if matcher.matches is not None and not (
-        isinstance(value, str) and request.is_found(matcher.matches, value)
-    ):
-        found.append(Difference(what, "match", matcher.matches.pattern, value))
-    if matcher.equals is not MISSING and not _equal(matcher.equals, value):
-        found.append(Difference(what, "be", matcher.equals, value))
-    return found
-
-
-def _like(wanted: object, value: Any) -> Any:
+def like(wanted: object, value: Any) -> Any:
     """``value``; where it is the text of a JSON value and no text is wanted, that."""
     if wanted is MISSING or isinstance(wanted, str) or not isinstance(value, str):
         return value

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 
-from fake_shimmy.script.matching import Request
+from fake_shimmy.api import chat_request
+from fake_shimmy.script.matching import MISSING, Request
 from fake_shimmy.stage import alarm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from re import Pattern
+    from typing import Any
 
 LIMIT = 0.05
 """Seconds for one search."""
@@ -37,11 +39,14 @@ class LimitedRequest(Request):
     """A request whose texts are searched in limited time. ``slow`` are the patterns that were
     given up."""
 
-    __slots__ = ("slow",)
-
     def __init__(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
         super().__init__(method, path, headers, body)
         self.slow: list[str] = []
+
+    def read(self) -> Any:
+        # Shimmy has just read it.
+        document: Any = chat_request.document_in(self.body)
+        return super().read() if document is MISSING else document
 
     def is_found(self, pattern: Pattern[str], text: str) -> bool:
         search = _search if alarm.is_possible() else _search_elsewhere

@@ -12,8 +12,7 @@ import time
 from _thread import allocate_lock
 from collections import deque
 
-from fake_shimmy.script.conditions import path_of
-from fake_shimmy.script.matching import compare, differences
+from fake_shimmy.script.matching import differences
 from fake_shimmy.stage.journal import Journal
 from fake_shimmy.wire.steps import Wait
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fake_shimmy.script.matching import Difference
-    from fake_shimmy.script.rules import Answer, Latency, Rule, Script, When
+    from fake_shimmy.script.rules import Answer, Latency, Rule, Script
     from fake_shimmy.stage.exchange_log import ExchangeLog
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.stage.patterns import LimitedRequest
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
 class RuleState:
     """A rule and how far it is used up."""
 
-    __slots__ = ("asked", "first_used", "id", "rule", "slow", "used")
+    __slots__ = ("asked", "conditions", "first_used", "id", "rule", "slow", "used")
 
     def __init__(self, rule: Rule, ident: int) -> None:
         self.rule = rule
+        self.conditions = rule.when.conditions
         self.id = ident
         self.used = 0
         self.asked = 0
@@ -166,11 +166,11 @@ class Session:
 
     def answers_refused(self, request: LimitedRequest) -> bool:
         """Whether a rule may answer a request for that path although shimmy refuses it."""
-        return any(not _misses_path(state.rule.when, request) for state in self._lenient)
+        return any(not differences(state.rule.when.about_path, request) for state in self._lenient)
 
     def opens(self, request: LimitedRequest) -> bool:
         """Whether a rule may answer a request for that path although shimmy has no such route."""
-        return any(not _misses_path(state.rule.when, request) for state in self._opening)
+        return any(not differences(state.rule.when.about_path, request) for state in self._opening)
 
     def add(self, rule: Rule) -> int:
         """Ask ``rule`` after the session's others; returns its number."""
@@ -204,7 +204,7 @@ class Session:
                 if state.is_over(now):
                     continue
                 request.slow.clear()
-                found = differences(state.rule.when, request)
+                found = differences(state.conditions, request)
                 if request.slow:
                     # Its own test is told; the others are to wait for it no more.
                     state.slow = request.slow.pop()
@@ -213,7 +213,8 @@ class Session:
                 answers = state.rule.answers
                 index = state.used % len(answers)
                 answer = answers[index]
-                missed = [] if answer.expect is None else differences(answer.expect, request)
+                expected = answer.expect
+                missed = [] if expected is None else differences(expected.conditions, request)
                 if not missed:
                     state.used += 1
                     if state.first_used is None:
@@ -225,7 +226,7 @@ class Session:
         """The rule that would answer ``request``, chance aside."""
         now = time.monotonic()
         for state in self.rules:
-            if not state.is_over(now) and not differences(state.rule.when, request):
+            if not state.is_over(now) and not differences(state.conditions, request):
                 return state.name
         return None
 
@@ -234,7 +235,10 @@ class Session:
         if not self.rules:
             return Nearest("there is no rule")
         found = [
-            (state, [] if state.slow is not None else differences(state.rule.when, request))
+            (
+                state,
+                [] if state.slow is not None else differences(state.conditions, request),
+            )
             for state in self.rules
         ]
         state, missed = min(found, key=_number_of_differences)
@@ -314,14 +318,6 @@ class Session:
 
 def _number_of_differences(found: tuple[RuleState, list[Difference]]) -> int:
     return len(found[1])
-
-
-def _misses_path(when: When, request: LimitedRequest) -> bool:
-    """Whether ``when`` is for another path, as far as a head tells."""
-    path = None if when.endpoint is None else path_of(when.endpoint)
-    if path is not None and request.path != path:
-        return True
-    return when.path is not None and bool(compare(when.path, request.path, "path", request))
 
 
 def _first(*values: int | None) -> int | None:

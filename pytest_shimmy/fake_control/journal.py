@@ -218,7 +218,7 @@ class Journal:
 
     def matching(self, when: When) -> list[RecordedRequest]:
         """The records that are as wanted, oldest first."""
-        return [record for record in self.records if not differences(when, record.facts)]
+        return [record for record in self.records if not differences(when.conditions, record.facts)]
 
     def lines(self) -> list[str]:
         """The newest requests, a line each."""
@@ -271,11 +271,12 @@ class Journal:
 def miss(journal: Journal, when: When, conditions: str) -> list[str]:
     """Why no request is as wanted: what came, and the nearest of it as a diff."""
     lines = [f"wanted: {conditions}", *_came(journal)]
-    others = [record for record in journal.records if differences(when, record.facts)]
+    wanted = when.conditions
+    others = [record for record in journal.records if differences(wanted, record.facts)]
     if others:
-        nearest = min(reversed(others), key=lambda record: len(differences(when, record.facts)))
+        nearest = min(reversed(others), key=lambda each: len(differences(wanted, each.facts)))
         lines.append(f"the nearest is number {nearest.id}:")
-        for difference in differences(when, nearest.facts):
+        for difference in differences(wanted, nearest.facts):
             lines += [f"  {line}" for line in _told(difference, when)]
     return lines
 

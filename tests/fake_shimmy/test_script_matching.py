@@ -31,7 +31,7 @@ def request(body: Any = CHAT, path: str = "/v1/chat/completions") -> Request:
 
 
 def told(when: dict[str, Any], asked: Request | None = None) -> list[str]:
-    found = matching.differences(rules.read_when(when), asked or request())
+    found = matching.differences(rules.read_when(when).conditions, asked or request())
     return [str(each) for each in found]
 
 

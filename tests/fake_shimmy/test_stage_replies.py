@@ -21,6 +21,7 @@ from tests.support.staged_server import (
     WHOLE,
     Stage,
     Way,
+    take_all,
 )
 from tests.support.websocket_client import texts
 
@@ -134,6 +135,17 @@ def test_conditions_choose_requests(session, when, matching):
     session.add(when=when, reply="yes")
     ways = [Way("chat", True), *WHOLE[1:4], Way("websocket", True)]
     assert {way.endpoint for way in ways if session.tokens(way) == ["yes"]} == matching
+
+
+@pytest.mark.parametrize(("tail", "is_json"), [(b"", True), (b" \n", True), (b" x", False)])
+def test_a_body_with_more_behind_it_is_one_to_shimmy_and_none_to_rules(session, tail, is_json):
+    session.add(when={"user": "hi"}, reply="yes")
+    body = CHAT_WHOLE.body() + tail
+    raw = CHAT_WHOLE.raw(session.key).partition(b"content-length")[0]
+    with session.stage.running.connect() as sock:
+        sock.sendall(b"%bcontent-length: %d\r\n\r\n%b" % (raw, len(body), body))
+        answer, _ = take_all(sock)
+    assert (CHAT_WHOLE.tokens(answer) == ["yes"]) is is_json
 
 
 def test_chance_is_the_same_for_the_same_seed(session):
