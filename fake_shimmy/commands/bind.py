@@ -7,7 +7,8 @@ with the real one (seen on 2.5.0 CPU-only).
 
 from __future__ import annotations
 
-import socket
+import _socket
+from contextlib import closing
 
 from fake_shimmy import rust
 from fake_shimmy.serving.listen import listen
@@ -15,6 +16,8 @@ from fake_shimmy.serving.listen import listen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fake_shimmy.serving.listen import Listener
 
 DEFAULT_PORT = 11435
 LAST_PORT = 11535
@@ -36,7 +39,7 @@ class Address:
         self.scope = scope
 
     def __str__(self) -> str:
-        if self.family == socket.AF_INET:
+        if self.family == _socket.AF_INET:
             return f"{self.host}:{self.port}"
         scope = f"%{self.scope}" if self.scope else ""
         return f"[{self.host}{scope}]:{self.port}"
@@ -45,12 +48,12 @@ class Address:
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it: ``IpAddr::is_loopback``."""
         return self.host == "::1" or (
-            self.family == socket.AF_INET and self.host.startswith("127.")
+            self.family == _socket.AF_INET and self.host.startswith("127.")
         )
 
-    def listen(self) -> socket.socket:
+    def listen(self) -> Listener:
         """A listening socket; raises ``OSError`` as the system says."""
-        if self.family == socket.AF_INET:
+        if self.family == _socket.AF_INET:
             return listen(self.family, (self.host, self.port))
         return listen(self.family, (self.host, self.port, 0, self.scope))
 
@@ -64,16 +67,16 @@ def resolve(bind: str, environ: Mapping[str, str]) -> Address:
         return _parse(configured, "SHIMMY_BIND_ADDRESS")
     for port in (DEFAULT_PORT, *range(DEFAULT_PORT, LAST_PORT + 1)):
         if _is_free(port):
-            return Address(socket.AF_INET, "127.0.0.1", port)
-    with socket.socket() as probe:
+            return Address(_socket.AF_INET, "127.0.0.1", port)
+    with closing(_socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return Address(socket.AF_INET, "127.0.0.1", port)
+    return Address(_socket.AF_INET, "127.0.0.1", port)
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with closing(_socket.socket()) as probe:
+        probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
             probe.listen(1)
@@ -99,22 +102,22 @@ def _socket_address(text: str) -> Address | None:
         padded = any(len(part) > 1 and part[0] == "0" for part in host.split("."))
         if len(octets) != 4 or None in octets or padded:
             return None
-        return Address(socket.AF_INET, host, port)
+        return Address(_socket.AF_INET, host, port)
     inner, percent, zone = host[1:-1].partition("%")
     scope = _number(zone, 2**32 - 1) if percent else 0
     if scope is None:
         return None
     try:
-        packed = socket.inet_pton(socket.AF_INET6, inner)
+        packed = _socket.inet_pton(_socket.AF_INET6, inner)
     except OSError:
         return None
-    return Address(socket.AF_INET6, _show_ipv6(packed), port, scope)
+    return Address(_socket.AF_INET6, _show_ipv6(packed), port, scope)
 
 
 def _show_ipv6(packed: bytes) -> str:
     """As Rust shows it: only mapped addresses end in a dotted one."""
     if packed[:12] == b"\0" * 10 + b"\xff\xff":
-        return "::ffff:" + socket.inet_ntop(socket.AF_INET, packed[12:])
+        return "::ffff:" + _socket.inet_ntop(_socket.AF_INET, packed[12:])
     return show_groups(_groups(packed))
 
 
@@ -125,7 +128,7 @@ def _groups(packed: bytes) -> list[int]:
 def ipv6_groups(text: str) -> list[int] | None:
     """The eight numbers of an IPv6 address; None if it is none."""
     try:
-        return _groups(socket.inet_pton(socket.AF_INET6, text))
+        return _groups(_socket.inet_pton(_socket.AF_INET6, text))
     except (OSError, ValueError):
         return None
 

@@ -6,6 +6,7 @@ before it binds (seen on 2.5.0, both builds, and 1.8.1).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -74,8 +75,11 @@ def run(session: Session, registry: Registry) -> None:
         access,
     )
     context = Context(server, registry, session.engine())
+    application = Application(context, _layers(session))
     supervised.tell_ready(session.environ, listener)
-    accept.serve(Application(context, _layers(session)), listener)
+    gc.freeze()  # nothing of what was loaded is ever garbage
+    gc.enable()
+    accept.serve(application, listener)
 
 
 def _end_with_others(session: Session) -> None:

@@ -16,9 +16,10 @@ from fake_shimmy.rust import console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
     from typing import NoReturn
+
+    from fake_shimmy.serving.listen import Listener
 
 READY = "FAKE_SHIMMY_READY"
 """Set: a line on stdout says when requests are answered, and where."""
@@ -48,7 +49,7 @@ def watch(environ: Mapping[str, str]) -> None:
         raise InvalidError("stdin, parent, the number of a process")
 
 
-def tell_ready(environ: Mapping[str, str], listener: socket.socket) -> None:
+def tell_ready(environ: Mapping[str, str], listener: Listener) -> None:
     """Say where ``listener`` listens, if anybody wants to know."""
     if not environ.get(READY):
         return

@@ -8,7 +8,6 @@ an order that does not exist.
 from __future__ import annotations
 
 import os
-from copy import copy
 
 from fake_shimmy import rust
 from fake_shimmy.models import discovery
@@ -46,6 +45,12 @@ class ModelSpec:
         """In tokens."""
         self.chat_template = chat_template
         """The template in the model's file; None if it has none, or the engine does not read it."""
+
+    def with_chat_template(self, chat_template: str) -> ModelSpec:
+        """The same model, for an engine that reads the template in its file."""
+        return ModelSpec(
+            self.name, self.path, self.template, self.lora_path, self.context_length, chat_template
+        )
 
     def debug(self, with_chat_template: bool) -> str:
         """``{:?}`` of the specification, as the log shows it."""
@@ -110,12 +115,13 @@ class Registry:
         if spec is not None and self._template_of is not None:
             template = self._template_of(spec.path)
             if template is not None:
-                spec = copy(spec)
-                spec.chat_template = template
+                spec = spec.with_chat_template(template)
         return spec
 
     def without_models(self) -> Registry:
         """The same registry, in which no name is found."""
+        from copy import copy  # for a script alone
+
         empty = copy(self)
         empty.registered, empty.discovered = {}, {}
         return empty

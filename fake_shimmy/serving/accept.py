@@ -6,8 +6,8 @@ end the port is opened again.
 
 from __future__ import annotations
 
+import _socket
 import selectors
-import socket
 import time
 from contextlib import suppress
 
@@ -18,12 +18,13 @@ from fake_shimmy.serving.loop import Loop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.api.application import Application
+    from fake_shimmy.serving.listen import Listener
 
 ACCEPT_RETRY = 1.0
 """Seconds without accepting after the system refused a descriptor."""
 
 
-def serve(application: Application, listener: socket.socket) -> None:
+def serve(application: Application, listener: Listener) -> None:
     """Answer what comes in on ``listener`` until a signal ends the process."""
     loop = Loop(application.server.panicked)
     Acceptor(loop, application, listener)
@@ -33,7 +34,7 @@ def serve(application: Application, listener: socket.socket) -> None:
 class Acceptor:
     """Accepts on ``listener`` for ``application``; the connections become members of ``loop``."""
 
-    def __init__(self, loop: Loop, application: Application, listener: socket.socket) -> None:
+    def __init__(self, loop: Loop, application: Application, listener: Listener) -> None:
         self.closed = False
         self._loop = loop
         self._application = application
@@ -63,7 +64,7 @@ class Acceptor:
             sock.setblocking(False)
             # Some systems refuse it where the client has left by now.
             with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             self._count += 1
             connection = Connection(self._loop, self._application, sock, self._count, self.refuse)
             self._loop.selector.register(sock, selectors.EVENT_READ, connection)

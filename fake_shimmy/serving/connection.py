@@ -8,8 +8,8 @@ reads only so far ahead; so no client can make the server grow.
 
 from __future__ import annotations
 
+import _socket
 import selectors
-import socket
 import time
 from contextlib import suppress
 from itertools import chain
@@ -81,7 +81,7 @@ class Connection:
         self,
         loop: Loop,
         application: Application,
-        sock: socket.socket,
+        sock: _socket.socket,
         number: int,
         refuse: Callable[[float], None],
     ) -> None:
@@ -180,7 +180,7 @@ class Connection:
         self._want(0)
         if in_order:
             with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_WR)
+                self.sock.shutdown(_socket.SHUT_WR)
         self.sock.close()
         self._steps = None
         if self.left is not None:
@@ -271,7 +271,7 @@ class Connection:
             return False
         if isinstance(step, HalfClose):
             self._begin_wait()
-            self.sock.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(_socket.SHUT_WR)
             self._want(self.mask | _READ)
             return True
         if isinstance(step, Exit):
@@ -279,7 +279,7 @@ class Connection:
 
             end_process(step.status)
         if isinstance(step, Reset):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            self.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _LINGER_RESET)
             self.close()
         elif isinstance(step, Cut):
             self._steps = None

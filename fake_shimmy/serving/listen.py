@@ -1,8 +1,11 @@
-"""How the server's port is opened: at the start, and again after connections were refused."""
+"""How the server's port is opened: at the start, and again after connections were refused.
+
+Strategy: the module beneath `socket`, which takes a tenth of the time to load.
+"""
 
 from __future__ import annotations
 
-import socket
+import _socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,11 +15,20 @@ BACKLOG = 1024
 """Connections that may wait to be accepted."""
 
 
-def listen(family: int, address: tuple[Any, ...]) -> socket.socket:
+class Listener(_socket.socket):
+    """A socket that can accept."""
+
+    def accept(self) -> tuple[_socket.socket, Any]:
+        """The next connection, and its client's address; raises ``OSError``."""
+        descriptor, address = self._accept()  # type: ignore[attr-defined]
+        return _socket.socket(self.family, self.type, self.proto, fileno=descriptor), address
+
+
+def listen(family: int, address: tuple[Any, ...]) -> Listener:
     """A listening socket; raises ``OSError`` as the system says."""
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = Listener(family, _socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
     except BaseException:

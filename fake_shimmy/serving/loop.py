@@ -6,9 +6,10 @@ by their socket or by a timer. Whatever happens to one, the others go on.
 
 from __future__ import annotations
 
+import _socket
 import selectors
 import signal
-import socket
+import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -68,7 +69,7 @@ class Loop:
 
     def run(self) -> None:
         """Go round for ever, in the main thread."""
-        self._wakeup, self._waker = socket.socketpair()
+        self._wakeup, self._waker = _pair()
         self._wakeup.setblocking(False)
         self._waker.setblocking(False)
         self.selector.register(self._wakeup, selectors.EVENT_READ, None)
@@ -153,3 +154,12 @@ class Loop:
         while timers and timers[0][0] <= now:
             _, _, member, wait = heappop(timers)
             member.wake_up(wait)
+
+
+def _pair() -> tuple[_socket.socket, _socket.socket]:
+    """Both ends of a connection."""
+    if sys.platform == "win32":
+        import socket
+
+        return socket.socketpair()
+    return _socket.socketpair()

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -78,7 +77,7 @@ class Keeper:
         self._is_recorded = False
         """The recorder knows where the server is."""
         # Manager threads and signals wake the loop through this pair.
-        self._wake, self._waker = socket.socketpair()
+        self._wake, self._waker = sockets.pair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
 
@@ -373,6 +372,7 @@ def _inherited(line: bytes) -> Socket:
     """The launcher's connection; see `launcher`."""
     if sys.platform == "win32":
         import base64
+        import socket
 
         return Socket(fileno=socket.fromshare(base64.b64decode(line)).detach())
     connection = Socket(fileno=int(line))

@@ -10,9 +10,9 @@ it belongs to us, and whatever has not the names and types that are expected is 
 
 from __future__ import annotations
 
+import _socket
 import binascii
 import json
-import socket
 import zlib
 from _operator import _compare_digest as compare_digest  # as hmac has it, which loads OpenSSL
 from collections.abc import Mapping
@@ -185,8 +185,8 @@ class Channel:
     """One end of a connection that carries JSON objects, a line each of at most `limit` bytes."""
 
     def __init__(self, peer: Socket, limit: int = MAX_LINE) -> None:
-        if peer.family == socket.AF_INET:
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if peer.family == _socket.AF_INET:
+            peer.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self.socket = peer
         self.limit = limit
         self.process: int | None = None
@@ -216,7 +216,7 @@ class Channel:
         """Whether there is something to read, the end of the connection included."""
         self.socket.setblocking(False)
         try:
-            self.socket.recv(1, socket.MSG_PEEK)
+            self.socket.recv(1, _socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:

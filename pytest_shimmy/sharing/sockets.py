@@ -11,7 +11,6 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
-import socket
 import struct
 import sys
 import time
@@ -41,7 +40,7 @@ def listen() -> Socket:
     """A listener at an address of its own. Raises `OSError`."""
     if sys.platform != "linux" or not ABSTRACT:
         return listen_on_loopback(QUEUE)[0]
-    listener = Socket(socket.AF_UNIX)
+    listener = Socket(_socket.AF_UNIX)
     try:
         listener.bind(f"\0pytest-shimmy-{os.urandom(16).hex()}")
         listener.listen(QUEUE)
@@ -54,6 +53,8 @@ def listen() -> Socket:
 def pair() -> tuple[Socket, Socket]:
     """Both ends of a connection. Raises `OSError`."""
     if sys.platform == "win32":
+        import socket
+
         near, far = socket.socketpair()
     else:
         near, far = _socket.socketpair()
@@ -79,10 +80,10 @@ def to_address(value: Any) -> Address:
     raise ValueError(f"not an address: {value!r}")
 
 
-def _family(address: Address) -> socket.AddressFamily:
+def _family(address: Address) -> int:
     if sys.platform != "win32" and isinstance(address, str):
-        return socket.AF_UNIX
-    return socket.AF_INET
+        return _socket.AF_UNIX
+    return _socket.AF_INET
 
 
 def connect(address: Address, timeout: float) -> Socket:
@@ -112,9 +113,9 @@ def connect(address: Address, timeout: float) -> Socket:
 
 def peer_of(connection: Socket) -> Peer | None:
     """Who is at the other end; None where the system does not tell."""
-    if sys.platform == "linux" and connection.family == socket.AF_UNIX:
+    if sys.platform == "linux" and connection.family == _socket.AF_UNIX:
         with contextlib.suppress(OSError):
-            data: bytes = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            data: bytes = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
             pid, user, _ = struct.unpack("3i", data)
             return Peer(pid, user)
     return None

@@ -9,15 +9,16 @@ manager answers it by taking the next port.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import itertools
 import os
-import socket
 import sys
 from collections.abc import Iterator
 
 from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, lacks_resources, refusals_reported
+from ..network.sockets import Socket
 from ..process.file_lock import FileLock, LockedError
 from ..runtime_dir import subdir
 
@@ -91,17 +92,17 @@ def is_free(host: str, port: int) -> bool:
     Raises `ShimmyError` (``START_FAILED``) when `host` is no address of this machine, `OSError`
     when the system refuses to try.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        with Socket(family, _socket.SOCK_STREAM) as probe:
             # On POSIX the option ignores connections in TIME_WAIT, as the server's own bind does;
             # on Windows it would let two servers share the port.
             if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
         not_ours = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-        if error.errno in not_ours or isinstance(error, socket.gaierror):
+        if error.errno in not_ours or isinstance(error, _socket.gaierror):
             raise ShimmyError(
                 ShimmyErrorCode.START_FAILED,
                 f"{host} is no address of this machine: {error.strerror or error}.\nA server can "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -206,3 +208,18 @@ def test_an_unread_stdout_stops_the_server(shimmy):
         os.read(running.process.stdout.fileno(), 65536)
         sock.settimeout(10)
         assert sock.recv(4096).startswith(b"HTTP/1.1 502 Bad Gateway")
+
+
+@pytest.mark.usefixtures("model")
+def test_garbage_is_collected_while_it_serves(shimmy):
+    program = (
+        "import gc, sys\n"
+        "from fake_shimmy.__main__ import main\n"
+        "from fake_shimmy.serving import accept\n"
+        "accept.serve = lambda *_: print('collected:', gc.isenabled(), file=sys.stderr)\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", program, "serve", "--bind", f"127.0.0.1:{free_port()}"]
+    environ = shimmy.environ({})
+    done = subprocess.run(command, env=environ, cwd=shimmy.cwd, capture_output=True, check=True)
+    assert done.stderr == b"collected: True\n"
