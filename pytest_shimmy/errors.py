@@ -5,7 +5,7 @@ Errors cross process boundaries (keeper to test process, xdist worker to control
 pickle whole and have a JSON form.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import contextlib
 import errno
@@ -140,7 +140,7 @@ class ShimmyError(Exception):
         return {"code": str(self.code), "message": self.message, "details": self.details}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ShimmyError:
+    def from_json(cls, data: Mapping[str, Any]) -> "ShimmyError":
         code = ShimmyErrorCode(data["code"])
         kind = ShimmyUsageError if code is ShimmyErrorCode.USAGE_ERROR else ShimmyError
         return kind(code, data["message"], data.get("details"))

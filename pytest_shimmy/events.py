@@ -1,7 +1,6 @@
 """What a `ShimmyProcessManager` tells its listeners: one typed payload per event."""
 
-# Not "from __future__ import annotations": typing compiles each field of a NamedTuple that it gets
-# as text, and every keeper loads this.
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,6 @@
 """The types of the settings as a test writes them. The values are read by `settings`."""
 
-# Not "from __future__ import annotations": typing compiles each field of a TypedDict that it gets
-# as text, and every keeper loads this.
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import os
 from collections.abc import Iterable, Mapping

@@ -5,7 +5,7 @@ do not exist), so every fact here names the releases it was seen on. A new relea
 alike needs no change; one that differs needs a row in `DIALECTS`.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import os
 import re

@@ -4,7 +4,7 @@ Over `sockets`, and not over a library: `responses`, requests-mock and vcrpy rep
 into the user's caplog, and each costs more to load than the fake takes to be ready.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import json
 import time

@@ -6,7 +6,7 @@ own end (for children that it left behind). Its output is kept up to a limit, an
 goes on holding the pipes is not waited for.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import re
 import shlex

@@ -6,7 +6,7 @@ this program dies. The other is a *pump* that drains the child's output: an undr
 a server that logs (seen on shimmy 2.5.0). On Windows, a job object stands for group and signal.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from .pump import BlockingPump, Pump, SelectingPump
 from .thread import start_thread
@@ -42,7 +42,7 @@ class ExitStatus(NamedTuple):
     """None if it exited by itself."""
 
     @classmethod
-    def from_returncode(cls, returncode: int) -> ExitStatus:
+    def from_returncode(cls, returncode: int) -> Self:
         # Windows has no signals; its codes may be negative.
         if returncode < 0 and sys.platform != "win32":
             return cls(None, -returncode)

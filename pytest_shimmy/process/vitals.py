@@ -1,7 +1,7 @@
 """What Linux tells of a process without disturbing it: whether it lives, and whether it has
 written anything since the last look."""
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import contextlib
 import os

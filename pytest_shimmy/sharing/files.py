@@ -1,6 +1,6 @@
 """The files of keepers: how to join one, the logs that are kept, and what killed ones leave."""
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import contextlib
 import json

@@ -8,7 +8,7 @@ Nothing that arrives is believed before it has been looked at: who connects prov
 it belongs to us, and whatever has not the names and types that are expected is a `ValueError`.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import _socket
 import binascii
@@ -16,7 +16,7 @@ import json
 import zlib
 from _operator import _compare_digest as compare_digest  # as hmac has it, which loads OpenSSL
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, Self, TypeVar, get_args
 
 from ..errors import ShimmyError
 from ..network.sockets import Socket
@@ -32,13 +32,13 @@ OPS: tuple[Op, ...] = get_args(Op)
 
 T = TypeVar("T")
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "str | None": (str, type(None)),
-    "int | None": (int, type(None)),
-    "float | None": (float, int, type(None)),
+_TYPES: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    float: (float, int),
+    str | None: (str, type(None)),
+    int | None: (int, type(None)),
+    float | None: (float, int, type(None)),
 }
 
 
@@ -47,11 +47,7 @@ def read(kind: type[T], data: Any, **parsed: Any) -> T:
 
     `parsed` are fields that the caller has read already. Raises `ValueError`.
     """
-    # A named tuple wraps the text of its annotations.
-    annotations: dict[str, str] = {
-        name: str(getattr(annotation, "__forward_arg__", annotation))
-        for name, annotation in kind.__annotations__.items()
-    }
+    annotations: dict[str, Any] = kind.__annotations__
     if not isinstance(data, dict) or data.keys() | parsed.keys() != annotations.keys():
         raise ValueError(f"no {kind.__name__}")
     for name, value in data.items():
@@ -125,7 +121,7 @@ class Snapshot(NamedTuple):
         return {**self._asdict(), "deaths": deaths}
 
     @classmethod
-    def from_json(cls, data: Any) -> Snapshot:
+    def from_json(cls, data: Any) -> Self:
         """Raises `ValueError`."""
         deaths = data.get("deaths") if isinstance(data, dict) else None
         if not isinstance(deaths, list):
@@ -153,7 +149,7 @@ class ServerSummary(NamedTuple):
     """How long that took."""
 
     @classmethod
-    def from_json(cls, data: Any) -> ServerSummary:
+    def from_json(cls, data: Any) -> Self:
         """With texts that can be shown: a server says its own version. Raises `ValueError`."""
         summary = read(cls, data)
         return summary._replace(

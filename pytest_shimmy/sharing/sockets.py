@@ -6,7 +6,7 @@ its listener; neither a file nor a network interface is needed. Elsewhere they a
 where only the token of a message tells who speaks.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 import _socket
 import contextlib

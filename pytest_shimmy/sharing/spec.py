@@ -3,7 +3,7 @@
 The keeper itself is another program, and a test process loads none of it.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 from typing import Any, NamedTuple
 

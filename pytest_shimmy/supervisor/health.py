@@ -3,7 +3,7 @@
 A healthy answer may come from another process that holds the port; `port_owner` tells.
 """
 
-from __future__ import annotations
+# No annotations as text: every keeper loads this, see CONTRIBUTING.
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -137,6 +137,17 @@ def test_a_keeper_loads_nothing_that_delays_its_server() -> None:
     assert not loaded & costly
 
 
+def test_a_keeper_compiles_no_annotations_of_its_records() -> None:
+    program = (
+        "import builtins\n"
+        "compiled, builtins.compile = [], lambda *arguments: compiled.append(arguments)\n"
+        "import pytest_shimmy.sharing.keeper\n"
+        "print(compiled)"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    assert subprocess.check_output(command, text=True, cwd=OURS.parent) == "[]\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "costly",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import subprocess
 import sys
@@ -25,7 +26,6 @@ from pytest_shimmy import (
 )
 from pytest_shimmy.events import Event, Output
 from pytest_shimmy.process.process import ExitStatus, Process
-from pytest_shimmy.supervisor import ports
 from pytest_shimmy.supervisor.listeners import Listeners
 from tests.support.manager_events import wait_until
 
@@ -73,7 +73,7 @@ def test_a_host_that_is_no_address_of_this_machine_ends_the_start_at_once(
 def test_a_system_without_ipv6_is_named_as_the_reason(
     manager: ShimmyProcessManager, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports.socket, "AF_INET6", 9999)
+    monkeypatch.setattr(_socket, "AF_INET6", 9999)
     error = failure(manager, pretend(["serve"], host="::1"))
     assert "::1 is no address of this machine" in error.message
 
