@@ -49,6 +49,7 @@ def check(
     recording: Recording,
     wanted: Callable[[Case], bool] = lambda _: True,
     instead: Recording | None = None,
+    stage_of: type[Stage] = Stage,
 ) -> Iterator[Result]:
     """Compare `subject`, or what was recorded of it (`instead`), with `recording`, case by case."""
     asked = []
@@ -64,7 +65,9 @@ def check(
         else:
             asked.append(case)
     again: list[Result] = []
-    observations = observe(subject, asked) if instead is None else _look_up(instead, asked)
+    observations = (
+        observe(subject, asked, stage_of) if instead is None else _look_up(instead, asked)
+    )
     for case, observed in observations:
         result = _compared(subject, recording, case, observed)
         if result.verdict == "same":
@@ -72,19 +75,19 @@ def check(
         else:
             again.append(result)
     if instead is None and len(again) <= FEW:
-        yield from _second_look(subject, recording, again)
+        yield from _second_look(subject, recording, again, stage_of)
     else:
         yield from again
 
 
 def _second_look(
-    subject: Subject, recording: Recording, different: list[Result]
+    subject: Subject, recording: Recording, different: list[Result], stage_of: type[Stage]
 ) -> Iterator[Result]:
     """Only what differs each time does: where a client hangs up, which of two ends comes first
     may be chance, in the real one as well."""
     for _ in range(SECOND_LOOKS):
         still = []
-        for case, observed in observe(subject, [result.case for result in different]):
+        for case, observed in observe(subject, [result.case for result in different], stage_of):
             result = _compared(subject, recording, case, observed)
             if result.verdict == "same":
                 yield result

@@ -17,6 +17,9 @@ from tests.support.fake_process import TOY_MODEL, Shimmy
 pytestmark = pytest.mark.shimmy_real
 
 COMMANDS = ["serve", "list", "discover", "probe", "bench", "generate", "gpu-info", "init", "help"]
+RANDOM_LINES = 133
+SHARES = 4
+"""Workers take them side by side."""
 WORDS = [
     *COMMANDS,
     *("--model-dirs", "--gpu-backend", "--cpu-moe", "--n-cpu-moe", "--legacy", "--kv-quant"),
@@ -122,19 +125,19 @@ def some(choice: random.Random, variables: dict[str, list[str]], share: float) -
     return {k: choice.choice(v) for k, v in variables.items() if choice.random() < share}
 
 
-def lines(seed: int, count: int) -> list[list[str]]:
-    choice = random.Random(seed)
+def command_lines() -> list[list[str]]:
+    choice = random.Random(0)
     made = [[*rest] for name in COMMANDS for rest in ([name, "-h"], ["help", name], [name[:-1]])]
-    while len(made) < count:
-        made.append([choice.choice(WORDS) for _ in range(choice.randint(1, 5))])
-    return made
+    return made + [
+        [choice.choice(WORDS) for _ in range(choice.randint(1, 5))] for _ in range(RANDOM_LINES)
+    ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
-def test_command_lines(pair, seed, terminal):
+def test_command_lines(pair, share, terminal):
     environ = {"TERM": "xterm", **NO_GPU}
-    for line in lines(seed, 60):
+    for line in command_lines()[share::SHARES]:
         real, fake = (outcome(subject, words(*line), terminal, environ) for subject in pair)
         assert fake == real, line
 

@@ -19,24 +19,14 @@ from pytest_shimmy.contract import recording_files, recordings, subject, verify
 from pytest_shimmy.contract.case import Case, Command, Exchange, Life
 from pytest_shimmy.contract.cases.all import all_cases
 from pytest_shimmy.contract.recordings import Recording
-from pytest_shimmy.contract.report import Comparison, lines
 from pytest_shimmy.executable.identify import bundled_fake
 from tests.support.fake_process import as_from_a_terminal
+from tests.support.verified import SHIPPED, fail_where_different
 
 pytestmark = pytest.mark.slow
 
-SHIPPED = {recording.name: recording for recording in recording_files.shipped()}
 IMITATED = [name for name, one in SHIPPED.items() if subject.is_imitated(one.release)]
 KINDS = (Command, Life, Exchange)
-
-
-def fail_where_different(
-    who: subject.Subject, label: str, recording: Recording, wanted: Callable[[Case], bool]
-) -> None:
-    comparison = Comparison(who, label, recording, list(verify.check(who, recording, wanted)))
-    assert any(result.verdict == "same" for result in comparison.results)
-    if comparison.differs:
-        pytest.fail("\n".join(lines(comparison, everything=False)), pytrace=False)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -44,17 +34,14 @@ def fail_where_different(
 def test_the_fake_does_what_was_recorded(name: str, kind: type) -> None:
     recording = SHIPPED[name]
     fake = subject.bundled_fake(recording.release, recording.of.build, recording.engine)
-    fail_where_different(fake, "fake", recording, lambda case: isinstance(case.act, kind))
+    fail_where_different(fake, name, lambda case: isinstance(case.act, kind))
 
 
 @pytest.mark.shimmy_real
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_the_real_one_does_what_was_recorded(real_shimmy: Path, kind: type) -> None:
     real = subject.executable(real_shimmy)
-    if real.name not in SHIPPED:
-        pytest.skip(f"there is no recording of shimmy {real.name}")
-    recording = SHIPPED[real.name]
-    fail_where_different(real, "real", recording, lambda case: isinstance(case.act, kind))
+    fail_where_different(real, real.name, lambda case: isinstance(case.act, kind))
 
 
 @pytest.mark.parametrize("recording", SHIPPED.values(), ids=list(SHIPPED))

@@ -73,17 +73,12 @@ def test_a_model_file_that_something_has_removed_is_named_as_the_reason(
     )
 
 
-@pytest.mark.parametrize("release", ["2.5.0", "2.6.5"])
-@pytest.mark.parametrize("catches", [False, True])
-def test_a_model_of_the_applications_own_name_is_told_how_to_be_there(
-    pytester: pytest.Pytester, run: Run, release: str, catches: bool
-) -> None:
-    ask = CHAT.replace("shimmy_model,", "'gpt-4o',").replace("model=shimmy_model", "model='gpt-4o'")
-    assert ask.count("gpt-4o") == 1
-    if catches:
-        ask = f"""
+OTHER_MODEL = CHAT.replace("shimmy_model,", "'gpt-4o',").replace(
+    "model=shimmy_model", "model='gpt-4o'"
+)
+CAUGHT = f"""
 import logging, openai, pytest
-{ask.replace("def test_chat", "def chat")}
+{OTHER_MODEL.replace("def test_chat", "def chat")}
 def test_chat(shimmy_openai_client, shimmy_model):
     try:
         chat(shimmy_openai_client, shimmy_model)
@@ -91,29 +86,44 @@ def test_chat(shimmy_openai_client, shimmy_model):
         logging.error("the model: %s", error)
         pytest.fail("no answer")
 """
+
+
+@pytest.mark.parametrize(
+    ("release", "ask"), [("2.5.0", OTHER_MODEL), ("2.6.5", OTHER_MODEL), ("2.6.5", CAUGHT)]
+)
+def test_a_model_of_the_applications_own_name_is_told_how_to_be_there(
+    pytester: pytest.Pytester, run: Run, release: str, ask: str
+) -> None:
+    assert ask.count("gpt-4o") == 1
     pytester.makepyfile(ask)
     result = run(f"--shimmy-fake-version={release}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*shimmy_model = gpt-4o*--shimmy-model=gpt-4o"])
-    scripted = pytester.makepyfile(
-        test_scripted=f"""
-import openai, pytest
-def test_a_rule_for_another_model(shimmy_fake, shimmy_openai_client):
-    shimmy_fake.reply("Paris.")
-    with pytest.raises(openai.NotFoundError):
-        shimmy_openai_client.chat.completions.create(
-            model="gpt-4o", messages=[{{"role": "user", "content": "hi"}}])
-    assert {catches}, "the rule was not used"
-    raise ValueError
-"""
-    )
-    shown = run(f"--shimmy-fake-version={release}", str(scripted)).stdout.str()
-    assert shown.count("shimmy_model = gpt-4o") == 1
-    assert shown.count("validate=False") == 1
-    scripted.unlink()
     told = run(f"--shimmy-fake-version={release}", "--shimmy-model=gpt-4o")
     told.assert_outcomes(passed=1)
     assert "--shimmy-model=" not in told.stdout.str()
+
+
+def test_a_rule_for_a_model_that_is_not_there_is_told_both_ways_out(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+import openai, pytest
+
+@pytest.mark.parametrize("catches", [False, True])
+def test_a_rule_for_another_model(shimmy_fake, shimmy_openai_client, catches):
+    shimmy_fake.reply("Paris.")
+    with pytest.raises(openai.NotFoundError):
+        shimmy_openai_client.chat.completions.create(
+            model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
+    assert catches, "the rule was not used"
+    raise ValueError
+"""
+    )
+    shown = run().stdout.str()
+    assert shown.count("shimmy_model = gpt-4o") == 2
+    assert shown.count("validate=False") == 2
 
 
 @pytest.mark.parametrize("server", ["fake", pytest.param("real", marks=pytest.mark.shimmy_real)])
