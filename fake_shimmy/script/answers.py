@@ -63,11 +63,8 @@ class Latency(Node):
             if self.per_token:
                 raise ValueError("per_token and tokens_per_second say the same: give one of them")
             self.per_token = 1 / self.tokens_per_second
-
-    @property
-    def is_timed(self) -> bool:
+        self.is_timed = bool(self.first_token or self.per_token or self.jitter)
         """Whether any token has to wait."""
-        return bool(self.first_token or self.per_token or self.jitter)
 
 
 _FRAMING = ("content-length", "transfer-encoding", "upgrade", "trailer")

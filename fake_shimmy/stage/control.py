@@ -127,7 +127,7 @@ def _waited(
     while True:
         found = sum(
             not (message.finished and record.ended is None)
-            and not differences(when.conditions, record.request)
+            and not differences(when.conditions, record)
             for record in session.journal.after(message.after)
         )
         left = deadline - time.monotonic()

@@ -76,11 +76,11 @@ class ExchangeLog:
             self._is_over = True
 
     def _exchange(self, key: str, record: Record, is_short: bool) -> bytes:
-        request, headers = record.request, record.request.headers
+        headers = record.headers
         found = self._known.get((id(headers), key)) or self._learnt(headers, key)
         _, session, head = found
         sent = [] if is_short or record.sent is None else record.sent
-        raw = [b"", b""] if is_short else [head, request.body[:MAX_BODY]]
+        raw = [b"", b""] if is_short else [head, record.body[:MAX_BODY]]
         raw.append(b"".join([data for _, data in sent]))
         # Moments are whole microseconds after the request; each piece has one, and then its size.
         about: dict[str, object] = {
@@ -89,9 +89,9 @@ class ExchangeLog:
             "session": session,
             "time": record.time,
             "duration": int((record.duration or 0.0) * 1e6),
-            "method": request.method,
-            "path": request.path,
-            "body_size": len(request.body),
+            "method": record.method,
+            "path": record.path,
+            "body_size": len(record.body),
             "status": record.status,
             "ended": record.ended,
             "tokens": record.tokens,

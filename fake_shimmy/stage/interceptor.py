@@ -11,7 +11,6 @@ from _operator import _compare_digest as compare_digest  # as hmac has it, which
 
 from fake_shimmy.api.pending import PendingRequest
 from fake_shimmy.stage.exchange import Exchange
-from fake_shimmy.stage.scripted_request import ScriptedRequest
 from fake_shimmy.wire.steps import Hang
 
 TYPE_CHECKING = False
@@ -47,11 +46,11 @@ class Interceptor:
             ill = _ill(context, head, self._lifetime.health())
             if ill is not None:
                 return ill
-        session, head = self._sessions.of(head)
-        request = ScriptedRequest(session, head, client, self._answered)
+        session, known = self._sessions.of(head)
+        exchange = Exchange(session, known, context, client, inner, self._answered)
         if self._lifetime is not None and self._lifetime.is_failing:
-            request.failure = "load_failed"
-        return Exchange(request, context, client, inner).respond()
+            exchange.failure = "load_failed"
+        return exchange.respond()
 
     def _control(self, context: Context, head: Head, body: bytes) -> Steps:
         from fake_shimmy.stage import control

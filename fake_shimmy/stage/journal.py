@@ -7,15 +7,17 @@ waits for a record is called whenever one begins or ends.
 from __future__ import annotations
 
 import time
-from array import array
 from collections import deque
+
+from fake_shimmy.stage.patterns import LimitedRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
     from typing import Any
 
-    from fake_shimmy.stage.patterns import LimitedRequest
+    from fake_shimmy.stage.known_head import KnownHead
 
 MAX_RECORDS = 1000
 """Records of one journal; older ones are dropped."""
@@ -30,76 +32,48 @@ MAX_TIMES = 4096
 """Tokens of one answer whose times are kept."""
 
 
-class Record:
-    """One request and its answer. Times are in seconds."""
+class Record(LimitedRequest):
+    """A request and its answer. Times are in seconds."""
 
-    __slots__ = (
-        "_left_at",
-        "answer",
-        "begun",
-        "beyond",
-        "bytes",
-        "connection",
-        "duration",
-        "ended",
-        "faults",
-        "id",
-        "measured",
-        "nearest",
-        "refusal",
-        "refused_rule",
-        "request",
-        "rule",
-        "rule_name",
-        "schedule",
-        "sent",
-        "status",
-        "time",
-        "tokens",
-        "unexpected",
-        "unfired",
-        "unmatched",
-        "weight",
-    )
+    id = 0
+    rule: int | None = None
+    rule_name: str | None = None
+    answer: int | None = None
+    unmatched = False
+    """There are rules, and none of them matched."""
+    nearest: object = None
+    """Of an unmatched one: the nearest rule and what was different, as ``str`` has it."""
+    unexpected = False
+    """It is not what the answer that was its turn expects."""
+    refusal: str | None = None
+    """Why shimmy refuses it."""
+    refused_rule: str | None = None
+    """The rule that would have answered it."""
+    status: int | None = None
+    tokens = 0
+    schedule: array[float] | tuple[float, ...] = ()
+    measured: array[float] | tuple[float, ...] = ()
+    duration: float | None = None
+    ended: str | None = None
+    """``complete``, ``client_left``, ``cut``; None while the answer is on its way."""
+    faults: tuple[str, ...] = ()
+    sent: list[tuple[float, bytes]] | None = None
+    """What was sent and when, after the request; None when no report is written."""
+    unfired: tuple[str, ...] = ()
+    """What was scripted and did not happen, in words."""
+    beyond = False
+    """It got an answer that no shimmy gives."""
+    _left_at = 0.0
+    """When the newest bytes were given away."""
 
-    def __init__(self, request: LimitedRequest, headers_size: int, connection: int) -> None:
-        self.id = 0
-        self.request = request
+    def __init__(self, known: KnownHead, body: bytes, connection: int) -> None:
+        super().__init__(known.method, known.path, known.headers, body)
         self.connection = connection
         self.time = time.time()
         self.begun = time.monotonic()
         """When the request was complete."""
-        self.rule: int | None = None
-        self.rule_name: str | None = None
-        self.answer: int | None = None
-        self.unmatched = False
-        """There are rules, and none of them matched."""
-        self.nearest: object = None
-        """Of an unmatched one: the nearest rule and what was different, as ``str`` has it."""
-        self.unexpected = False
-        """It is not what the answer that was its turn expects."""
-        self.refusal: str | None = None
-        """Why shimmy refuses it."""
-        self.refused_rule: str | None = None
-        """The rule that would have answered it."""
-        self.status: int | None = None
-        self.tokens = 0
         self.bytes = 0
-        self.schedule = array("d")
-        self.measured = array("d")
-        self.duration: float | None = None
-        self._left_at = 0.0
-        """When the newest bytes were given away."""
-        self.ended: str | None = None
-        """``complete``, ``client_left``, ``cut``; None while the answer is on its way."""
-        self.faults: list[str] = []
-        self.sent: list[tuple[float, bytes]] | None = None
-        """What was sent and when, after the request; None when no report is written."""
-        self.unfired: list[str] = []
-        """What was scripted and did not happen, in words."""
-        self.beyond = False
-        """It got an answer that no shimmy gives."""
-        self.weight = len(request.body) + headers_size
+        self.weight = len(body) + known.size
         """Bytes that count against the journal's limit."""
 
     def sends(self, data: bytes) -> None:
@@ -117,8 +91,8 @@ class Record:
         self.sends(data)
         self.tokens = count
         times = min(count, MAX_TIMES)
-        self.schedule.extend([0.0] * times)
-        self.measured.extend([self._left_at - self.begun] * times)
+        self.schedule = (0.0,) * times
+        self.measured = (self._left_at - self.begun,) * times
 
     def end(self, how: str) -> None:
         """The answer is over."""
@@ -129,15 +103,14 @@ class Record:
 
     def document(self) -> dict[str, Any]:
         """The record as plain values."""
-        request = self.request
         return {
             "id": self.id,
             "time": self.time,
             "started": self.begun,
-            "method": request.method,
-            "path": request.path,
-            "headers": request.headers,
-            "body": request.body.decode("utf-8", "surrogateescape"),
+            "method": self.method,
+            "path": self.path,
+            "headers": self.headers,
+            "body": self.body.decode("utf-8", "surrogateescape"),
             "connection": self.connection,
             "rule": self.rule,
             "rule_name": self.rule_name,

@@ -36,12 +36,10 @@ class _SlowError(Exception):
 
 
 class LimitedRequest(Request):
-    """A request whose texts are searched in limited time. ``slow`` are the patterns that were
-    given up."""
+    """A request whose texts are searched in limited time."""
 
-    def __init__(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        super().__init__(method, path, headers, body)
-        self.slow: list[str] = []
+    slow: str | None = None
+    """The pattern that was given up last."""
 
     def read(self) -> Any:
         # Shimmy has just read it.
@@ -53,7 +51,7 @@ class LimitedRequest(Request):
         try:
             return search(pattern, text)
         except _SlowError:
-            self.slow.append(pattern.pattern)
+            self.slow = pattern.pattern
             return False
 
 

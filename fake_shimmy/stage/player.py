@@ -8,6 +8,7 @@ a delay of zero is no pause at all.
 from __future__ import annotations
 
 import time
+from array import array
 
 from fake_shimmy.stage import damage
 from fake_shimmy.stage.damage import Piece
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from fake_shimmy.script.rules import Fault, Latency, Position
-    from fake_shimmy.stage.journal import Record
     from fake_shimmy.stage.scripted_request import ScriptedRequest
     from fake_shimmy.wire.steps import Step, Steps
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 class Player:
     """One answer on its way: its clock, its position, and the faults that are to come."""
 
-    def __init__(
-        self, request: ScriptedRequest, record: Record, latency: Latency, faults: list[Fault]
-    ) -> None:
+    def __init__(self, request: ScriptedRequest, latency: Latency) -> None:
         self._request = request
-        self._record = record
+        self._record = record = request.record
+        record.schedule = self._schedule = array("d")
+        record.measured = self._measured = array("d")
         self._latency = latency
-        self._faults = list(faults)
+        self._faults = list(request.faults)
         self._random: Random | None = None
         self._due = 0.0
         self._has_begun = False
@@ -63,9 +63,9 @@ class Player:
             raise
 
     def _play(self, steps: Steps) -> Iterator[Step]:
-        request, record = self._request, self._record
+        request = self._request
         is_whole = isinstance(steps, tuple)
-        self._due = yield from request.turn(record)
+        self._due = yield from request.turn()
         kind = damage.OPENING
         if is_whole:
             kind = damage.WHOLE
@@ -130,10 +130,10 @@ class Player:
         count = self._request.total if kind == damage.WHOLE else int(kind == damage.TOKEN)
         if count:
             record.tokens += count
-            room = MAX_TIMES - len(record.measured)
+            room = MAX_TIMES - len(self._measured)
             if room > 0:
                 now = time.monotonic() - record.begun
-                record.measured.extend([now] * min(count, room))
+                self._measured.extend([now] * min(count, room))
         return data
 
     def _schedule_token(self) -> None:
@@ -142,9 +142,8 @@ class Player:
         seconds = latency.per_token if self._has_begun else latency.first_token
         self._has_begun = True
         self._due += self._interval(seconds) if latency.jitter else seconds
-        schedule = self._record.schedule
-        if len(schedule) < MAX_TIMES:
-            schedule.append(self._due)
+        if len(self._schedule) < MAX_TIMES:
+            self._schedule.append(self._due)
 
     def _time_left(self) -> float:
         return self._due - (time.monotonic() - self._record.begun)
@@ -165,7 +164,7 @@ class Player:
         sent = 0
         for at, fault in self._due_in(piece):
             self._faults.remove(fault)
-            record.faults.append(_told(fault))
+            record.faults += (_told(fault),)
             if at > sent:
                 yield self._sent(piece, sent, at)
                 sent = at
@@ -183,7 +182,7 @@ class Player:
                 yield self._sent(piece, sent, len(piece.data))
             return False
         self._faults.remove(ending)
-        record.faults.append(_told(ending))
+        record.faults += (_told(ending),)
         rest = piece.data[sent:]
         record.sends(rest)
         if rest:
@@ -203,7 +202,7 @@ class Player:
 
     def _last_note(self, how: str) -> Step:
         """The end of the answer; what has not happened by now does not."""
-        self._record.unfired += map(_told, self._faults)
+        self._record.unfired += (*map(_told, self._faults),)
         return self._note_of_end(how)
 
     def _note_of_end(self, how: str) -> Step:
@@ -214,7 +213,7 @@ class Player:
             damaged = damage.garbled(fault, piece)
             if damaged is not None:
                 self._faults.remove(fault)
-                self._record.faults.append(_told(fault))
+                self._record.faults += (_told(fault),)
                 piece.data = damaged
 
     def _end_early(self, piece: Piece) -> tuple[Fault | None, bool]:

@@ -81,7 +81,7 @@ def steps_of(
     """The steps of a recorded answer to ``request``."""
     answer = found.answer
     request.recorded = answer
-    begun = request.begin(b"").begun
+    begun = request.record.begun
     is_whole = answer.framing in ("none", "length") and answer.end == "complete"
     if is_whole and not replay.speed:
         count = stated_tokens(answer.body)
@@ -143,7 +143,7 @@ def _further(
     asked.messages.append(message)
     if number == len(found.turns) or not replay.is_said(message, found.turns[number]):
         replay.miss(asked)
-        request.begin(b"").unmatched = True
+        request.record.unmatched = True
         return _refused_message(f"no recording of {asked.path} goes on with this message")
     lag = found.turns[number].moment / 1000 / replay.speed if replay.speed else 0.0
     return _timed(request, asked, found, replay, time.monotonic() - lag, number + 1)
@@ -163,7 +163,7 @@ def unasked(request: ScriptedRequest, found: Playable, replay: Replay) -> Steps:
     """What a server says over a WebSocket to a client that says nothing."""
     request.recorded = found.answer
     asked = AskedRequest(method="GET", path=target_of(request.head), messages=[])
-    return _timed(request, asked, found, replay, request.begin(b"").begun)
+    return _timed(request, asked, found, replay, request.record.begun)
 
 
 def spoken_first(found: Playable, replay: Replay) -> Iterator[Step]:
@@ -192,10 +192,10 @@ def accepting(answer: TimedAnswer, head: Head) -> bytes:
 
 def missed(request: ScriptedRequest, context: Context, asked: AskedRequest) -> Steps:
     """The answer to a request that was not recorded."""
-    record = request.begin(b"")
+    record = request.record
     record.unmatched = True
     text = (
-        f"no recording answers {record.request.method} {target_of(request.head)}; "
+        f"no recording answers {record.method} {target_of(request.head)}; "
         "the test's report shows the nearest"
     )
     error = {"code": "not_recorded", "message": text, "type": "invalid_request_error"}

@@ -14,6 +14,7 @@ from collections import deque
 
 from fake_shimmy.script.matching import differences
 from fake_shimmy.stage.journal import Journal
+from fake_shimmy.stage.patterns import LimitedRequest
 from fake_shimmy.wire.steps import Wait
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fake_shimmy.script.rules import Answer, Latency, Rule, Script
     from fake_shimmy.stage.exchange_log import ExchangeLog
     from fake_shimmy.stage.journal import Record
-    from fake_shimmy.stage.patterns import LimitedRequest
+    from fake_shimmy.stage.known_head import KnownHead
     from fake_shimmy.stage.replay import Replay
     from fake_shimmy.wire.steps import Step
 
@@ -34,23 +35,20 @@ if TYPE_CHECKING:
 class RuleState:
     """A rule and how far it is used up."""
 
-    __slots__ = ("asked", "conditions", "first_used", "id", "rule", "slow", "used")
+    __slots__ = ("asked", "conditions", "first_used", "id", "name", "rule", "slow", "used")
 
     def __init__(self, rule: Rule, ident: int) -> None:
         self.rule = rule
         self.conditions = rule.when.conditions
         self.id = ident
+        self.name = rule.name or f"rule {ident}"
+        """How reports call it."""
         self.used = 0
         self.asked = 0
         """How often chance was asked."""
         self.first_used: float | None = None
         self.slow: str | None = None
         """Its regular expression that took too long; it is asked no more."""
-
-    @property
-    def name(self) -> str:
-        """How reports call it."""
-        return self.rule.name or f"rule {self.id}"
 
     @property
     def left(self) -> int | None:
@@ -61,10 +59,11 @@ class RuleState:
         """Whether it answers nothing any more."""
         if self.slow is not None:
             return True
-        seconds = self.rule.seconds
-        return self.left == 0 or (
-            seconds is not None and self.first_used is not None and now > self.first_used + seconds
-        )
+        rule, first_used = self.rule, self.first_used
+        if first_used is None:
+            return False
+        is_late = rule.seconds is not None and now > first_used + rule.seconds
+        return is_late or self.left == 0
 
     def document(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -140,9 +139,10 @@ class Session:
         self._calls = 0
         self.rules: list[RuleState] = []
         """In the order in which they are asked: those of the base script last."""
-        self._validate = True
-        self._opening: list[RuleState] = []
-        self._lenient: list[RuleState] = []
+        self.opening: list[RuleState] = []
+        """Those for paths that shimmy need not have."""
+        self.lenient: list[RuleState] = []
+        """Those that answer what shimmy refuses."""
         self._loaded: dict[str, float] = {}
         self._generating: object | None = None
         self._queue: deque[Callable[[], None]] = deque()
@@ -155,22 +155,13 @@ class Session:
         self._calls += 1
         return self._calls
 
-    def validates(self, rule: Rule) -> bool:
-        """Whether ``rule`` answers only what shimmy does not refuse."""
-        return self._validate if rule.validate is None else rule.validate
-
-    @property
-    def is_lenient(self) -> bool:
-        """Whether any rule answers what shimmy refuses."""
-        return bool(self._lenient)
-
-    def answers_refused(self, request: LimitedRequest) -> bool:
+    def answers_refused(self, known: KnownHead) -> bool:
         """Whether a rule may answer a request for that path although shimmy refuses it."""
-        return any(not differences(state.rule.when.about_path, request) for state in self._lenient)
+        return _may_answer(self.lenient, known)
 
-    def opens(self, request: LimitedRequest) -> bool:
+    def opens(self, known: KnownHead) -> bool:
         """Whether a rule may answer a request for that path although shimmy has no such route."""
-        return any(not differences(state.rule.when.about_path, request) for state in self._opening)
+        return _may_answer(self.opening, known)
 
     def add(self, rule: Rule) -> int:
         """Ask ``rule`` after the session's others; returns its number."""
@@ -194,20 +185,18 @@ class Session:
         for name in given & {"strict", "latency", "load_time", "serialise"}:
             setattr(self, name, getattr(script, name))
 
-    def choose(self, request: LimitedRequest, asked: Callable[[Rule], bool]) -> Choice | None:
-        """The answer for ``request``, which is thereby used, of the rules that are ``asked``."""
+    def choose(self, request: LimitedRequest, rules: list[RuleState]) -> Choice | None:
+        """The answer for ``request``, which is thereby used, of these ``rules``."""
         with self._lock:
             now = time.monotonic()
-            for state in self.rules:
-                if not asked(state.rule):
-                    continue
+            request.slow = None
+            for state in rules:
                 if state.is_over(now):
                     continue
-                request.slow.clear()
                 found = differences(state.conditions, request)
-                if request.slow:
+                if request.slow is not None:
                     # Its own test is told; the others are to wait for it no more.
-                    state.slow = request.slow.pop()
+                    state.slow, request.slow = request.slow, None
                 if found or not self._happens(state):
                     continue
                 answers = state.rule.answers
@@ -300,9 +289,13 @@ class Session:
         """Ask these rules. What can be said of them without a request is found out here."""
         self.rules = rules
         # Who scripts answers that no shimmy gives tests code for another server.
-        self._validate = not any(state.rule.is_beyond for state in rules)
-        self._opening = [state for state in rules if state.rule.when.opens]
-        self._lenient = [state for state in rules if not self.validates(state.rule)]
+        validates = not any(state.rule.is_beyond for state in rules)
+        self.opening = [state for state in rules if state.rule.when.opens]
+        self.lenient = [
+            state
+            for state in rules
+            if not (validates if state.rule.validate is None else state.rule.validate)
+        ]
 
     def _happens(self, state: RuleState) -> bool:
         chance = state.rule.chance
@@ -318,6 +311,14 @@ class Session:
 
 def _number_of_differences(found: tuple[RuleState, list[Difference]]) -> int:
     return len(found[1])
+
+
+def _may_answer(rules: list[RuleState], known: KnownHead) -> bool:
+    """Whether any of these may be for a request with that head."""
+    if not rules:
+        return False
+    request = LimitedRequest(known.method, known.path, known.headers, b"")
+    return any(not differences(state.rule.when.about_path, request) for state in rules)
 
 
 def _first(*values: int | None) -> int | None:

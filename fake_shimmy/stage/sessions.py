@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections import deque
 
 from fake_shimmy.script.rules import Script
+from fake_shimmy.stage.known_head import know
 from fake_shimmy.stage.session import Session
-from fake_shimmy.wire.head import Head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fake_shimmy.stage.exchange_log import ExchangeLog
+    from fake_shimmy.stage.known_head import KnownHead
     from fake_shimmy.stage.message_file import MessageFile
+    from fake_shimmy.wire.head import Head
 
 ANONYMOUS = ""
 HARNESS_KEY = "shimmy-harness"
 """The API key of pytest-shimmy's own questions, which are not counted."""
 
-OWN_KEYS = b"shimmy-"
+OWN_KEYS = "shimmy-"
 """What the keys of pytest-shimmy's test processes begin with, whether a session is open or not."""
 
 MAX_SESSIONS = 1024
@@ -92,56 +94,45 @@ class Sessions:
         else:
             self.by_key.pop(key, None)
 
-    def of(self, head: Head) -> tuple[Session, Head]:
+    def of(self, head: Head) -> tuple[Session, KnownHead]:
         """The session of a request, which is counted, and its head without a key in the path."""
-        if head.path.startswith(b"/~"):
-            name, slash, rest = head.path[2:].partition(b"/")
-            session = self._find(name.decode("latin-1")) if name and slash else None
-            if session is None and slash and name.startswith(OWN_KEYS):
+        known = know(head)
+        if known.path_key:
+            session = self._find(known.path_key)
+            if session is None and known.path_key.startswith(OWN_KEYS):
                 session = self.by_key[ANONYMOUS]  # a test of ours that scripts nothing
             if session is not None:
                 self.request_count += 1
-                return session, _with_path(head, b"/" + rest)
-        key = _key_of(head)
-        session = self._find(key) if key else None
+                return session, known.bare
+        session = self._find(known.key) if known.key else None
         if session is None:
-            for file in self.files.values():
-                file.catch_up()  # which sessions are open matters from here on
-        if session is None and key and key == self._server_key and len(self.by_key) == 2:
-            session = next(each for name, each in self.by_key.items() if name != ANONYMOUS)
-        if key != HARNESS_KEY and (session is not None or head.path != b"/health"):
+            session = self._without_own(known)
+        elif known.key != HARNESS_KEY:
             self.request_count += 1
-        if session is None:
-            if key == HARNESS_KEY:
-                return self._harness, head
-            replaying = [each for each in self.by_key.values() if each.replay is not None]
-            # As where it was recorded: one test process alone gets what has no key.
-            is_alone = len(replaying) == 1
-            session = replaying[0] if is_alone else self.by_key[ANONYMOUS]
-            if not is_alone and len(self.by_key) > 1 and head.path != b"/health":
-                self.stray_count += 1
-                method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
-                self.strays.append({"method": method, "path": path, "key": key})
-        return session, head
+        return session, known
+
+    def _without_own(self, known: KnownHead) -> Session:
+        """The session of a request whose key, if it has one, is none of a session's."""
+        for file in self.files.values():
+            file.catch_up()  # which sessions are open matters from here on
+        if known.key == HARNESS_KEY:
+            return self._harness
+        is_health = known.path == "/health"
+        if known.key and known.key == self._server_key and len(self.by_key) == 2:
+            self.request_count += 1
+            return next(each for name, each in self.by_key.items() if name != ANONYMOUS)
+        if not is_health:
+            self.request_count += 1
+        replaying = [each for each in self.by_key.values() if each.replay is not None]
+        # As where it was recorded: one test process alone gets what has no key.
+        if len(replaying) == 1:
+            return replaying[0]
+        if len(self.by_key) > 1 and not is_health:
+            self.stray_count += 1
+            stray = {"method": known.method, "path": known.path, "key": known.key}
+            self.strays.append(stray)
+        return self.by_key[ANONYMOUS]
 
     def _find(self, key: str) -> Session | None:
         self.catch_up(key)
         return self.by_key.get(key)
-
-
-def _key_of(head: Head) -> str:
-    value = head.header(b"authorization")
-    if value is not None:
-        scheme, _, key = value.partition(b" ")
-        if scheme.lower() == b"bearer":
-            return key.strip().decode("latin-1")
-    return (head.header(b"x-api-key") or b"").decode("latin-1")
-
-
-def _with_path(head: Head, path: bytes) -> Head:
-    # Heads are shared between requests that are alike.
-    other = Head(head.method, path, head.is_1_0)
-    for name in Head.__slots__:
-        if name != "path":
-            setattr(other, name, getattr(head, name))
-    return other

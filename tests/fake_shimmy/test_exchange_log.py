@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from fake_shimmy.script.matching import Request
 from fake_shimmy.stage import exchange_log
 from fake_shimmy.stage.exchange_log import ExchangeLog
 from fake_shimmy.stage.journal import Record
+from fake_shimmy.stage.known_head import know
+from fake_shimmy.wire.head import Head
 from tests.fake_shimmy.conftest import Shimmy
 from tests.support.staged_server import CHAT, Stage, staged_server
 
@@ -78,7 +79,7 @@ def test_exchanges_outlive_their_sessions(logged: Stage, file: Path) -> None:
 def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_log, "MAX_FILE", 8000)
     log = ExchangeLog(str(file))
-    record = Record(Request("POST", "/x", [], b"b" * 1000), 0, 1)
+    record = Record(know(Head(b"POST", b"/x", False)), b"b" * 1000, 1)
     record.sent = []
     record.sends(b"s" * 300)
     record.end("complete")

@@ -41,7 +41,7 @@ def render(context: Context, request: ScriptedRequest, answer: Answer) -> Steps 
     head = request.head
     if answer.events is not None:
         return _raw(context, request, answer.events)
-    facts = request.begin(b"").request
+    facts = request.record
     document = facts.json if isinstance(facts.json, dict) else {}
     if answer.embeddings is not None:
         body = embeddings.body(answer.embeddings, document, answer.usage)
@@ -55,7 +55,7 @@ def render(context: Context, request: ScriptedRequest, answer: Answer) -> Steps 
         wants_usage = _wants_usage(document)
         if answer.usage is not None and not wants_usage and isinstance(form, Chat):
             missing = 'usage: the request has no "stream_options": {"include_usage": true}'
-            request.begin(b"").unfired.append(missing)
+            request.record.unfired += (missing,)
         return _stream(context, request, form, wants_usage)
     request.total = said.total
     return (context.json(head, dumps(form.body())),)

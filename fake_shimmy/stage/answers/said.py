@@ -49,7 +49,7 @@ class Said:
         self.refusal = _tokens(answer.refusal)
         said = answer.reply
         if said is None and not (answer.tool_calls or self.refusal or answer.choices):
-            prompt = str(request.begin(b"").request.last)
+            prompt = str(request.record.last)
             said = reply.default_reply(prompt, prompt)
         self.text = _tokens(said)
         self.choices = [_tokens(choice) for choice in answer.choices] or [self.text]
