@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from fake_shimmy import rust
 from fake_shimmy.api import chat_request, openai_errors, payloads
-from fake_shimmy.api.chat_request import Media
-from fake_shimmy.models import templates
+from fake_shimmy.models import reply, templates
 from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError
 from fake_shimmy.rust.tracing import DEBUG, ERROR, WARN
 from fake_shimmy.serde.structs import RejectedError
@@ -39,7 +38,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     messages, name = request.messages, request.model
     if not messages and context.server.release.has_limits:
         return openai_errors.bad_request(context, head, "messages", "messages must not be empty")
-    if any(isinstance(text, Media) for _, text in messages):
+    if request.has_media:
         return openai_errors.unsupported_media(context, head)
     max_tokens = request.max_tokens
     if max_tokens is None:
@@ -59,7 +58,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         context.server.event(DEBUG, openai_errors.TARGET, found)
     release = context.server.release
     prompt = _prompt(release, spec, name, messages)
-    user_text = next((text for role, text in reversed(messages) if role == "user"), "")
+    user_text = reply.user_text(messages) or ""
     ident, created = f"chatcmpl-{context.server.identifier()}", context.server.seconds()
     try:
         model = context.engine.load(spec)
@@ -70,7 +69,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
                 size = len(text.encode())
                 message = f"Generated response for model '{name}': {size} chars"
                 context.server.event(DEBUG, openai_errors.TARGET, message)
-            said = len(list(model.tokens(text))) if release.tells_outcomes else 0
+            said = model.count(text) if release.tells_outcomes else 0
             outcome = _outcome(release, model, prompt, said, max_tokens)
             whole = payloads.chat_completion(ident, created, name, text, outcome)
             return (context.json(head, whole),)

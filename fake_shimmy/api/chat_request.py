@@ -26,9 +26,10 @@ LARGEST = 2**64 - 1
 
 
 class ChatRequest:
-    """What of a chat completion request has an effect; ``messages`` are (role, text) pairs."""
+    """What of a chat completion request has an effect; ``messages`` are (role, text) pairs, and
+    ``has_media`` is whether any of them is a :class:`Media`."""
 
-    __slots__ = ("include_usage", "max_tokens", "messages", "model", "stream")
+    __slots__ = ("has_media", "include_usage", "max_tokens", "messages", "model", "stream")
 
     def __init__(
         self,
@@ -36,12 +37,14 @@ class ChatRequest:
         messages: list[tuple[str, str]],
         max_tokens: int | None,
         stream: bool | None,
+        has_media: bool,
         include_usage: bool = False,
     ) -> None:
         self.model = model
         self.messages = messages
         self.max_tokens = max_tokens
         self.stream = stream
+        self.has_media = has_media
         self.include_usage = include_usage
 
 
@@ -73,9 +76,11 @@ def read_chat(body: bytes, shape: Shape, exponent_mark: str) -> ChatRequest:
         return request
     fields = structs.read_body(body, shape.struct.read, exponent_mark)
     get = fields.get
+    messages = fields["messages"]
+    has_media = any(isinstance(text, Media) for _, text in messages)
     include_usage = bool((get("stream_options") or {}).get("include_usage"))
     return ChatRequest(
-        fields["model"], fields["messages"], get("max_tokens"), get("stream"), include_usage
+        fields["model"], messages, get("max_tokens"), get("stream"), has_media, include_usage
     )
 
 
@@ -154,17 +159,20 @@ def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
     if "stop" in document and not _fits_stop(document["stop"]):
         return None
     pairs = []
+    has_media = False
     for message in messages:
         if type(message) is not dict:
             return None
         role, content = message.get("role"), message.get("content")
         if type(role) is not str:
             return None
-        text = content if type(content) is str else shape.text_of(content)
-        if text is None:
-            return None
-        pairs.append((role, text))
-    return ChatRequest(model, pairs, max_tokens, stream)
+        if type(content) is not str:
+            content = shape.text_of(content)
+            if content is None:
+                return None
+            has_media = has_media or isinstance(content, Media)
+        pairs.append((role, content))
+    return ChatRequest(model, pairs, max_tokens, stream, has_media)
 
 
 def _is_deep(body: bytes) -> bool:

@@ -67,7 +67,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
         return (context.json(head, payloads.GENERATION_FAILED, status),)
     ident = f"cmpl-{context.server.identifier()}"
     if release.tells_outcomes:
-        outcome = model.outcome(rendered, len(list(model.tokens(text))), max_tokens)
+        outcome = model.outcome(rendered, model.count(text), max_tokens)
     else:
         outcome = Outcome("stop", len(prompt_words), len(words(text)))
     whole = payloads.completion(ident, context.server.seconds(), name, text, outcome)

@@ -9,7 +9,7 @@ generation on 2.5.0 only in a build with a stand-in for its engine.
 from __future__ import annotations
 
 from fake_shimmy.api import payloads
-from fake_shimmy.models import templates
+from fake_shimmy.models import reply, templates
 from fake_shimmy.models.engine import DEFAULT_MAX_TOKENS, GenerationError, LoadError
 from fake_shimmy.rust.tracing import DEBUG, ERROR
 from fake_shimmy.serde import structs
@@ -87,7 +87,7 @@ class _Ask:
             rules = () if release.prompts == "by route" else release.families
             system = request.get("system")
             self.prompt = templates.render_for(spec, spec.name, rules, system, messages)
-            self.user_text = next((text for role, text in reversed(messages) if role == "user"), "")
+            self.user_text = reply.user_text(messages) or ""
 
 
 def respond(context: Context, head: Head, body: bytes) -> Steps:
@@ -117,7 +117,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     context.server.event(DEBUG, _TARGET, f"Generation completed successfully for model '{name}'")
     if not release.tells_outcomes:
         return (context.json(head, payloads.generated(text)),)
-    outcome = model.outcome(ask.prompt, len(list(model.tokens(text))), ask.max_tokens)
+    outcome = model.outcome(ask.prompt, model.count(text), ask.max_tokens)
     return (context.json(head, payloads.generated_with(text, outcome)),)
 
 

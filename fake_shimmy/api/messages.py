@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fake_shimmy.api import payloads
 from fake_shimmy.api.chat_request import Media
-from fake_shimmy.models import templates
+from fake_shimmy.models import reply, templates
 from fake_shimmy.models.engine import GenerationError, LoadError
 from fake_shimmy.serde import structs
 from fake_shimmy.serde.structs import Struct, boolean, f32, i32, optional, string, usize
@@ -45,7 +45,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
     else:
         talk = _conversation(request.get("system"), messages)
         prompt = templates.render_for(spec, name, release.families, None, talk)
-    user_text = next((text for role, text in reversed(messages) if role == "user"), "")
+    user_text = reply.user_text(messages) or ""
     try:
         text = context.engine.load(spec).generate(prompt, request["max_tokens"], user_text)
     except LoadError:

@@ -71,7 +71,7 @@ class Files:
             if stamp is not None:
                 self._known[path] = stamp, header
         if header.lines:
-            self.show("\n".join(header.lines))
+            self.show(header.shown)
         if isinstance(header.panic, AbortError):
             self._abort(str(header.panic))
         if isinstance(header.panic, Panic):

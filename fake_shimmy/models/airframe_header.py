@@ -67,11 +67,13 @@ class AbortError(Exception):
 class Header:
     """What a file's header turned out to be, as far as it could be read."""
 
-    __slots__ = ("data_start", "lines", "panic", "tensors", "values")
+    __slots__ = ("data_start", "lines", "panic", "shown", "tensors", "values")
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        """What was printed."""
+        """What is printed."""
+        self.shown = ""
+        """The same as one text."""
         self.panic: Panic | AbortError | None = None
         """What ended the reading before its time."""
         self.values: dict[str, tuple[int, Value]] = {}
@@ -115,6 +117,7 @@ def read(path: str, engine: Airframe) -> Header | None:
             _Reader(file, header, engine).read()
         except (Panic, AbortError) as end:
             header.panic = end
+    header.shown = "\n".join(header.lines)
     return header
 
 

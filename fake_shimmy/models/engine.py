@@ -79,6 +79,10 @@ class LoadedModel(ABC):
     def tokens(self, text: str) -> Iterable[str]:
         """The tokens in which the answer ``text`` is streamed."""
 
+    def count(self, text: str) -> int:
+        """How many these are."""
+        return sum(1 for _ in self.tokens(text))
+
     def outcome(self, prompt: str, said: int, max_tokens: int) -> Outcome | None:  # noqa: ARG002
         """How an answer of ``said`` tokens ended; None where the engine does not tell."""
         return None
@@ -202,3 +206,6 @@ class PretendedModel(LoadedModel):
 
     def tokens(self, text: str) -> list[str]:
         return reply.tokenize(text) if text else []
+
+    def count(self, text: str) -> int:
+        return reply.count(text) if text else 0

@@ -20,7 +20,20 @@ def default_reply(prompt: str, user_text: str) -> str:
     return f"Reply {digest:08x} to: {echo}" if echo else f"Reply {digest:08x}."
 
 
+def user_text(messages: list[tuple[str, str]]) -> str | None:
+    """The last user message of (role, text) pairs."""
+    for role, text in reversed(messages):
+        if role == "user":
+            return text
+    return None
+
+
 def tokenize(text: str) -> list[str]:
     """Word-wise tokens with their leading spaces; joined, they give ``text`` again."""
     first, *others = text.split(" ")
     return [first] + [" " + word for word in others]
+
+
+def count(text: str) -> int:
+    """How many tokens :func:`tokenize` makes of it."""
+    return text.count(" ") + 1

@@ -8,6 +8,8 @@ engine echoes the prompt.
 
 from __future__ import annotations
 
+from fake_shimmy.models import reply
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -92,7 +94,7 @@ def render_chat(family: Family, messages: Messages) -> str:
     its role, so a conversation that ends with the assistant loses that message and repeats the
     user's (seen on 2.5.0 CPU-only).
     """
-    user_input = next((text for role, text in reversed(messages) if role == "user"), None)
+    user_input = reply.user_text(messages)
     return render(family, messages if user_input is None else messages[:-1], user_input)
 
 

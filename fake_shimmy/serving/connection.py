@@ -225,6 +225,8 @@ class Connection:
                 # The real one reads no further, so neither a flood nor a goodbye is noticed.
                 self._want(self.mask & ~_READ)
             self._start(steps)
+            if not incoming.buffer:
+                return
 
     def _start(self, steps: Steps) -> None:
         self._steps = iter(steps)
@@ -234,6 +236,8 @@ class Connection:
 
     def _play_special(self, step: Step, pieces: list[bytes]) -> bool:
         """Play a step that is not bytes; whether the turn ends here."""
+        if isinstance(step, Sent):
+            return self._play_after(step, pieces)
         if isinstance(step, Pause):
             if not step.seconds:
                 return True  # the others are served before the next turn
@@ -259,9 +263,12 @@ class Connection:
         if isinstance(step, Upgrade):
             self._incoming.upgrade(step)
             return False
-        # What was said before the rest must be out by then.
+        return self._play_after(step, pieces)
+
+    def _play_after(self, step: Step, pieces: list[bytes]) -> bool:
+        """The same for a step before which all that was said must be out."""
         if pieces:
-            self._send(b"".join(pieces))
+            self._send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             pieces.clear()
         if self._out and self._steps is not None:
             self._steps = chain((step,), self._steps)

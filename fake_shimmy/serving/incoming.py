@@ -125,7 +125,7 @@ class Incoming:
             return None
         self._pending = None
         if isinstance(body, bytes):
-            return unless_long(len(body), lambda: pending.answer(body))
+            return unless_long(body, pending.answer)
         if body == BROKEN:
             self.has_ended = True
             return pending.broken()
@@ -140,7 +140,7 @@ class Incoming:
         else:
             if message is None:
                 return None
-            steps = unless_long(len(message), lambda: upgrade.answer(message))
+            steps = unless_long(message, upgrade.answer)
         self._upgrade = None
         self.has_ended = True
         return steps

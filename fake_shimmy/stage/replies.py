@@ -13,7 +13,7 @@ from fake_shimmy.wire.steps import END, TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fake_shimmy.models.engine import Outcome
     from fake_shimmy.models.registry import ModelSpec
@@ -50,13 +50,16 @@ class _StagedModel(LoadedModel):
         tokens = self._scripted(max_tokens)
         if tokens is None:
             text = self._model.generate(prompt, max_tokens, user_text)
-            request.total = len(self.tokens(text))
+            request.total = self.count(text)
             return text
         request.total = len(tokens)
         return "".join(tokens)
 
-    def tokens(self, text: str) -> list[str]:
-        return list(self._model.tokens(text))
+    def tokens(self, text: str) -> Iterable[str]:
+        return self._model.tokens(text)
+
+    def count(self, text: str) -> int:
+        return self._model.count(text)
 
     def outcome(self, prompt: str, said: int, max_tokens: int) -> Outcome | None:
         return self._model.outcome(prompt, said, max_tokens)

@@ -19,31 +19,24 @@ BROKEN = -1
 """What :meth:`Body.read` gives for a body whose framing is wrong."""
 
 _HEX = b"0123456789abcdefABCDEF"
-_PLAIN, _SIZE, _DATA, _TRAILER, _DONE, _BROKEN = range(6)
+_SIZE, _DATA, _TRAILER, _DONE, _BROKEN = range(5)
+
+
+def announced_by(head: Head, buffer: bytearray) -> Body:
+    """The body that ``head`` announces, at the beginning of ``buffer``."""
+    return Chunked(buffer) if head.chunked else Body(buffer, head.content_length)
 
 
 class Body:
-    """The body that ``head`` announces, at the beginning of ``buffer``."""
+    """The body that is the next ``length`` bytes of ``buffer``."""
 
-    __slots__ = (
-        "_buffer",
-        "_data",
-        "_extension_bytes",
-        "_is_trailer_wrong",
-        "_left",
-        "_state",
-        "_trailer_bytes",
-        "_trailers",
-    )
+    __slots__ = ("_buffer", "_data", "_left")
 
-    def __init__(self, buffer: bytearray, head: Head) -> None:
+    def __init__(self, buffer: bytearray, length: int) -> None:
         self._buffer = buffer
         self._data = bytearray()
-        self._left = head.content_length
+        self._left = length
         """Bytes that are missing of the body, or of its chunk."""
-        self._state = _SIZE if head.chunked else _PLAIN
-        self._extension_bytes = self._trailer_bytes = self._trailers = 0
-        self._is_trailer_wrong = False
 
     def read(self, limit: int) -> bytes | int | None:
         """The whole body; nothing until more bytes come; :data:`BROKEN`; or, where it
@@ -64,18 +57,32 @@ class Body:
 
     def _fill(self) -> bool | None:
         """Move body bytes out of the buffer; None where the framing is wrong."""
+        left = self._left
+        piece = self._buffer[:left]
+        del self._buffer[:left]
+        self._data += piece
+        self._left = left = left - len(piece)
+        return left == 0
+
+
+class Chunked(Body):
+    """A body in chunks."""
+
+    __slots__ = ("_extension_bytes", "_is_trailer_wrong", "_state", "_trailer_bytes", "_trailers")
+
+    def __init__(self, buffer: bytearray) -> None:
+        super().__init__(buffer, 0)
+        self._state = _SIZE
+        self._extension_bytes = self._trailer_bytes = self._trailers = 0
+        self._is_trailer_wrong = False
+
+    def _fill(self) -> bool | None:
         if self._state == _BROKEN:
             return None
-        if self._state != _PLAIN:
-            complete = self._fill_chunked()
-            if complete is None:
-                self._state = _BROKEN
-            return complete
-        piece = self._buffer[: self._left]
-        del self._buffer[: self._left]
-        self._left -= len(piece)
-        self._data += piece
-        return self._left == 0
+        complete = self._fill_chunked()
+        if complete is None:
+            self._state = _BROKEN
+        return complete
 
     def _fill_chunked(self) -> bool | None:
         buffer = self._buffer

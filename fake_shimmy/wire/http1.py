@@ -8,11 +8,12 @@ up, and when, is part of the imitation (seen on 2.5.0 and 2.6.5 CPU-only).
 from __future__ import annotations
 
 from fake_shimmy.wire import head as heads
-from fake_shimmy.wire.body import Body
+from fake_shimmy.wire.body import announced_by
 from fake_shimmy.wire.head import RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fake_shimmy.wire.body import Body
     from fake_shimmy.wire.head import Head
 
 MAX_HEAD = 408 * 1024
@@ -51,18 +52,20 @@ class RequestReader:
         buffer = self.buffer
         if not buffer:
             return None
-        self._skip_empty_lines()
-        if not buffer or buffer == b"\r":
-            return None
-        if buffer[:3] == b"PRI" and _HTTP2_PREFACE.startswith(buffer[:PREFACE]):
+        if buffer[0] in b"\r\n":
+            self._skip_empty_lines()
+            if not buffer or buffer == b"\r":
+                return None
+        if buffer.startswith(b"PRI") and _HTTP2_PREFACE.startswith(buffer[:PREFACE]):
             if len(buffer) < PREFACE:
                 return None
             # Hyper has read no further to tell the versions apart.
             raise RefusedError(b"", unread=len(buffer) > PREFACE)
         end, length = self._find_end()
-        window = PREFACE - self._skipped
-        if self._is_first and not self._looked_at and min(len(buffer), length) > window:
-            self._look_at(max(1, window))
+        if self._is_first and not self._looked_at:
+            window = PREFACE - self._skipped
+            if min(len(buffer), length) > window:
+                self._look_at(max(1, window))
         if self._looked_at and not self._has_one_of(awaited_ends):
             self._look_at(0)
             return None
@@ -74,7 +77,7 @@ class RequestReader:
         raw = bytes(buffer[:end])
         del buffer[:length]
         head = heads.parse(raw)
-        self._body = Body(buffer, head)
+        self._body = announced_by(head, buffer)
         return head
 
     def read_body(self, limit: int) -> bytes | int | None:

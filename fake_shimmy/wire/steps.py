@@ -151,6 +151,6 @@ if TYPE_CHECKING:
     Steps: TypeAlias = Iterable[Step]
 
 
-def unless_long(size: int, work: Callable[[], Steps]) -> Steps:
-    """The steps of ``work``, which reads ``size`` bytes: at once, or aside if it may take long."""
-    return work() if size <= SMALL else (Work(work),)
+def unless_long(data: bytes, read: Callable[[bytes], Steps]) -> Steps:
+    """The steps that ``read`` makes of ``data``: at once, or aside if it may take long."""
+    return read(data) if len(data) <= SMALL else (Work(lambda: read(data)),)
