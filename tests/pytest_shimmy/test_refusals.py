@@ -51,7 +51,9 @@ def _surroundings(
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    gc.freeze()  # what was there before is not looked through at each step
     yield
+    gc.unfreeze()
     assert list(temporary.iterdir()) == []
 
 

@@ -13,6 +13,15 @@ def test_chat(shimmy_openai_client, shimmy_model):
     assert answer.choices[0].message.content
 """
 
+ASK = """
+import requests
+def test_ask(shimmy_server, shimmy_model):
+    body = {"model": shimmy_model, "messages": [{"role": "user", "content": "Capital of France?"}]}
+    answer = requests.post(f"{shimmy_server.url}/v1/chat/completions", json=body)
+    assert answer.json()["choices"][0]["message"]["content"]
+"""
+"""The same without openai, which takes longer to load than the rest of a run."""
+
 Run = Callable[..., pytest.RunResult]
 
 FEW_PLUGINS = ("--disable-plugin-autoload", "-p", "shimmy", "-p", "xdist")

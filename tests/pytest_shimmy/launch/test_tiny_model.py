@@ -13,7 +13,7 @@ from fake_shimmy.models.tiny_gguf import contents
 from pytest_shimmy import ShimmyError, ShimmyErrorCode
 from pytest_shimmy.executable.identify import bundled_fake, identify
 from pytest_shimmy.launch.tiny_model import tiny_model
-from tests.support.consumer_suite import CHAT, Run
+from tests.support.consumer_suite import ASK, Run
 
 
 def stand_in(directory: Path, version: str, gpu_info: str, probe: str) -> Path:
@@ -79,9 +79,7 @@ def test_the_fake_answers_with_it(
     pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch, build: str
 ) -> None:
     monkeypatch.setenv("FAKE_SHIMMY_BUILD", build)
-    pytester.makepyfile(
-        CHAT + "\ndef test_name(shimmy_model):\n    assert shimmy_model == 'tiny'\n"
-    )
+    pytester.makepyfile(ASK + "\ndef test_name(shimmy_model):\n    assert shimmy_model == 'tiny'\n")
     run("--shimmy-tiny-model").assert_outcomes(passed=2)
 
 

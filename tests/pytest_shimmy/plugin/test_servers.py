@@ -16,7 +16,7 @@ import pytest
 from fake_shimmy import NEWEST
 from pytest_shimmy.executable.identify import identify
 from pytest_shimmy.options import CONTROL_TOKEN
-from tests.support.consumer_suite import CHAT, Run
+from tests.support.consumer_suite import ASK, CHAT, Run
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def test_attaches_to_a_running_server_and_does_not_stop_it(
 ) -> None:
     url, process = fake_server
     pytester.makepyfile(
-        CHAT
+        ASK
         + """
 def test_attached(shimmy_server):
     assert shimmy_server.mode == "attached"
@@ -96,7 +96,7 @@ def test_attaching_works_with_workers(
     pytester: pytest.Pytester, run: Run, fake_server: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
     url, process = fake_server
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     run(f"--shimmy-url={url}", "-n", "2").assert_outcomes(passed=1)
     assert process.poll() is None
 
@@ -121,7 +121,7 @@ def test_a_run_that_asks_for_no_server_starts_no_process_and_loads_nothing_heavy
 
 
 def test_without_xdist_the_plugin_works(pytester: pytest.Pytester, run: Run) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     run("-p", "no:xdist").assert_outcomes(passed=1)
 
 

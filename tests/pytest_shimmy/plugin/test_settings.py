@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.consumer_suite import CHAT, Run
+from tests.support.consumer_suite import ASK, Run
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow
 def test_a_bad_value_is_a_usage_error_that_names_the_setting(
     pytester: pytest.Pytester, run: Run, arguments: list[str], message: str
 ) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     result = run(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(message)
@@ -78,7 +78,7 @@ def test_a_path_that_leads_pytest_away_from_its_configuration_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch,
     way: str,
 ) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     pytester.makeini("[pytest]\nxfail_strict = true")
     arguments = ["--shimmy-log-dir", str(tmp_path)]
     if way == "PYTEST_ADDOPTS":
@@ -154,7 +154,7 @@ def test_help_lists_every_setting_and_works_with_a_broken_path(
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones(
     pytester: pytest.Pytester, run: Run, models_dir: Path
 ) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     result = run("--shimmy-model=no-such", f"--shimmy-models-dir={models_dir}")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines("*[[]MODEL_NOT_FOUND[]] the server has no model 'no-such'*'tiny'*")
@@ -166,7 +166,7 @@ def test_the_fake_serves_whatever_model_name_the_suite_asks_for(
     pytester: pytest.Pytester, run: Run, name: str
 ) -> None:
     pytester.makepyfile(
-        CHAT
+        ASK
         + f"""
 def test_name(shimmy_model, shimmy_server):
     assert shimmy_model == {name!r}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_shimmy import NEWEST
-from tests.support.consumer_suite import CHAT, FEW_PLUGINS, Run
+from tests.support.consumer_suite import ASK, FEW_PLUGINS, Run
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def test_asks_late(request):
 def test_a_test_that_asks_by_getfixturevalue_counts_and_its_report_has_the_log(
     pytester: pytest.Pytester, run: Run
 ) -> None:
-    pytester.makepyfile(test_a=CHAT, test_b=DYNAMIC)
+    pytester.makepyfile(test_a=ASK, test_b=DYNAMIC)
     result = run()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines("shimmy: 2 tests on the fake")
@@ -101,7 +101,7 @@ def test_logs_are_kept_where_the_user_wants_them_under_names_that_say_when_and_w
 def test_a_run_that_requires_a_real_executable_fails_when_no_test_ran_on_one(
     pytester: pytest.Pytester, run: Run, workers: tuple[str, ...]
 ) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     result = run("--shimmy-require=real", *workers)
     result.assert_outcomes(passed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -112,14 +112,14 @@ def test_a_run_that_requires_a_real_executable_fails_when_no_test_ran_on_one(
 def test_a_run_that_requires_a_real_executable_passes_on_one(
     pytester: pytest.Pytester, run: Run, real_arguments: list[str]
 ) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     result = run("--shimmy-require=real", *real_arguments)
     result.assert_outcomes(passed=1)
     assert result.ret == 0
 
 
 def test_collecting_alone_requires_nothing(pytester: pytest.Pytester, run: Run) -> None:
-    pytester.makepyfile(CHAT)
+    pytester.makepyfile(ASK)
     assert run("--shimmy-require=real", "--collect-only").ret == 0
 
 
