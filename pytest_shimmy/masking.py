@@ -25,7 +25,7 @@ _SECRET_NAMES = r"(?i)(KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|SHIMMY_CONTROL)
 SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "set-cookie")
 )
-_USER_INFO = r"(?<=://)[^/?#\s@]+(?=@)"
+_USER_INFO = r"://[^/?#\s@]+@"
 _NOT_PRINTABLE = (
     r"[^\t\n\x20-\x7e\xa0-\U0010ffff]"  # moves a cursor
     r"|[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # misleads an eye
@@ -69,7 +69,12 @@ def masked(text: str, more: Iterable[str] = ()) -> str:
             for each in sorted(secrets, key=len, reverse=True):
                 text = text.replace(each, mask(each))
             break
-    return re.sub(_USER_INFO, MASKED, text) if "@" in text else text
+    return re.sub(_USER_INFO, f"://{MASKED}@", text) if "@" in text else text
+
+
+def may_mask(text: str) -> bool:
+    """Whether `masked` would have to search a text that consists of pieces of this one."""
+    return bool(_hidden) or "@" in text
 
 
 def masked_values(value: Any) -> Any:

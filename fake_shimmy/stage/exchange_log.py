@@ -1,11 +1,11 @@
 """Every exchange of a server in a file, for a report about the whole run.
 
 Strategy: the journal of a session is small and ends with it; this file outlives sessions and the
-process. When an exchange ends, a line of JSON is written, and after it the texts that it is about
-as they are: of thousands of requests the run pays for each, and to quote and to read quoted texts
-would take the most of it. The member ``raw`` has their sizes in bytes: the request's headers, its
-body, and what was sent; a line feed ends them. Bodies are bounded, and so is the file: when it is
-half full, lines go without texts, and when it is full, no more are written.
+process. When an exchange ends, a line of JSON is written, and after it the request's body and what
+was sent as they are: of thousands of requests the run pays for each, and to quote and to read
+quoted texts would take the most of it. What many requests have alike stands once, as a head, which
+their lines name; nor does each line repeat the names of its members. Bodies are bounded, and so is
+the file: when it is half full, lines go without texts, and when it is full, no more are written.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_FILE = 128 * 1024 * 1024
 MAX_BODY = 256 * 1024
 """Bytes of one request's body that are kept."""
 
-MAX_KNOWN = 64
-"""Heads whose text is remembered: the requests of a client are alike."""
+MAX_KNOWN = 256
+"""Heads whose names are remembered: the requests of a client are alike."""
 
 SECRET_HEADERS = frozenset(
     ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
@@ -53,8 +53,8 @@ class ExchangeLog:
         """The descriptor, from the first line on."""
         self._size = 0
         self._is_over = False
-        # By the headers' identity, which they keep while they are here.
-        self._known: dict[tuple[int, str], tuple[Headers, str, bytes]] = {}
+        # By the headers' identity, which they keep while they are here; alike requests share them.
+        self._known: dict[tuple[int, str], tuple[Headers, str]] = {}
 
     def write(self, key: str, record: Record) -> None:
         """Append ``record``, of the session with ``key``."""
@@ -76,52 +76,59 @@ class ExchangeLog:
             self._is_over = True
 
     def _exchange(self, key: str, record: Record, is_short: bool) -> bytes:
-        headers = record.headers
-        found = self._known.get((id(headers), key)) or self._learnt(headers, key)
-        _, session, head = found
-        sent = [] if is_short or record.sent is None else record.sent
-        raw = [b"", b""] if is_short else [head, record.body[:MAX_BODY]]
-        raw.append(b"".join([data for _, data in sent]))
+        known = self._known.get((id(record.headers), key))
+        if known is None:
+            name, head = self._learnt(record, key)
+        else:
+            name, head = known[1], ""
+        body, sent = record.body, record.sent or []
+        if is_short:
+            body, sent = b"", []
+        elif len(body) > MAX_BODY:
+            body = body[:MAX_BODY]
         # Moments are whole microseconds after the request; each piece has one, and then its size.
-        about: dict[str, object] = {
-            "kind": "exchange",
-            "raw": [len(data) for data in raw],
-            "session": session,
-            "time": record.time,
-            "duration": int((record.duration or 0.0) * 1e6),
-            "method": record.method,
-            "path": record.path,
-            "body_size": len(record.body),
-            "status": record.status,
-            "ended": record.ended,
-            "tokens": record.tokens,
-            "bytes": record.bytes,
-            "pieces": [each for at, data in sent for each in (int(at * 1e6), len(data))],
-        }
-        if record.rule_name is not None:
-            about["rule_name"] = record.rule_name
-        if record.nearest is not None:
-            about["nearest"] = str(record.nearest)
-        if record.faults:
-            about["faults"] = record.faults
-        if record.sent is not None and len(record.sent) > 1:  # else its tokens came all at once
-            about["measured"] = [int(at * 1e6) for at in record.measured]
-        line = _encode(about)
-        return b"\n".join((line.encode(), b"".join(raw), b""))
+        pieces = [each for at, data in sent for each in (int(at * 1e6), len(data))]
+        is_apart = len(sent) > 1  # else its tokens came all at once
+        moments = [int(at * 1e6) for at in record.measured] if is_apart else []
+        line = (
+            f'{head}["{name}",{record.time},{int((record.duration or 0.0) * 1e6)},"{record.ended}",'
+            f"{record.status or 'null'},{record.tokens},{len(body)},{len(record.body)},"
+            f"{record.bytes},{pieces},{moments}{_more(record)}]\n"
+        )
+        return b"".join([line.encode(), body, *[data for _, data in sent], b"\n"])
 
-    def _learnt(self, headers: Headers, key: str) -> tuple[Headers, str, bytes]:
+    def _learnt(self, record: Record, key: str) -> tuple[str, str]:
+        """The name of the request's head, and the line that says what it is."""
         from hashlib import sha256
 
+        headers = record.headers
         session = (key or _key_of(headers)).encode("utf-8", "surrogatepass")
-        text = "\n".join(
-            f"{name}: {'***' if name.lower() in SECRET_HEADERS else value}"
-            for name, value in headers
+        about = _encode(
+            {
+                "session": sha256(session).hexdigest()[:16],
+                "method": record.method,
+                "path": record.path,
+                "headers": "\n".join(
+                    f"{name}: {'***' if name.lower() in SECRET_HEADERS else value}"
+                    for name, value in headers
+                ),
+            }
         )
+        # The next process that appends to the file has other names, or means the same.
+        name = sha256(about.encode()).hexdigest()[:12]
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        known = (headers, sha256(session).hexdigest()[:16], text.encode("utf-8", "replace"))
-        self._known[id(headers), key] = known
-        return known
+        self._known[id(headers), key] = headers, name
+        return name, f'{{"kind":"head","name":"{name}",{about[1:]}\n'
+
+
+def _more(record: Record) -> str:
+    """What only few have."""
+    if record.rule_name is None and record.nearest is None and not record.faults:
+        return ""
+    nearest = None if record.nearest is None else str(record.nearest)
+    more = {"rule_name": record.rule_name, "nearest": nearest, "faults": record.faults}
+    return f",{_encode(more)}"
 
 
 def _key_of(headers: Headers) -> str:

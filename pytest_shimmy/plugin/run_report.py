@@ -124,10 +124,10 @@ class RunReport:
         path = Path(self._target)
         try:
             with _without_collector():
-                document = collect(Path(self.directory), self._about(config, status))
+                run = collect(Path(self.directory), self._about(config, status))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                text = json.dumps(finished(document)) if path.suffix == ".json" else page(document)
-                path.write_text(text, encoding="utf-8")
+                text = json.dumps(finished(run)) if path.suffix == ".json" else page(run)
+                path.write_bytes(text.encode("utf-8", "replace"))
             self._outcome = f"shimmy: report of the run: {path}"
         except OSError as error:
             self._outcome = f"shimmy: the report of the run could not be written: {error}"

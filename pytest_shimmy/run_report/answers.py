@@ -1,6 +1,6 @@
 """What was sent to a client, read again: head, body, and when each of its events left.
 
-`page.html` reads plain answers in the same way, when they are looked at.
+`page.html` reads answers in the same way, when they are looked at.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def read(sent: bytes, pieces: Pieces, status: int | None) -> Answer:
     """The answer in the bytes that were `sent`."""
     if status == 101:
         messages = list(_messages(sent))
-        text = json.dumps([text for _, text in messages], ensure_ascii=False)
-        return Answer("", text, _moments(pieces, [end for end, _ in messages]))
+        texts = [text for _, text in messages]
+        listed = json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+        return Answer("", listed, _moments(pieces, [end for end, _ in messages]))
     head, gap, body = sent.partition(b"\r\n\r\n")
     headers = head.decode("latin-1")
     lowered = headers.lower()

@@ -10,10 +10,8 @@ import time
 from typing import Any
 
 from ..masking import MASKED, SECRET_HEADERS
-from .parts import ExchangePart
-
-NOT_SEEN = "not_seen"
-"""How a stream ended of which only the beginning was seen."""
+from .exchange_part import ExchangePart
+from .parts import NOT_SEEN
 
 
 class ClientExchanges:
@@ -69,7 +67,6 @@ class ClientExchanges:
             duration=duration,
             method=request.method,
             path=request.url.path,
-            body_size=len(body),
             status=response.status_code,
             ended=NOT_SEEN if is_stream else "complete",
         )

@@ -2,20 +2,25 @@
 
 Times are seconds since the run began. Texts that may be long or repeated stand once, in ``texts``,
 and are meant by number.
+
+Strategy: to read thousands of exchanges takes long, and a page needs only those that are looked at.
+So `collect` finds out what must be known of all of them, and leaves their texts in the parts, where
+the page finds them; `finished` reads them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..masking import masked
+from ..masking import masked, may_mask
 from . import answers, parts
-from .client_exchanges import NOT_SEEN
 from .figures import figures
+from .parts import Exchange
 
 FORMAT = 1
 """Of the document; a change that readers must know of has another number."""
@@ -25,27 +30,48 @@ Document = dict[str, Any]
 LATE = 0.05
 """Seconds after the end of a test in which a request still counts as its own."""
 
+_END_OF_CHUNK = r"\r\n[0-9a-fA-F]+(?:;[^\r\n]*)?\r\n"
+
+
+class Collected(NamedTuple):
+    """What is known of a run."""
+
+    document: Document
+    """Without the texts of its exchanges. Of each request it says, instead of its members: the
+    number of its part, where its line begins there, its test, and what it repeats. The members
+    that many have alike are in ``heads``, for each part by their names."""
+    parts: list[str]
+    """Texts of the parts that have exchanges, with a character for each byte."""
+
 
 class _Texts:
     """Texts by number, each kept once, masked."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.texts = list(texts)
+        self._numbers = {text: number for number, text in enumerate(self.texts)}
 
-    def number(self, text: str, *, is_masked: bool = False) -> int:
+    def number(self, text: str) -> int:
         number = self._numbers.get(text)
         if number is None:
             number = self._numbers[text] = len(self.texts)
-            self.texts.append(text if is_masked else masked(text))
+            self.texts.append(masked(text))
         return number
 
 
-def collect(directory: Path, run: Mapping[str, Any]) -> Document:
-    """The document of the run whose parts are in `directory`, as a page takes it; see `finished`.
+class _Asked(NamedTuple):
+    """An exchange, and where it is."""
+
+    part: int
+    at: int
+    exchange: Exchange
+
+
+def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
+    """What is known of the run whose parts are in `directory`.
 
     `run` says what is known of the run as a whole, ``started`` and ``ended`` among it, in seconds
-    since the epoch. Every text of tests and exchanges is masked.
+    since the epoch. Only texts of exchanges, and their heads, are not masked.
     """
     began = float(run["started"])
     texts = _Texts()
@@ -53,35 +79,42 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
     unfinished: dict[tuple[str, str], Document] = {}
     servers: dict[str, Document] = {}
     workers: dict[str, str] = {}
-    exchanges: list[tuple[str, Document]] = []
+    heads: list[dict[str, Document]] = []
+    sources: list[str] = []
+    asked: list[_Asked] = []
     is_full = False
     shown_backends: dict[str, Document] = {}
     asked_backends: dict[str, str] = {}
-    lines = list(parts.read(directory))
-    for _, line in lines:
-        if line.get("kind") == parts.PROCESS:
-            workers[line["session"]] = line["worker"]
-    for name, line in lines:
-        match line.get("kind"):
-            case parts.PROCESS:
-                pass
-            case parts.TEST_BEGAN:
-                unfinished[line["worker"], line["id"]] = line
-            case parts.TEST:
-                unfinished.pop((line["worker"], line["id"]), None)
-                tests.append(_test(line, began, texts))
-                asked_backends |= line["backends"]
-            case parts.SERVER:
-                _add_event(servers, name.removeprefix("server-"), line, began)
-            case parts.BACKEND:
-                shown_backends[name.removeprefix("server-")] = line
-            case parts.FULL:
-                is_full = True
-            case parts.EXCHANGE if line["path"] != "/health" or line["session"] in workers:
-                # The keeper's own question, whether the server is well, has no key.
-                exchanges.append((line.get("server") or name.removeprefix("exchanges-"), line))
+    lives: dict[str, list[Document]] = {}
+    for name, text in parts.read(directory):
+        if name.startswith(parts.EXCHANGES):
+            sources.append(text)
+            heads.append({})
+        for at, line in parts.lines(text):
+            if isinstance(line, Exchange):
+                asked.append(_Asked(len(sources) - 1, at, line))
+                continue
+            match line["kind"]:
+                case parts.HEAD:
+                    line.setdefault("server", name.removeprefix(parts.EXCHANGES))
+                    heads[-1][line["name"]] = line
+                case parts.PROCESS:
+                    workers[line["session"]] = line["worker"]
+                case parts.TEST_BEGAN:
+                    unfinished[line["worker"], line["id"]] = line
+                case parts.TEST:
+                    unfinished.pop((line["worker"], line["id"]), None)
+                    tests.append(_test(line, began, texts))
+                    asked_backends |= line["backends"]
+                case parts.SERVER:
+                    _add_event(servers, name.removeprefix("server-"), line, began)
+                    lives.setdefault(name, []).append(line)
+                case parts.BACKEND:
+                    shown_backends[name.removeprefix("server-")] = line
+                case parts.FULL:
+                    is_full = True
     for log in directory.glob("*.log"):  # of servers whose owner was killed
-        shown_backends[log.stem.removeprefix("server-")] = _left(lines, log)
+        shown_backends[log.stem.removeprefix("server-")] = _left(lives.get(log.stem, ()), log)
     tests += [_unfinished(line, began, float(run["ended"])) for line in unfinished.values()]
     tests.sort(key=lambda test: (test["start"], test["id"]))
     by_url = {
@@ -97,57 +130,70 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Document:
                 by_url[url] = url
             if test["mode"] == "replayed":  # by a fake, as its owner says
                 servers[by_url[url]]["mode"] = "replayed"
-    requests = [
-        _request(by_url.get(server, server), line, began, texts, workers)
-        for server, line in sorted(exchanges, key=lambda each: float(each[1]["time"]))
+    for head in (head for each in heads for head in each.values()):
+        head["server"] = by_url.get(head["server"], head["server"])
+        head["worker"] = workers.get(head["session"])
+    # The keeper's own question, whether the server is well, has no key.
+    asked = [
+        each
+        for each in asked
+        if each.exchange.head["path"] != "/health" or each.exchange.head["worker"] is not None
     ]
+    asked.sort(key=lambda each: each.exchange.time)
     for url, backend in asked_backends.items():
         servers[by_url[url]]["backend"] = backend
     for name, backends in shown_backends.items():
         if name in servers and servers[name]["backend"] is None:
-            servers[name]["backend"] = _backend(servers[name], backends, requests)
-    _give_to_tests(requests, tests)
-    _find_retries(requests)
-    shown = sorted({*(test["worker"] for test in tests)}, key=_by_number)
-    return {
+            exchanges = (each.exchange for each in asked)
+            servers[name]["backend"] = _backend(servers[name], backends, exchanges, began)
+    owners = _tests_of(asked, tests, began)
+    repeated = _retries(asked, owners, sources)
+    document = {
         "format": FORMAT,
         "run": {**run, "ended": _moment(run["ended"], began), "exchanges_lost": is_full},
-        "figures": figures(tests, requests, list(servers.values())),
-        "workers": shown,
+        "figures": figures(
+            tests,
+            [each.exchange for each in asked],
+            sum(each is not None for each in repeated),
+            list(servers.values()),
+        ),
+        "workers": sorted({*(test["worker"] for test in tests)}, key=_by_number),
         "servers": [_shown(server) for server in servers.values()],
         "tests": tests,
-        "requests": requests,
+        "requests": [
+            (each.part, each.at, test, retry_of)
+            for each, test, retry_of in zip(asked, owners, repeated, strict=True)
+        ],
+        "heads": heads,
         "texts": texts.texts,
-        "is_raw": True,
     }
+    return Collected(document, sources)
 
 
-def finished(document: Document) -> Document:
-    """What `collect` made, in the form that is documented.
-
-    To read thousands of bodies takes long, and a page needs only those that are looked at. Until
-    then an answer that is plain text is kept as it was sent, instead of its headers and its body,
-    with its pieces instead of its events; requests have no model, and moments are microseconds.
-    """
-    sent = document["texts"]
-    texts = list(sent)
+def finished(collected: Collected) -> Document:
+    """The document in the form that is documented. Every text in it is masked."""
+    document, sources = collected
+    texts = _Texts(document["texts"])
+    heads, began = document["heads"], float(document["run"]["started"])
     requests = []
-    for request in document["requests"]:
-        headers, number = request["answer"]
-        events = request["events"]
-        if headers is None:
-            answer = answers.read(sent[number].encode(), events, request["status"])
-            headers, texts[number], events = len(texts), answer.text, answer.moments
-            texts.append(answer.headers)
-        times = {
-            name: list(map(_seconds, each))
-            for name, each in (("moments", request["moments"]), ("events", events))
-        }
-        model = _model(sent[request["request"][1]])
-        requests.append({**request, **times, "model": model, "answer": [headers, number]})
-    document = {**document, "requests": requests, "texts": texts}
-    del document["is_raw"]
+    for part, at, test, retry_of in document["requests"]:
+        text = sources[part]
+        exchange = parts.exchange_at(text, at, heads[part])
+        requests.append(_request(exchange, text, texts, began, test, retry_of))
+    document = {**document, "requests": requests, "texts": texts.texts}
+    del document["heads"]
     return document
+
+
+def is_without_secrets(collected: Collected) -> bool:
+    """Whether nothing in the texts of its exchanges, and in their heads, would be masked."""
+    for text in map(_text, collected.parts):
+        # Between the chunks of an answer may be half a secret.
+        if may_mask(text) and masked(joined := re.sub(_END_OF_CHUNK, "", text)) != joined:
+            return False
+    # They are quoted there.
+    heads = (head for part in collected.document["heads"] for head in part.values())
+    return all(masked(str(value)) == str(value) for head in heads for value in head.values())
 
 
 def _seconds(micro: int) -> float:
@@ -200,29 +246,31 @@ def _new_server(name: str, mode: str = "", url: str = "") -> Document:
     return {**about, "backend": None, "events": []}
 
 
-def _backend(server: Document, shown: Document, requests: list[Document]) -> str | None:
+def _backend(
+    server: Document, shown: Document, exchanges: Iterable[Exchange], began: float
+) -> str | None:
     """What its log shows; some of it counts only if it has answered since its last start."""
     since = max((each["time"] for each in server["events"] if each["what"] == "ready"), default=0)
     has_answered = any(
-        request["server"] == server["name"]
-        and (request["method"], request["status"]) == ("POST", 200)
-        and request["time"] >= since
-        for request in requests
+        exchange.status == 200
+        and exchange.head["method"] == "POST"
+        and exchange.head["server"] == server["name"]
+        and exchange.time >= began + since
+        for exchange in exchanges
     )
     backend: str | None = shown.get("answered" if has_answered else "proved")
     return backend
 
 
-def _left(lines: list[tuple[str, Document]], log: Path) -> Document:
+def _left(life: Iterable[Document], log: Path) -> Document:
     from ..executable.dialect import UNKNOWN_BUILD, Build
     from .server_events import shown_backends
 
     begin, version, build = 0, "", UNKNOWN_BUILD
-    for name, line in lines:
-        if name == log.stem:
-            begin = line.get("begin", begin)
-            if line.get("build") is not None:
-                version, build = line["version"], Build(*line["build"])
+    for line in life:
+        begin = line.get("begin", begin)
+        if line.get("build") is not None:
+            version, build = line["version"], Build(*line["build"])
     return shown_backends(log, begin, version, build)
 
 
@@ -238,61 +286,39 @@ def _shown(server: Document) -> Document:
 
 
 def _request(
-    server: str, line: Document, began: float, texts: _Texts, workers: Mapping[str, str]
+    exchange: Exchange,
+    text: str,
+    texts: _Texts,
+    began: float,
+    test: int | None,
+    retry_of: int | None,
 ) -> Document:
-    number = texts.number
-    headers, body, sent = line["raw"]
-    status = line["status"]
-    tokens, moments = line["tokens"], line.get("measured", [])
-    if tokens is not None and status != 101 and sent.isascii() and _is_without_secrets(sent):
-        # Nearly always: who looks at it reads it.
-        shown, events = [None, number(sent, is_masked=True)], line["pieces"]
-    else:
-        answer = answers.read(sent.encode("latin-1"), line["pieces"], status)
-        if tokens is None:
-            moments = answers.token_moments(answer)
-            tokens = len(moments) or _stated_tokens(answer.text)
-        shown, events = [number(answer.headers), number(answer.text)], answer.moments
+    head, more, number = exchange.head, exchange.more, texts.number
+    body = _text(text[exchange.begin : exchange.sent])
+    sent = text[exchange.sent : exchange.end].encode("latin-1")
+    answer = answers.read(sent, exchange.pieces, exchange.status)
     return {
-        "server": masked(server),
-        "worker": workers.get(line["session"]),
-        "test": None,
-        "time": _moment(line["time"], began),
-        "duration": round(line["duration"] / 1e6, 5),
-        "method": line["method"],
-        "path": line["path"],
-        "model": None,
-        "status": status,
-        "ended": line["ended"],
-        "rule": line.get("rule_name"),
-        "nearest": line.get("nearest"),
-        "faults": line.get("faults", []),
-        "tokens": tokens,
-        "moments": moments,
-        "bytes": line["bytes"],
-        "retry_of": None,
-        "request": [number(_text(headers)), number(_text(body)), line["body_size"]],
-        "answer": shown,
-        "events": events,
+        "server": masked(head["server"]),
+        "worker": head["worker"],
+        "test": test,
+        "time": _moment(exchange.time, began),
+        "duration": round(exchange.duration / 1e6, 5),
+        "method": head["method"],
+        "path": masked(head["path"]),
+        "model": _model(body),
+        "status": exchange.status,
+        "ended": exchange.ended,
+        "rule": more.get("rule_name"),
+        "nearest": masked(more.get("nearest") or "") or None,
+        "faults": [masked(each) for each in more.get("faults", ())],
+        "tokens": exchange.tokens,
+        "moments": list(map(_seconds, exchange.moments)),
+        "bytes": exchange.bytes,
+        "retry_of": retry_of,
+        "request": [number(head["headers"]), number(body), exchange.body_size],
+        "answer": [number(answer.headers), number(answer.text)],
+        "events": list(map(_seconds, answer.moments)),
     }
-
-
-def _is_without_secrets(sent: str) -> bool:
-    """Whether nothing in an answer would be masked. Only blank lines may be at the ends of its
-    chunks: what else is there could be half a secret."""
-    if masked(sent) != sent:
-        return False
-    head, _, body = sent.partition("\r\n\r\n")
-    if "transfer-encoding: chunked" not in head.lower():
-        return True
-    chunks = body.count("\n\n\r\n")
-    return 2 * chunks + 2 == body.count("\r\n")  # the last one is empty
-
-
-def _stated_tokens(text: str) -> int:
-    from fake_shimmy.script.timed_answer import stated_tokens  # few runs need it
-
-    return stated_tokens(text)
 
 
 def _text(raw: str) -> str:
@@ -308,42 +334,45 @@ def _model(body: str) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def _give_to_tests(requests: list[Document], tests: list[Document]) -> None:
-    """Say for each request which test made it: the one that its worker ran at that moment."""
+def _tests_of(asked: Sequence[_Asked], tests: Sequence[Document], began: float) -> list[int | None]:
+    """For each request which test made it: the one that its worker ran at that moment."""
     by_worker: dict[str, tuple[list[float], list[int]]] = {}
     for number, test in enumerate(tests):
         starts, numbers = by_worker.setdefault(test["worker"], ([], []))
         starts.append(test["start"])
         numbers.append(number)
-    for request in requests:
-        time, worker = request["time"], request["worker"]
+    owners: list[int | None] = []
+    for each in asked:
+        time, worker = _moment(each.exchange.time, began), each.exchange.head["worker"]
         found = []
-        for each in by_worker if worker is None else (worker,):
-            starts, numbers = by_worker.get(each, ([], []))
+        for name in by_worker if worker is None else (worker,):
+            starts, numbers = by_worker.get(name, ([], []))
             # A worker runs one test after the other: the newest that had begun.
             begun = bisect_right(starts, time)
             if begun and time <= tests[numbers[begun - 1]]["stop"] + LATE:
                 found.append(numbers[begun - 1])
         # Without a key of its own, a request is anybody's while several tests run.
-        if len(found) == 1:
-            request["test"] = found[0]
+        owners.append(found[0] if len(found) == 1 else None)
+    return owners
 
 
-def _find_retries(requests: list[Document]) -> None:
-    """Join a request with the failed one that it repeats."""
+def _retries(
+    asked: Sequence[_Asked], owners: Sequence[int | None], sources: Sequence[str]
+) -> list[int | None]:
+    """For each request the failed one that it repeats."""
     failed: dict[tuple[Any, ...], int] = {}
-    for number, request in enumerate(requests):
-        status = request["status"]
-        is_failed = (
-            request["ended"] not in ("complete", NOT_SEEN) or status is None or status >= 400
-        )
-        if not failed and not is_failed:
-            continue
-        what = (request["test"], request["server"], request["path"], request["request"][1])
-        if what in failed:
-            request["retry_of"] = failed.pop(what)
-        if is_failed:
-            failed[what] = number
+    repeated: list[int | None] = []
+    for number, (each, owner) in enumerate(zip(asked, owners, strict=True)):
+        exchange, found = each.exchange, None
+        is_failed = exchange.is_failed
+        if failed or is_failed:
+            body = sources[each.part][exchange.begin : exchange.sent]
+            what = owner, exchange.head["server"], exchange.head["path"], body
+            found = failed.pop(what, None)
+            if is_failed:
+                failed[what] = number
+        repeated.append(found)
+    return repeated
 
 
 def _moment(time: Any, began: float) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from .client_exchanges import NOT_SEEN
+from .parts import Exchange
 
 BINS_PER_DECADE = 4
 """Of the distributions, whose axis is logarithmic."""
@@ -16,16 +16,16 @@ BINS_PER_DECADE = 4
 
 def figures(
     tests: Sequence[dict[str, Any]],
-    requests: Sequence[dict[str, Any]],
+    exchanges: Sequence[Exchange],
+    retries: int,
     servers: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The figures that a report begins with. Times are in seconds, but for
-    the microseconds of ``moments``."""
-    first = [request["moments"][0] // 100 for request in requests if request["moments"]]
+    """The figures that a report begins with. Times are in seconds."""
+    first = [exchange.moments[0] // 100 for exchange in exchanges if exchange.moments]
     between = [
         (later - earlier) // 100
-        for request in requests
-        for earlier, later in pairwise(request["moments"])
+        for exchange in exchanges
+        for earlier, later in pairwise(exchange.moments)
     ]
     events = Counter(event["what"] for server in servers for event in server["events"])
     return {
@@ -33,13 +33,10 @@ def figures(
         "modes": dict(
             Counter(test["mode"] for test in tests if test["mode"] and test["outcome"] != "skipped")
         ),
-        "requests": len(requests),
-        "failed_requests": sum(
-            request["ended"] not in ("complete", NOT_SEEN) or (request["status"] or 0) >= 400
-            for request in requests
-        ),
-        "retries": sum(request["retry_of"] is not None for request in requests),
-        "tokens": sum(request["tokens"] for request in requests),
+        "requests": len(exchanges),
+        "failed_requests": sum(exchange.is_failed for exchange in exchanges),
+        "retries": retries,
+        "tokens": sum(exchange.tokens for exchange in exchanges),
         "waited": round(sum(test["waited"] for test in tests), 3),
         "restarts": events["restarting"],
         "first_token": distribution(first),

@@ -1,4 +1,4 @@
-"""A document as one file that a browser opens from disk: data, style and program in it."""
+"""A run as one file that a browser opens from disk: data, style and program in it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ import json
 import re
 from importlib.resources import files
 
-from .collect import Document, finished
-
-_WORDS = ("server", "worker", "method", "path", "model", "ended", "rule")
-"""Members of requests whose values are the same for many."""
+from .collect import Collected, Document, finished, is_without_secrets
 
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+_PART = re.compile(r'<script type="text/plain" class="part">(.*?)</script>', re.DOTALL)
+
+_ESCAPES = {"^": "^^", "<": "^l", "\r": "^r", "\0": "^0"}
+"""What a browser would not read as it stands there, and what stands there instead of it."""
 
 
-def page(document: Document) -> str:
-    """The page of what `collect` made, or of a finished document. It fetches nothing."""
-    # Thousands of requests: their members' names stand once, and so do words that many have.
-    requests = document["requests"]
-    columns = {name: [each[name] for each in requests] for name in requests[0]} if requests else {}
-    words = {name: list(dict.fromkeys(columns[name])) for name in _WORDS if name in columns}
-    for name, values in words.items():
-        numbers = {value: number for number, value in enumerate(values)}
-        columns[name] = list(map(numbers.__getitem__, columns[name]))
-    document = {**document, "requests": {"columns": columns, "words": words}}
-    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+def page(run: Collected | Document) -> str:
+    """The page of what was collected, or of a finished document. It fetches nothing."""
+    if isinstance(run, Collected) and not is_without_secrets(run):
+        run = finished(run)
+    document, parts = run if isinstance(run, Collected) else (run, ())
     # No text in the data can end the element that holds it.
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split("__DATA__")
-    return f"{before}{data}{after}"
+    between, after = after.split("__PARTS__")
+    elements = (
+        each
+        for part in parts
+        for each in ('<script type="text/plain" class="part">', _escaped(part), "</script>\n")
+    )
+    return "".join((before, data, between, *elements, after))
 
 
 def data_of(text: str) -> Document | None:
@@ -37,10 +39,18 @@ def data_of(text: str) -> Document | None:
     if found is None:
         return None
     document: Document = json.loads(found[1])
-    columns, words = document["requests"]["columns"], document["requests"]["words"]
-    for name, values in words.items():
-        columns[name] = [values[number] for number in columns[name]]
-    document["requests"] = [
-        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-    ]
-    return finished(document) if "is_raw" in document else document
+    if "heads" not in document:
+        return document
+    return finished(Collected(document, [_read(part[1]) for part in _PART.finditer(text)]))
+
+
+def _escaped(text: str) -> str:
+    for character, escape in _ESCAPES.items():
+        if character in text:  # to search is quicker than to replace nothing
+            text = text.replace(character, escape)
+    return text
+
+
+def _read(text: str) -> str:
+    plain = {escape: character for character, escape in _ESCAPES.items()}
+    return re.sub(r"\^.", lambda found: plain[found[0]], text)

@@ -1,9 +1,9 @@
 """Where the processes of a run write down what happened, while it happens.
 
 Strategy: a directory for the run, a file for each process, a line of JSON for each thing that
-happened. Texts of an exchange follow its line as they are; see `fake_shimmy.stage.exchange_log`,
-which writes the fake's exchanges to the same directory. A process that is killed has written all
-but its last line.
+happened. An exchange is a list instead of an object, and its texts follow it as they are; see
+`fake_shimmy.stage.exchange_log`, which writes the fake's exchanges to the same directory. A process
+that is killed has written all but its last line.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..runtime_dir import subdir
 
@@ -24,12 +23,19 @@ PROCESS = "process"
 TEST_BEGAN = "began"
 TEST = "test"
 SERVER = "server"
-EXCHANGE = "exchange"
+HEAD = "head"
 BACKEND = "backend"
 FULL = "full"
 
+EXCHANGES = "exchanges-"
+"""What the names of parts with exchanges begin with."""
+
+NOT_SEEN = "not_seen"
+"""How a stream ended of which only the beginning was seen."""
+
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 class Part:
@@ -39,16 +45,18 @@ class Part:
         self._path = str(Path(directory) / f"{name}.jsonl")
         self._is_over = False
 
-    def write(self, kind: str, *raw: bytes, **fields: Any) -> None:
-        """Append a line, and `raw`. Never raises `OSError`: a report is no reason to fail."""
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append a line. Never raises `OSError`: a report is no reason to fail."""
+        self.append(self.line(kind, **fields))
+
+    @staticmethod
+    def line(kind: str, **fields: Any) -> bytes:
+        return _encode({"kind": kind, **fields}).encode() + b"\n"
+
+    def append(self, data: bytes) -> None:
+        """Append whole lines, and the texts of exchanges."""
         if self._is_over:
             return
-        line: dict[str, Any] = {"kind": kind, **fields}
-        if raw:
-            line["raw"] = list(map(len, raw))
-        data = _encode(line).encode() + b"\n"
-        if raw:
-            data += b"".join(raw) + b"\n"
         # Before and after each test, where a buffered file takes four times as long.
         try:
             file = os.open(self._path, _APPENDING, 0o600)
@@ -60,38 +68,46 @@ class Part:
             self._is_over = True
 
 
-class ExchangePart:
-    """Where the process `worker` writes the exchanges with the server at `url`, which does not tell
-    them itself; `source` says who does."""
+class Exchange(NamedTuple):
+    """A request and its answer. Times are microseconds after the request, but for `time`."""
 
-    def __init__(self, directory: str, source: str, worker: str, url: str, api_key: str) -> None:
-        path = Path(exchanges_of(directory, f"{source}-{worker}"))
-        self._part = Part(str(path.parent), path.stem)
-        self._about = {"server": url, "session": session_name(api_key)}
+    head: Mapping[str, Any]
+    """The line that says who asked for what: ``session``, ``method``, ``path``, ``headers``, and
+    ``server`` where it is not the one that the part is called after."""
+    begin: int
+    """Where in the text of the part the request's body begins. The answer follows."""
+    time: float
+    """Seconds since the epoch."""
+    duration: int
+    ended: str
+    status: int | None
+    tokens: int
+    kept: int
+    """Bytes of the request's body that are there."""
+    body_size: int
+    bytes: int
+    """Of the answer."""
+    pieces: list[int]
+    """Of each write when it left, and its bytes."""
+    moments: list[int]
+    """When each token left."""
+    more: Mapping[str, Any] = {}
+    """Of a scripted answer: ``rule_name``, ``nearest``, ``faults``."""
 
-    def write(
-        self,
-        headers: str,
-        body: bytes,
-        sent: Sequence[tuple[float, bytes]],
-        duration: float,
-        **members: Any,
-    ) -> None:
-        """Append an exchange whose answer was `sent`, each piece so many seconds after the request.
-        No script had a part in it, and its tokens are read from the answer."""
-        answer = b"".join(data for _, data in sent)
-        self._part.write(
-            EXCHANGE,
-            headers.encode("utf-8", "replace"),
-            body,
-            answer,
-            **self._about,
-            tokens=None,
-            duration=int(duration * 1e6),
-            bytes=len(answer),
-            pieces=[each for at, data in sent for each in (int(at * 1e6), len(data))],
-            **members,
-        )
+    @property
+    def is_failed(self) -> bool:
+        """Whether it was not answered well."""
+        is_whole = self.ended in ("complete", NOT_SEEN)
+        return not is_whole or self.status is None or self.status >= 400
+
+    @property
+    def sent(self) -> int:
+        """Where the answer begins."""
+        return self.begin + self.kept
+
+    @property
+    def end(self) -> int:
+        return self.begin + self.kept + sum(self.pieces[1::2])
 
 
 def new_directory() -> Path:
@@ -109,7 +125,7 @@ def new_directory() -> Path:
 
 def exchanges_of(directory: str, server: str) -> str:
     """Where the fake called `server` writes its exchanges."""
-    return str(Path(directory) / f"exchanges-{server}.jsonl")
+    return str(Path(directory) / f"{EXCHANGES}{server}.jsonl")
 
 
 def session_name(api_key: str) -> str:
@@ -117,31 +133,44 @@ def session_name(api_key: str) -> str:
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every line of every part, with the name of its file; ``raw`` has an exchange's texts, with a
-    character for each byte."""
-    decode = json.JSONDecoder().raw_decode
+def read(directory: Path) -> Iterator[tuple[str, str]]:
+    """The name and the text of every part, with a character for each byte."""
     for path in sorted(directory.glob("*.jsonl")):
-        name, begin = path.stem, 0
-        text = path.read_bytes().decode("latin-1")  # lines themselves are ASCII
-        while begin < len(text):
-            # What a process has written that was killed, or had no room, may be half of it.
-            try:
-                document, end = decode(text, begin)
-            except ValueError:
-                document, end = None, text.find("\n", begin)
-                if end < 0:
-                    break
-            begin = end + 1
-            if not isinstance(document, dict) or "kind" not in document:
-                continue
-            if (sizes := document.get("raw")) is not None:
-                ends = list(accumulate(sizes, initial=begin))
-                document["raw"] = [text[one:end] for one, end in pairwise(ends)]
-                begin = ends[-1] + 1
-                if begin > len(text):
-                    break
-            yield name, document
+        yield path.stem, path.read_bytes().decode("latin-1")  # lines themselves are ASCII
+
+
+def lines(text: str) -> Iterator[tuple[int, dict[str, Any] | Exchange]]:
+    """Where in the text of a part each line begins, and what it says."""
+    heads: dict[Any, dict[str, Any]] = {}
+    begin = 0
+    while begin < len(text):
+        at = begin
+        # What a process has written that was killed, or had no room, may be half of it.
+        try:
+            line, end = _decode(text, begin)
+        except ValueError:
+            line, end = None, text.find("\n", begin)
+            if end < 0:
+                break
+        begin = end + 1
+        if isinstance(line, dict) and "kind" in line:
+            if line["kind"] == HEAD:
+                if line["name"] in heads:  # it stands there once for each process that wrote it
+                    continue
+                heads[line["name"]] = line
+            yield at, line
+        elif isinstance(line, list) and len(line) in (11, 12) and (head := heads.get(str(line[0]))):
+            exchange = Exchange(head, begin, *line[1:])
+            begin = exchange.end + 1
+            if begin > len(text):
+                break
+            yield at, exchange
+
+
+def exchange_at(text: str, at: int, heads: Mapping[str, Mapping[str, Any]]) -> Exchange:
+    """The exchange whose line begins there."""
+    (name, *values), end = _decode(text, at)
+    return Exchange(heads[name], end + 1, *values)
 
 
 def _is_alive(pid: int) -> bool:

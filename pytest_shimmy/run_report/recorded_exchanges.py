@@ -6,7 +6,7 @@ import json
 
 from fake_shimmy.script.timed_answer import AskedRequest, Recording
 
-from .parts import ExchangePart
+from .exchange_part import ExchangePart
 
 _ENDS = {"complete": "complete", "left": "client_left"}
 
@@ -34,7 +34,6 @@ class RecordedExchanges:
             duration=sent[-1][0],
             method=request.method,
             path=request.path,
-            body_size=len(body),
             status=answer.status,
             ended="complete" if is_whole else _ENDS.get(answer.end, "cut"),
         )

@@ -35,14 +35,28 @@ def logged(shimmy: Shimmy, file: Path) -> Iterator[Stage]:
         yield stage
 
 
-def exchanges(file: Path) -> Iterator[dict[str, Any]]:
-    """Each line, with the texts that follow it."""
+MEMBERS = (
+    *("time", "duration", "ended", "status", "tokens", "kept", "body_size", "bytes", "pieces"),
+    *("moments", "more"),
+)
+"""Of an exchange's line, after the name of its head."""
+
+
+def lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Each line; of an exchange with its head, and the texts that follow it."""
+    heads = {}
     with open(file, "rb") as log:
         for line in log:
             document = json.loads(line)
-            if "raw" in document:
-                document["raw"] = [log.read(size) for size in document["raw"]]
+            if isinstance(document, list):
+                name, *values = document
+                document = {"more": {}, **heads[name], **dict(zip(MEMBERS, values, strict=False))}
+                document["body"] = log.read(document["kept"])
+                document["sent"] = log.read(sum(document["pieces"][1::2]))
                 assert log.read(1) == b"\n"
+            elif document["kind"] == "head":
+                heads[document["name"]] = document
+                continue
             yield document
 
 
@@ -50,20 +64,22 @@ def test_an_exchange_is_kept_with_every_byte_and_its_moment(logged: Stage, file:
     session = logged.session()
     session.add(reply=["one ", "two"])
     raw = session.ask(CHAT)
-    (line,) = exchanges(file)
-    assert line["raw"][2] == raw
+    (line,) = lines(file)
+    assert line["sent"] == raw
     assert sum(line["pieces"][1::2]) == len(raw)
     moments = line["pieces"][::2]
     assert moments == sorted(moments)
-    assert (line["status"], line["rule_name"], line["ended"]) == (200, "rule 1", "complete")
-    assert line["raw"][1] == CHAT.body()
+    assert (line["status"], line["ended"]) == (200, "complete")
+    assert line["more"]["rule_name"] == "rule 1"
+    assert line["body"] == CHAT.body()
+    assert (line["method"], line["path"]) == ("POST", "/v1/chat/completions")
 
 
 def test_no_key_is_written(logged: Stage, file: Path) -> None:
     session = logged.session()
     session.ask(CHAT)
     assert session.key not in file.read_text()
-    assert b"authorization: ***" in next(exchanges(file))["raw"][0].splitlines()
+    assert "authorization: ***" in next(lines(file))["headers"].splitlines()
 
 
 def test_exchanges_outlive_their_sessions(logged: Stage, file: Path) -> None:
@@ -72,8 +88,16 @@ def test_exchanges_outlive_their_sessions(logged: Stage, file: Path) -> None:
     first.open()
     first.ask(CHAT)
     second.ask(CHAT)
-    one, same, other = (line["session"] for line in exchanges(file))
+    one, same, other = (line["session"] for line in lines(file))
     assert one == same != other
+
+
+def test_what_requests_have_alike_stands_once(logged: Stage, file: Path) -> None:
+    session = logged.session()
+    for _ in range(3):
+        session.ask(CHAT)
+    assert len(list(lines(file))) == 3
+    assert file.read_bytes().count(b"authorization: ***") == 1
 
 
 def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +107,13 @@ def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     record.sent = []
     record.sends(b"s" * 300)
     record.end("complete")
-    for _ in range(40):
+    for _ in range(100):
         log.write("key", record)
     assert file.stat().st_size < 8000 + 100
-    written = list(exchanges(file))
+    written = list(lines(file))
     assert written[-1] == {"kind": "full"}
-    assert (written[0]["raw"][1], written[-2]["raw"]) == (b"b" * 1000, [b"", b"", b""])
+    assert written[0]["body"] == b"b" * 1000
+    assert (written[-2]["body"], written[-2]["sent"]) == (b"", b"")
     assert written[-2]["body_size"] == 1000
 
 

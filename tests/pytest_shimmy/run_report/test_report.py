@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright import sync_api as playwright
 
-from pytest_shimmy.run_report.collect import collect, finished
+from pytest_shimmy.run_report.collect import Collected, collect, finished
 from pytest_shimmy.run_report.comparison import load
 from pytest_shimmy.run_report.page import page
 from tests.support.browser import chromium
@@ -172,30 +172,43 @@ def test_secret(shimmy_openai_client, shimmy_model, stream):
             assert json.loads(body)["choices"]
 
 
+def test_a_secret_in_a_header_is_masked(tmp_path: Path) -> None:
+    secret = 'quo"ted-secret'
+    (tmp_path / "test_suite.py").write_text(
+        SUITE
+        + f"""
+def test_secret(shimmy_openai_client, shimmy_model):
+    ask(shimmy_openai_client, shimmy_model, "hi", extra_headers={{"x-seen": {secret!r}}})
+"""
+    )
+    run(tmp_path, "run.html", "-k", "secret or cut", f"--shimmy-env=OTHER_SECRET={secret}")
+    document = load(tmp_path / "run.html")
+    _, (request,) = of_test(document, "test_secret")
+    assert "x-seen: ***" in document["texts"][request["request"][0]]
+    assert "ted-secret" not in (tmp_path / "run.html").read_text()
+
+
+def collected(
+    folder: Path, pieces: Sequence[bytes], status: int = 200, body: bytes = b""
+) -> Collected:
+    """A run whose only request was answered with `pieces`, a millisecond apart."""
+    head = {"kind": "head", "name": "h", "session": "", "method": "GET", "path": "/x"}
+    sizes = [each for at, piece in enumerate(pieces, 1) for each in (1000 * at, len(piece))]
+    line = ["h", 1.0, 10, "complete", status, 0, len(body), len(body), sum(sizes[1::2])]
+    told = [{**head, "headers": "accept: */*"}, [*line, sizes, [1000]]]
+    text = "".join(f"{json.dumps(each)}\n" for each in told)
+    part = folder / "exchanges-server.jsonl"
+    part.write_bytes(b"".join((text.encode(), body, *pieces, b"\n")))
+    return collect(folder, {"started": 0.0, "ended": 2.0, "about": []})
+
+
 def test_a_secret_that_the_end_of_a_chunk_cuts_is_masked(
     opened: Callable[[Path], playwright.Page], tmp_path: Path
 ) -> None:
-    pieces = ['{"at": "http://user:hunter2-', 'hunter2@host"}']
+    pieces = ['{"at": "http://user:hunter2-', 'hunter2@host"}', ""]
     head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-    sent = head + "".join(f"{len(each):x}\r\n{each}\r\n" for each in (*pieces, ""))
-    line = {
-        "kind": "exchange",
-        "raw": [0, 0, len(sent)],
-        "session": "",
-        "time": 1.0,
-        "duration": 10,
-        "method": "GET",
-        "path": "/x",
-        "body_size": 0,
-        "status": 200,
-        "ended": "complete",
-        "tokens": 0,
-        "bytes": len(sent),
-        "pieces": [5, len(sent)],
-    }
-    part = tmp_path / "exchanges-server.jsonl"
-    part.write_bytes(f"{json.dumps(line)}\n{sent}\n".encode())
-    written = page(collect(tmp_path, {"started": 0.0, "ended": 2.0, "about": []}))
+    sent = head + "".join(f"{len(each):x}\r\n{each}\r\n" for each in pieces)
+    written = page(collected(tmp_path, [sent.encode()]))
     assert "hunter2" not in written
     (tmp_path / "run.html").write_text(written)
     assert opened(tmp_path / "run.html").evaluate("answerOf(requests[0]).body") == (
@@ -463,19 +476,26 @@ def shown(opened: Callable[[Path], playwright.Page], folder: Path) -> playwright
     return opened(folder / "run.html")
 
 
-READ = """requests.map(request => [request.model, answerOf(request).headers, answerOf(request).body,
+READ = """requests.map(request => [
+    answerOf(request).headers, answerOf(request).body, request.headers, request.body, request.size,
     ...[answerOf(request).moments, request.moments].map(
-        moments => moments.map(at => Math.round(at * 1e4) / 1e4))])"""
+        moments => moments.map(at => Math.round(at * 1e4) / 1e4)),
+    Math.round(request.time * 1e4) / 1e4, Math.round(request.duration * 1e5) / 1e5,
+    request.test, request.retry_of, request.server, request.worker, request.method, request.path,
+    request.model, request.status, request.ended, request.rule, request.nearest, request.faults,
+    request.tokens, request.bytes])"""
+ALIKE = ["test", "retry_of", "server", "worker", "method", "path", "model", "status", "ended"]
+ALIKE += ["rule", "nearest", "faults", "tokens", "bytes"]
 
 
 def told_by(document: dict[str, Any]) -> list[list[Any]]:
     texts = document["texts"]
     return [
         [
-            each["model"],
             *(texts[number] for number in each["answer"]),
-            each["events"],
-            each["moments"],
+            *(texts[number] for number in each["request"][:2]),
+            each["request"][2],
+            *(each[name] for name in ("events", "moments", "time", "duration", *ALIKE)),
         ]
         for each in document["requests"]
     ]
@@ -490,6 +510,7 @@ def test_a_page_of_the_data_shows_what_that_of_the_run_does(
 ) -> None:
     assert report_command("html", folder / "run.json", "-o", tmp_path / "run.html").stdout
     other = opened(tmp_path / "run.html")
+    assert [tab.evaluate("parts.length") for tab in (shown, other)] == [1, 0]
     assert shown.evaluate(READ) == other.evaluate(READ) == told_by(data)
     for tab in (shown, other):
         tab.get_by_label("Search in names and bodies").fill("cut me")
@@ -497,51 +518,62 @@ def test_a_page_of_the_data_shows_what_that_of_the_run_does(
     assert chosen(shown) == chosen(other)
 
 
-STREAM = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-CHUNKED = STREAM + "transfer-encoding: chunked\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+CHUNKED = STREAM + b"transfer-encoding: chunked\r\n\r\n"
+JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     "pieces",
     [
-        [CHUNKED, "b\r\ndata: one\n\n\r\n", "b\r\ndata: two\n\n\r\n0\r\n\r\n"],
-        [CHUNKED, "b\r\ndata: one\n\n\r\n", "b\r\ndata: tw"],
-        [CHUNKED, "5\r\ndata:\r\n", "5;x=y\r\n one\n\r\n", "1\r\n\n\r\n", "0\r\n\r\n"],
-        [CHUNKED, "11\r\ndata: a\n\ndata: b\n", "\r\n2\r\n\n\n\r\n", "2\r\n\r\n\r\n", "0\r\n\r\n"],
-        [CHUNKED, "what is this?"],
-        [CHUNKED, "-c\r\ndata: one\n\n"],
-        [STREAM + "\r\n", "data: one\n\n", "\n\ndata: two"],
+        [CHUNKED, b"b\r\ndata: one\n\n\r\n", b"b\r\ndata: two\n\n\r\n0\r\n\r\n"],
+        [CHUNKED, b"b\r\ndata: one\n\n\r\n", b"b\r\ndata: tw"],
+        [CHUNKED, b"5\r\ndata:\r\n", b"5;x=y\r\n one\n\r\n", b"1\r\n\n\r\n", b"0\r\n\r\n"],
+        [
+            CHUNKED,
+            b"11\r\ndata: a\n\ndata: b\n",
+            b"\r\n2\r\n\n\n\r\n",
+            b"2\r\n\r\n\r\n",
+            b"0\r\n\r\n",
+        ],
+        [CHUNKED, b"what is this?"],
+        [CHUNKED, b"-c\r\ndata: one\n\n"],
+        [CHUNKED, b"9\r\ndata: \xc3\r\n", b"4\r\n\xa9\xff\n\n\r\n", b"0\r\n\r\n"],
+        [STREAM + b"\r\n", b"data: one\n\n", b"\n\ndata: two"],
         [STREAM],
-        ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", "{}"],
+        [JSON, b"{}"],
+        [JSON, '{"^l": "</script><!--é\r\n\0"}'.encode()],
         [],
     ],
 )
 def test_a_page_reads_an_answer_as_the_command_line_does(
-    opened: Callable[[Path], playwright.Page],
-    data: dict[str, Any],
-    tmp_path: Path,
-    pieces: list[str],
+    opened: Callable[[Path], playwright.Page], tmp_path: Path, pieces: list[bytes]
 ) -> None:
-    request = {
-        **data["requests"][0],
-        "answer": [None, 0],
-        "request": [1, 1, 0],
-        "events": [
-            each for number, piece in enumerate(pieces, 1) for each in (1000 * number, len(piece))
-        ],
-        "moments": [1000],
-        "retry_of": None,
-        "test": None,
-    }
-    raw = {
-        **data,
-        "is_raw": True,
-        "tests": [],
-        "requests": [request],
-        "texts": ["".join(pieces), ""],
-    }
-    (tmp_path / "run.html").write_text(page(raw))
-    assert opened(tmp_path / "run.html").evaluate(READ) == told_by(finished(raw))
+    run = collected(tmp_path, pieces, body='{"model": "^é"}'.encode())
+    shown_and_told(opened, tmp_path, run)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"\x81\x03one", b"\x81\x02\xc3\xa9\x89\x00", b"\x81\x7e\x01\x00" + 256 * b"x"],
+        [b'\x81\x7f\0\0\0\0\0\0\0\x02"\n', b"\x88\x02\x03\xe8"],
+        [b"\x81\x7e\x00"],
+        [b"\x81\x05cut"],
+    ],
+)
+def test_a_page_reads_messages_as_the_command_line_does(
+    opened: Callable[[Path], playwright.Page], tmp_path: Path, pieces: list[bytes]
+) -> None:
+    shown_and_told(opened, tmp_path, collected(tmp_path, pieces, status=101))
+
+
+def shown_and_told(opened: Callable[[Path], playwright.Page], folder: Path, run: Collected) -> None:
+    """The page shows what the data say, and the data can be read from the page."""
+    told = finished(run)
+    (folder / "run.html").write_bytes(page(run).encode())
+    assert opened(folder / "run.html").evaluate(READ) == told_by(told)
+    assert load(folder / "run.html") == told
 
 
 def chosen(shown: playwright.Page) -> str:
