@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..masking import masked, may_mask
-from . import answers, parts
+from . import answers, parts, reader
 from .figures import figures
-from .parts import Exchange
+from .reader import Exchange
 
 FORMAT = 1
 """Of the document; a change that readers must know of has another number."""
@@ -86,11 +86,11 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
     shown_backends: dict[str, Document] = {}
     asked_backends: dict[str, str] = {}
     lives: dict[str, list[Document]] = {}
-    for name, text in parts.read(directory):
+    for name, text in reader.read(directory):
         if name.startswith(parts.EXCHANGES):
             sources.append(text)
             heads.append({})
-        for at, line in parts.lines(text):
+        for at, line in reader.lines(text):
             if isinstance(line, Exchange):
                 asked.append(_Asked(len(sources) - 1, at, line))
                 continue
@@ -178,7 +178,7 @@ def finished(collected: Collected) -> Document:
     requests = []
     for part, at, test, retry_of in document["requests"]:
         text = sources[part]
-        exchange = parts.exchange_at(text, at, heads[part])
+        exchange = reader.exchange_at(text, at, heads[part])
         requests.append(_request(exchange, text, texts, began, test, retry_of))
     document = {**document, "requests": requests, "texts": texts.texts}
     del document["heads"]

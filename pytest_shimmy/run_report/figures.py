@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from .parts import Exchange
+from .reader import Exchange
 
 BINS_PER_DECADE = 4
 """Of the distributions, whose axis is logarithmic."""
