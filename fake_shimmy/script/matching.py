@@ -71,16 +71,16 @@ class Request:
     @_Fact
     def user(self) -> Any:
         """The text of the last user message, else the prompt."""
-        texts = self._texts("user")
-        return texts[-1] if texts else self._member("prompt")
+        text = _first_text(reversed(self.messages), ("user",))
+        return self._member("prompt") if text is None else text
 
     @_Fact
     def system(self) -> Any:
         """The text of the system or developer message, else the member ``system`` or, as the
         Responses API calls it, ``instructions``."""
-        texts = self._texts("system", "developer")
-        if texts:
-            return texts[0]
+        text = _first_text(self.messages, ("system", "developer"))
+        if text is not None:
+            return text
         found = self._member("system")
         if found is MISSING:
             return self._member("instructions")
@@ -89,7 +89,7 @@ class Request:
     @_Fact
     def tool(self) -> Any:
         """The newest result of a tool, as text."""
-        for message in reversed(self._messages()):
+        for message in reversed(self.messages):
             found = _tool_result(message)
             if found is not None:
                 return found
@@ -98,7 +98,7 @@ class Request:
     @_Fact
     def last(self) -> Any:
         """The text of the last message, of any role, else the prompt."""
-        messages = self._messages()
+        messages = self.messages
         if not messages:
             return self._member("prompt")
         found = _tool_result(messages[-1])
@@ -114,15 +114,8 @@ class Request:
         document = self.json
         return document.get(name, MISSING) if isinstance(document, dict) else MISSING
 
-    def _texts(self, *roles: str) -> list[str]:
-        return [
-            text
-            for message in self._messages()
-            if message.get("role") in roles
-            if (text := _text(message.get("content"))) is not None
-        ]
-
-    def _messages(self) -> list[dict[str, Any]]:
+    @_Fact
+    def messages(self) -> Any:
         """The messages, or the input of the Responses API."""
         messages = self._member("messages")
         if messages is MISSING:
@@ -132,6 +125,16 @@ class Request:
         if not isinstance(messages, list):
             return []
         return [message for message in messages if isinstance(message, dict)]
+
+
+def _first_text(messages: Iterable[dict[str, Any]], roles: tuple[str, ...]) -> str | None:
+    """The text of the first message of one of these roles that has one."""
+    for message in messages:
+        if message.get("role") in roles:
+            text = _text(message.get("content"))
+            if text is not None:
+                return text
+    return None
 
 
 def _text(content: object) -> str | None:

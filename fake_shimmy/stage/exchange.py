@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from fake_shimmy.api.interfaces import Client, Responder, Response
+    from fake_shimmy.api.interfaces import Responder, Response
     from fake_shimmy.models.registry import Registry
     from fake_shimmy.script.rules import Failure
     from fake_shimmy.stage.journal import Record
-    from fake_shimmy.stage.known_head import KnownHead
     from fake_shimmy.stage.replay import Replay
-    from fake_shimmy.stage.session import Choice, RuleState, Session
+    from fake_shimmy.stage.session import Choice, RuleState
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
@@ -60,28 +59,18 @@ class _Diverted(Exception):  # noqa: N818 - it is no error
 
 
 class Exchange(ScriptedRequest):
-    """A request on its way to ``inner`` and back."""
+    """A request on its way to the application and back."""
 
+    _inner: Responder
+    """The application."""
     _pending: PendingRequest
     """What answers its body, where the application asks for one."""
     _is_judged = True
     """Shimmy is not looking for something to refuse."""
 
-    def __init__(
-        self,
-        session: Session,
-        known: KnownHead,
-        context: Context,
-        client: Client,
-        inner: Responder,
-        answered: Callable[[str], None],
-    ) -> None:
-        super().__init__(session, known, client, answered)
-        self.context = context
+    def respond(self, inner: Responder) -> Response:
+        """The answer, or what answers the body, where ``inner`` is the application."""
         self._inner = inner
-
-    def respond(self) -> Response:
-        """The answer, or what answers the body."""
         session = self.session
         if session.replay is not None:
             return self._respond_from(session.replay)
@@ -137,17 +126,16 @@ class Exchange(ScriptedRequest):
 
     def _observed(self, steps: Steps) -> Steps:
         """``steps``, timed, damaged and recorded on their way."""
-        record, latency = self.record, self.latency
+        latency = self.latency
         self.is_timed = latency.is_timed
-        if isinstance(steps, tuple):
-            first = steps[0] if steps else b""
-            if isinstance(first, Work):
-                work = first.work
+        if isinstance(steps, tuple) and len(steps) == 1:
+            (only,) = steps
+            if isinstance(only, Work):
+                work = only.work
                 return (Work(lambda: self._observed(work())),)
-            is_all = isinstance(first, bytes) and len(steps) == 1
-            if is_all and self.is_plain and not self.is_timed:
-                record.sends_tokens(first, self.total)
-                return (first, Sent(self.complete))
+            if isinstance(only, bytes) and self.is_plain and not self.is_timed:
+                self.record.sends_tokens(only, self.total)
+                return (only, Sent(self.complete))
         return Player(self, latency).play(steps)
 
     def _respond_from(self, replay: Replay) -> Response:
@@ -244,7 +232,8 @@ class Exchange(ScriptedRequest):
         if not self._is_judged:
             self._is_judged = True
             self._accept()
-        super().loads(model)
+        self._generates = True
+        self._loaded_at = self.session.load_until(model)
 
     def _accept(self) -> None:
         """The request is one that shimmy answers: choose who does. Raises :class:`_Diverted`."""
@@ -263,9 +252,15 @@ class Exchange(ScriptedRequest):
             raise _Diverted(choice)
 
     def _choose(self, rules: list[RuleState]) -> Choice | None:
-        choice = self.session.choose(self.record, rules)
+        """The answer that these rules give, if they give one; what is expected of the request may
+        be missed."""
+        record = self.record
+        choice = self.session.choose(record, rules)
         if choice is not None and not choice.missed:
-            self.takes(choice)
+            state, answer = choice.state, choice.answer
+            record.rule, record.rule_name, record.answer = state.id, state.name, choice.index
+            self._choice, self.scripted = choice, answer
+            self.reply, self.failure = answer.reply, answer.fail
         return choice
 
     def _scripted(self, choice: Choice | None, answer: Answer, body: bytes) -> Steps:

@@ -37,6 +37,7 @@ class Interceptor:
         self._sessions = sessions
         self._token = token.encode() if token else None
         self._lifetime = lifetime
+        self._answered = _nobody if lifetime is None else lifetime.answered
 
     def __call__(self, context: Context, head: Head, client: Client, inner: Responder) -> Response:
         """The answer to ``head``, or what answers its body."""
@@ -47,25 +48,25 @@ class Interceptor:
             if ill is not None:
                 return ill
         session, known = self._sessions.of(head)
-        exchange = Exchange(session, known, context, client, inner, self._answered)
+        exchange = Exchange(session, known, context, client, self._answered)
         if self._lifetime is not None and self._lifetime.is_failing:
             exchange.failure = "load_failed"
-        return exchange.respond()
+        return exchange.respond(inner)
 
     def _control(self, context: Context, head: Head, body: bytes) -> Steps:
         from fake_shimmy.stage import control
 
         return control.respond(self._sessions, context, head, body)
 
-    def _answered(self, path: str) -> None:
-        if self._lifetime is not None:
-            self._lifetime.answered(path)
-
     def _may_control(self, head: Head, client: Client) -> bool:
         if self._token is None or head.method != b"POST":
             return False
         given = head.header(TOKEN_HEADER) or b""
         return compare_digest(given, self._token) and client.is_local()
+
+
+def _nobody(path: str) -> None:
+    """Is told what was answered, and does nothing."""
 
 
 def _ill(context: Context, head: Head, health: str) -> Steps | None:

@@ -46,7 +46,6 @@ class _StagedModel(LoadedModel):
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
         request = self._request
-        self._fail_if_told()
         tokens = self._scripted(max_tokens)
         if tokens is None:
             text = self._model.generate(prompt, max_tokens, user_text)
@@ -65,7 +64,6 @@ class _StagedModel(LoadedModel):
         return self._model.outcome(prompt, said, max_tokens)
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
-        self._fail_if_told()
         scripted = self._scripted(max_tokens)
         if scripted is None:
             is_timed = self._request.is_timed
@@ -83,12 +81,13 @@ class _StagedModel(LoadedModel):
                 yield token
         yield END
 
-    def _fail_if_told(self) -> None:
-        if self._request.failure == "generation_failed":
-            raise GenerationError("scripted failure")
-
     def _scripted(self, max_tokens: int) -> list[str] | None:
-        scripted = self._request.reply
+        """The tokens that the script says; None where it says nothing. Raises
+        :class:`GenerationError` where that is what it says."""
+        request = self._request
+        if request.failure == "generation_failed":
+            raise GenerationError("scripted failure")
+        scripted = request.reply
         if scripted is None:
             return None
         if isinstance(scripted, str):

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from fake_shimmy.api.context import Context
     from fake_shimmy.api.interfaces import Client
     from fake_shimmy.script.rules import Answer, Failure, Fault, Latency
     from fake_shimmy.script.timed_answer import TimedAnswer
@@ -51,9 +52,15 @@ class ScriptedRequest(PendingRequest):
     _generates = False
 
     def __init__(
-        self, session: Session, known: KnownHead, client: Client, answered: Callable[[str], None]
+        self,
+        session: Session,
+        known: KnownHead,
+        context: Context,
+        client: Client,
+        answered: Callable[[str], None],
     ) -> None:
         self.session = session
+        self.context = context
         self.head = known.head
         self.speaks_http = known.path != _WEBSOCKET
         """Whether the answer is one of HTTP, and not of a WebSocket."""
@@ -90,14 +97,6 @@ class ScriptedRequest(PendingRequest):
         """The answer was sent to its end."""
         self.end("complete")
 
-    def takes(self, choice: Choice) -> None:
-        """The script gives this answer."""
-        record, state, answer = self.record, choice.state, choice.answer
-        record.rule, record.rule_name, record.answer = state.id, state.name, choice.index
-        self._choice = choice
-        self.scripted = answer
-        self.reply, self.failure = answer.reply, answer.fail
-
     @property
     def use(self) -> str:
         """Which use of which rule it is, for what happens by chance."""
@@ -106,8 +105,7 @@ class ScriptedRequest(PendingRequest):
 
     def loads(self, model: str) -> None:
         """``model`` is about to answer."""
-        self._generates = True
-        self._loaded_at = self.session.load_until(model)
+        raise NotImplementedError
 
     def turn(self) -> Generator[Step, None, float]:
         """The steps until this request's model may answer; how long after the request it may."""

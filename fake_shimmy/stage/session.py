@@ -57,13 +57,14 @@ class RuleState:
 
     def is_over(self, now: float) -> bool:
         """Whether it answers nothing any more."""
-        if self.slow is not None:
-            return True
-        rule, first_used = self.rule, self.first_used
-        if first_used is None:
-            return False
-        is_late = rule.seconds is not None and now > first_used + rule.seconds
-        return is_late or self.left == 0
+        if self.first_used is None:
+            return self.slow is not None
+        rule = self.rule
+        return (
+            self.slow is not None
+            or (rule.times is not None and self.used >= rule.times)
+            or (rule.seconds is not None and now > self.first_used + rule.seconds)
+        )
 
     def document(self) -> dict[str, Any]:
         """The state as plain values."""

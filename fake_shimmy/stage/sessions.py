@@ -113,26 +113,29 @@ class Sessions:
 
     def _without_own(self, known: KnownHead) -> Session:
         """The session of a request whose key, if it has one, is none of a session's."""
+        # Which sessions are open matters from here on.
         for file in self.files.values():
-            file.catch_up()  # which sessions are open matters from here on
+            file.catch_up()
         if known.key == HARNESS_KEY:
             return self._harness
-        is_health = known.path == "/health"
         if known.key and known.key == self._server_key and len(self.by_key) == 2:
             self.request_count += 1
             return next(each for name, each in self.by_key.items() if name != ANONYMOUS)
+        is_health = known.path == "/health"
         if not is_health:
             self.request_count += 1
+        if len(self.by_key) == 1:
+            return self.by_key[ANONYMOUS]
         replaying = [each for each in self.by_key.values() if each.replay is not None]
         # As where it was recorded: one test process alone gets what has no key.
         if len(replaying) == 1:
             return replaying[0]
-        if len(self.by_key) > 1 and not is_health:
+        if not is_health:
             self.stray_count += 1
-            stray = {"method": known.method, "path": known.path, "key": known.key}
-            self.strays.append(stray)
+            self.strays.append({"method": known.method, "path": known.path, "key": known.key})
         return self.by_key[ANONYMOUS]
 
     def _find(self, key: str) -> Session | None:
-        self.catch_up(key)
+        if self.files:
+            self.catch_up(key)
         return self.by_key.get(key)
