@@ -312,7 +312,7 @@ class AirframeModel(PretendedModel):
     def outcome(self, prompt: str, said: int, max_tokens: int) -> Outcome | None:
         if not self._engine.tells_ends:
             return None
-        count = len(self._tokens.tokens(prompt, self._context))
+        count, _ = self._tokens.count(prompt, self._context)
         if said >= max_tokens:
             return Outcome("length", count, max_tokens)
         # The token that ends an answer counts as well.
@@ -324,13 +324,13 @@ class AirframeModel(PretendedModel):
 
     def _room(self, prompt: str) -> int:
         """How many tokens of an answer to ``prompt`` there can be."""
-        tokens = self._tokens.tokens(prompt, self._context)
+        count, distinct = self._tokens.count(prompt, self._context)
         budget = self._engine.fact_budget
-        if len(tokens) > self._context:
+        if count > self._context:
             return 0
         if not budget:
             return self._context
-        left = budget - len(tokens) - len(set(tokens))
+        left = budget - count - distinct
         return left // 2 if left >= 4 else int(left >= _FIRST_TOKEN)
 
 

@@ -80,7 +80,7 @@ class Vocabulary:
             }
         self._special = sorted(special - {""}, key=len, reverse=True)
         self._longest = max(map(len, tokens))
-        self._newest: tuple[str | None, list[str]] = None, []
+        self._newest: tuple[str | None, int, int] = None, 0, 0
         if self.kind not in _SENTENCE_PIECE and self.kind not in _OTHERS:
             raise VocabularyError(f"Unsupported model type: {self.kind}")
 
@@ -106,16 +106,18 @@ class Vocabulary:
         """How many tokens there are."""
         return len(self._tokens)
 
-    def tokens(self, text: str, limit: int) -> list[str]:
-        """``text`` as a prompt, token by token; of a text of more than ``limit`` only so many."""
+    def count(self, text: str, limit: int) -> tuple[int, int]:
+        """How many tokens ``text`` is as a prompt, and how many different ones; a text of more
+        than ``limit`` is not read to its end."""
         # So many tokens can be in so much text, whatever it is.
         text = text[: (limit + 1) * self._longest]
         # Each answer counts its prompt twice, and many tests ask the same.
-        before, tokens = self._newest
+        before, count, distinct = self._newest
         if before != text:
             tokens = self._tokens_of(text)
-            self._newest = text, tokens
-        return tokens
+            count, distinct = len(tokens), len(set(tokens))
+            self._newest = text, count, distinct
+        return count, distinct
 
     def _tokens_of(self, text: str) -> list[str]:
         begin = [_BEGIN] if self._adds_begin else []

@@ -6,11 +6,9 @@ once.
 
 from __future__ import annotations
 
-from fake_shimmy.wire.head import Head
+from fake_shimmy.wire.head import USUAL_SIZE, Head
 
 _MOST_KNOWN = 64
-_USUAL_SIZE = 2048
-"""Bytes of a head that may be kept."""
 
 
 class KnownHead:
@@ -48,7 +46,7 @@ def know(head: Head) -> KnownHead:
     known = _known.get(head)
     if known is None:
         known = KnownHead(head)
-        if known.size <= _USUAL_SIZE:
+        if known.size <= USUAL_SIZE:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
             _known[head] = known

@@ -78,7 +78,8 @@ class Head:
 # Clients repeat themselves: a head that was just read need not be read again.
 _known_heads: dict[bytes, Head] = {}
 _KNOWN_HEADS = 256
-_KNOWN_HEAD_SIZE = 2048
+USUAL_SIZE = 2048
+"""Bytes of a head that may be kept."""
 
 
 def parse(raw: bytes) -> Head:
@@ -91,7 +92,7 @@ def _parse(raw: bytes) -> Head:
     lines = raw.split(b"\n")
     head = _parse_request_line(lines[0].removesuffix(b"\r"))
     _parse_headers(head, lines)
-    if len(raw) <= _KNOWN_HEAD_SIZE:
+    if len(raw) <= USUAL_SIZE:
         if len(_known_heads) >= _KNOWN_HEADS:
             _known_heads.clear()
         _known_heads[raw] = head

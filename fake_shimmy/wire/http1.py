@@ -33,7 +33,7 @@ _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 class RequestReader:
     """Cuts a connection's bytes into requests."""
 
-    __slots__ = ("_body", "_is_first", "_looked_at", "_skipped", "buffer")
+    __slots__ = ("_body", "_head", "_is_first", "_looked_at", "_raw", "_skipped", "buffer")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -43,6 +43,9 @@ class RequestReader:
         self._skipped = 0
         """Bytes of the empty lines before it."""
         self._body: Body | None = None
+        self._raw = b""
+        self._head: Head | None = None
+        """The newest head, and it as it came: clients repeat themselves."""
 
     def read_head(self, awaited_ends: tuple[bytes, ...] = HEAD_ENDS) -> Head | None:
         """The next request's head, or None until more bytes come.
@@ -52,6 +55,11 @@ class RequestReader:
         buffer = self.buffer
         if not buffer:
             return None
+        head = self._head
+        if head is not None and not self._looked_at and buffer.startswith(self._raw):
+            del buffer[: len(self._raw)]
+            self._body = announced_by(head, buffer)
+            return head
         if buffer[0] in b"\r\n":
             self._skip_empty_lines()
             if not buffer or buffer == b"\r":
@@ -74,9 +82,11 @@ class RequestReader:
             return None
         self._is_first = False
         self._looked_at = self._skipped = 0
-        raw = bytes(buffer[:end])
+        raw = bytes(buffer[:length])
         del buffer[:length]
-        head = heads.parse(raw)
+        head = heads.parse(raw[:end])
+        if length <= heads.USUAL_SIZE:
+            self._raw, self._head = raw, head
         self._body = announced_by(head, buffer)
         return head
 
