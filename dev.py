@@ -69,6 +69,9 @@ SYSTEMS = ("linux", "darwin", "win32")
 CORES = os.cpu_count() or 1
 WORKERS = min(6, 3 * CORES)
 """Slow tests wait more than they compute."""
+SHARED = ("--dist", "worksteal")
+"""A file's tests mostly stay with one worker, which sets up what they share once; who is done early
+takes some of another's."""
 NO_TESTS = 5
 """pytest's exit status where no test was selected."""
 
@@ -123,7 +126,7 @@ def main() -> int:
     if chosen.task == "clients":
         return run(python, "-m", "tests.clients.environments")
     if fast:
-        workers = ("-n", str(min(4, CORES)))
+        workers = ("-n", str(min(4, CORES)), *SHARED)
         return run(python, "-m", "pytest", *workers, "-m", "not slow", *chosen.arguments)
     return check(python) or test(python, chosen.arguments, coverage=coverage)
 
@@ -204,7 +207,7 @@ def test(python: str, arguments: list[str], *, coverage: bool) -> int:
     paths = real_shimmys([SHIMMY, *OTHER_SHIMMYS])
     os.environ["TEST_CLIENTS_REQUIRED"] = clients(python)
     first = [f"--shimmy-path={paths[SHIMMY]}"] if SHIMMY in paths else []
-    command = ("-m", "pytest", "-n", str(WORKERS), *first, *arguments)
+    command = ("-m", "pytest", "-n", str(WORKERS), *SHARED, *first, *arguments)
     if coverage:
         run(python, "-m", "coverage", "erase")
         status = run(python, "-m", "coverage", "run", *command)
@@ -228,7 +231,7 @@ def run_on(shimmys: Sequence[Path], python: str, arguments: list[str]) -> int:
         print(done.stdout)
         return done.returncode
     files = re.findall(r"^(.+\.py): \d+$", done.stdout, re.MULTILINE)
-    which = ("-n", str(max(1, WORKERS // 2)), *real, *files)
+    which = ("-n", str(max(1, WORKERS // 2)), *SHARED, *real, *files)
     # Side by side, so that one has the cores while the other waits for its last tests.
     return run_all([(python, "-m", "pytest", f"--shimmy-path={each}", *which) for each in shimmys])
 

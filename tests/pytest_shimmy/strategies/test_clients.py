@@ -15,7 +15,7 @@ from tests.clients.expected.streams import STREAMS
 from tests.clients.streams import CLIENTS, KINDS, RIGHT, reader
 
 pytestmark = pytest.mark.slow
-SOME = hypothesis.settings(max_examples=40, database=None)
+SOME = hypothesis.settings(max_examples=20, database=None)
 
 
 @pytest.mark.parametrize("name", CLIENTS)
