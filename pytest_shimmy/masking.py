@@ -72,9 +72,9 @@ def masked(text: str, more: Iterable[str] = ()) -> str:
     return re.sub(_USER_INFO, f"://{MASKED}@", text) if "@" in text else text
 
 
-def may_mask(text: str) -> bool:
-    """Whether `masked` would have to search a text that consists of pieces of this one."""
-    return bool(_hidden) or "@" in text
+def may_mask(data: bytes) -> bool:
+    """Whether `masked` would have to search a text that is made of pieces of this."""
+    return bool(_hidden) or b"@" in data
 
 
 def masked_values(value: Any) -> Any:

@@ -61,12 +61,11 @@ def add_to(commands: Commands) -> None:
 
 def _html(chosen: argparse.Namespace) -> int:
     from ..run_report.comparison import load
-    from ..run_report.page import page
+    from ..run_report.page import write_page
 
     data: Path = chosen.data
     output = chosen.output or data.with_suffix(".html")
-    text = page(load(data))
-    output.write_text(text, encoding="utf-8")
+    write_page(output, load(data))
     print(output)
     return 0
 

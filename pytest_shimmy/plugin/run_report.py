@@ -119,15 +119,17 @@ class RunReport:
             return
         # Workers need neither.
         from ..run_report.collect import collect, finished
-        from ..run_report.page import page
+        from ..run_report.page import write_page
 
         path = Path(self._target)
         try:
             with _without_collector():
                 run = collect(Path(self.directory), self._about(config, status))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                text = json.dumps(finished(run)) if path.suffix == ".json" else page(run)
-                path.write_bytes(text.encode("utf-8", "replace"))
+                if path.suffix == ".json":
+                    path.write_text(json.dumps(finished(run)), encoding="utf-8")
+                else:
+                    write_page(path, run)
             self._outcome = f"shimmy: report of the run: {path}"
         except OSError as error:
             self._outcome = f"shimmy: the report of the run could not be written: {error}"

@@ -30,7 +30,7 @@ Document = dict[str, Any]
 LATE = 0.05
 """Seconds after the end of a test in which a request still counts as its own."""
 
-_END_OF_CHUNK = r"\r\n[0-9a-fA-F]+(?:;[^\r\n]*)?\r\n"
+_END_OF_CHUNK = rb"\r\n[0-9a-fA-F]+(?:;[^\r\n]*)?\r\n"
 
 
 class Collected(NamedTuple):
@@ -40,8 +40,8 @@ class Collected(NamedTuple):
     """Without the texts of its exchanges. Of each request it says, instead of its members: the
     number of its part, where its line begins there, its test, and what it repeats. The members
     that many have alike are in ``heads``, for each part by their names."""
-    parts: list[str]
-    """Texts of the parts that have exchanges, with a character for each byte."""
+    parts: list[bytes]
+    """Those that have exchanges."""
 
 
 class _Texts:
@@ -80,17 +80,17 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
     servers: dict[str, Document] = {}
     workers: dict[str, str] = {}
     heads: list[dict[str, Document]] = []
-    sources: list[str] = []
+    sources: list[bytes] = []
     asked: list[_Asked] = []
     is_full = False
     shown_backends: dict[str, Document] = {}
     asked_backends: dict[str, str] = {}
     lives: dict[str, list[Document]] = {}
-    for name, text in reader.read(directory):
+    for name, part in reader.read(directory):
         if name.startswith(parts.EXCHANGES):
-            sources.append(text)
+            sources.append(part)
             heads.append({})
-        for at, line in reader.lines(text):
+        for at, line in reader.lines(part):
             if isinstance(line, Exchange):
                 asked.append(_Asked(len(sources) - 1, at, line))
                 continue
@@ -176,10 +176,10 @@ def finished(collected: Collected) -> Document:
     texts = _Texts(document["texts"])
     heads, began = document["heads"], float(document["run"]["started"])
     requests = []
-    for part, at, test, retry_of in document["requests"]:
-        text = sources[part]
-        exchange = reader.exchange_at(text, at, heads[part])
-        requests.append(_request(exchange, text, texts, began, test, retry_of))
+    for number, at, test, retry_of in document["requests"]:
+        part = sources[number]
+        exchange = reader.exchange_at(part, at, heads[number])
+        requests.append(_request(exchange, part, texts, began, test, retry_of))
     document = {**document, "requests": requests, "texts": texts.texts}
     del document["heads"]
     return document
@@ -187,10 +187,12 @@ def finished(collected: Collected) -> Document:
 
 def is_without_secrets(collected: Collected) -> bool:
     """Whether nothing in the texts of its exchanges, and in their heads, would be masked."""
-    for text in map(_text, collected.parts):
-        # Between the chunks of an answer may be half a secret.
-        if may_mask(text) and masked(joined := re.sub(_END_OF_CHUNK, "", text)) != joined:
-            return False
+    for part in collected.parts:
+        if may_mask(part):
+            # Between the chunks of an answer may be half a secret.
+            text = re.sub(_END_OF_CHUNK, b"", part).decode("utf-8", "replace")
+            if masked(text) != text:
+                return False
     # They are quoted there.
     heads = (head for part in collected.document["heads"] for head in part.values())
     return all(masked(str(value)) == str(value) for head in heads for value in head.values())
@@ -287,16 +289,15 @@ def _shown(server: Document) -> Document:
 
 def _request(
     exchange: Exchange,
-    text: str,
+    part: bytes,
     texts: _Texts,
     began: float,
     test: int | None,
     retry_of: int | None,
 ) -> Document:
     head, more, number = exchange.head, exchange.more, texts.number
-    body = _text(text[exchange.begin : exchange.sent])
-    sent = text[exchange.sent : exchange.end].encode("latin-1")
-    answer = answers.read(sent, exchange.pieces, exchange.status)
+    body = part[exchange.begin : exchange.sent].decode("utf-8", "replace")
+    answer = answers.read(part[exchange.sent : exchange.end], exchange.pieces, exchange.status)
     return {
         "server": masked(head["server"]),
         "worker": head["worker"],
@@ -319,10 +320,6 @@ def _request(
         "answer": [number(answer.headers), number(answer.text)],
         "events": list(map(_seconds, answer.moments)),
     }
-
-
-def _text(raw: str) -> str:
-    return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
 
 
 def _model(body: str) -> str | None:
@@ -357,7 +354,7 @@ def _tests_of(asked: Sequence[_Asked], tests: Sequence[Document], began: float) 
 
 
 def _retries(
-    asked: Sequence[_Asked], owners: Sequence[int | None], sources: Sequence[str]
+    asked: Sequence[_Asked], owners: Sequence[int | None], sources: Sequence[bytes]
 ) -> list[int | None]:
     """For each request the failed one that it repeats."""
     failed: dict[tuple[Any, ...], int] = {}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
 from .collect import Collected, Document, finished, is_without_secrets
 
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 _PART = re.compile(r'<script type="text/plain" class="part">(.*?)</script>', re.DOTALL)
 
-_ESCAPES = {"^": "^^", "<": "^l", "\r": "^r", "\0": "^0"}
+_ESCAPES = {b"^": b"^^", b"<": b"^l", b"\r": b"^r", b"\0": b"^0"}
 """What a browser would not read as it stands there, and what stands there instead of it."""
 
 
-def page(run: Collected | Document) -> str:
-    """The page of what was collected, or of a finished document. It fetches nothing."""
+def write_page(path: Path, run: Collected | Document) -> None:
+    """Write the page of what was collected, or of a finished document. It fetches nothing."""
     if isinstance(run, Collected) and not is_without_secrets(run):
         run = finished(run)
     document, parts = run if isinstance(run, Collected) else (run, ())
@@ -25,12 +26,13 @@ def page(run: Collected | Document) -> str:
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split("__DATA__")
     between, after = after.split("__PARTS__")
-    elements = (
-        each
-        for part in parts
-        for each in ('<script type="text/plain" class="part">', _escaped(part), "</script>\n")
-    )
-    return "".join((before, data, between, *elements, after))
+    with open(path, "wb") as file:
+        file.write(f"{before}{data}{between}".encode("utf-8", "replace"))
+        for part in parts:
+            file.write(b'<script type="text/plain" class="part">')
+            file.write(_escaped(part))
+            file.write(b"</script>\n")
+        file.write(after.encode())
 
 
 def data_of(text: str) -> Document | None:
@@ -44,13 +46,13 @@ def data_of(text: str) -> Document | None:
     return finished(Collected(document, [_read(part[1]) for part in _PART.finditer(text)]))
 
 
-def _escaped(text: str) -> str:
+def _escaped(part: bytes) -> bytes:
+    """The part, with a character for each byte."""
     for character, escape in _ESCAPES.items():
-        if character in text:  # to search is quicker than to replace nothing
-            text = text.replace(character, escape)
-    return text
+        part = part.replace(character, escape)
+    return part if part.isascii() else part.decode("latin-1").encode()
 
 
-def _read(text: str) -> str:
+def _read(text: str) -> bytes:
     plain = {escape: character for character, escape in _ESCAPES.items()}
-    return re.sub(r"\^.", lambda found: plain[found[0]], text)
+    return re.sub(rb"\^.", lambda found: plain[found[0]], text.encode("latin-1"))

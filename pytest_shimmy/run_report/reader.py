@@ -19,7 +19,7 @@ class Exchange(NamedTuple):
     """The line that says who asked for what: ``session``, ``method``, ``path``, ``headers``, and
     ``server`` where it is not the one that the part is called after."""
     begin: int
-    """Where in the text of the part the request's body begins. The answer follows."""
+    """Where in the part the request's body begins. The answer follows."""
     time: float
     """Seconds since the epoch."""
     duration: int
@@ -54,14 +54,15 @@ class Exchange(NamedTuple):
         return self.begin + self.kept + sum(self.pieces[1::2])
 
 
-def read(directory: Path) -> Iterator[tuple[str, str]]:
-    """The name and the text of every part, with a character for each byte."""
+def read(directory: Path) -> Iterator[tuple[str, bytes]]:
+    """The name and the content of every part."""
     for path in sorted(directory.glob("*.jsonl")):
-        yield path.stem, path.read_bytes().decode("latin-1")  # lines themselves are ASCII
+        yield path.stem, path.read_bytes()
 
 
-def lines(text: str) -> Iterator[tuple[int, dict[str, Any] | Exchange]]:
-    """Where in the text of a part each line begins, and what it says."""
+def lines(part: bytes) -> Iterator[tuple[int, dict[str, Any] | Exchange]]:
+    """Where in a part each line begins, and what it says."""
+    text = part.decode("latin-1")  # a character for each byte; lines themselves are ASCII
     heads: dict[Any, dict[str, Any]] = {}
     begin = 0
     while begin < len(text):
@@ -88,7 +89,8 @@ def lines(text: str) -> Iterator[tuple[int, dict[str, Any] | Exchange]]:
             yield at, exchange
 
 
-def exchange_at(text: str, at: int, heads: Mapping[str, Mapping[str, Any]]) -> Exchange:
+def exchange_at(part: bytes, at: int, heads: Mapping[str, Mapping[str, Any]]) -> Exchange:
     """The exchange whose line begins there."""
-    (name, *values), end = _decode(text, at)
-    return Exchange(heads[name], end + 1, *values)
+    begin = part.index(b"\n", at) + 1
+    name, *values = json.loads(part[at:begin])
+    return Exchange(heads[name], begin, *values)

@@ -14,7 +14,7 @@ from playwright import sync_api as playwright
 
 from pytest_shimmy.run_report.collect import Collected, collect, finished
 from pytest_shimmy.run_report.comparison import load
-from pytest_shimmy.run_report.page import page
+from pytest_shimmy.run_report.page import write_page
 from tests.support.browser import chromium
 
 pytestmark = pytest.mark.slow
@@ -208,9 +208,8 @@ def test_a_secret_that_the_end_of_a_chunk_cuts_is_masked(
     pieces = ['{"at": "http://user:hunter2-', 'hunter2@host"}', ""]
     head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     sent = head + "".join(f"{len(each):x}\r\n{each}\r\n" for each in pieces)
-    written = page(collected(tmp_path, [sent.encode()]))
-    assert "hunter2" not in written
-    (tmp_path / "run.html").write_text(written)
+    write_page(tmp_path / "run.html", collected(tmp_path, [sent.encode()]))
+    assert "hunter2" not in (tmp_path / "run.html").read_text()
     assert opened(tmp_path / "run.html").evaluate("answerOf(requests[0]).body") == (
         '{"at": "http://***@host"}'
     )
@@ -386,7 +385,7 @@ def test_two_runs_of_one_suite_do_not_differ_but_in_what_changed(
     test, (request,) = of_test(changed, "test_plain[1]")
     test["outcome"], request["status"] = "failed", 500
     other = tmp_path / "other.html"
-    other.write_text(page(changed))
+    write_page(other, changed)
     told = report_command("diff", folder / "run.json", other, "--json")
     assert told.returncode == 1
     assert [(each["test"], each["what"]) for each in json.loads(told.stdout)] == [
@@ -571,7 +570,7 @@ def test_a_page_reads_messages_as_the_command_line_does(
 def shown_and_told(opened: Callable[[Path], playwright.Page], folder: Path, run: Collected) -> None:
     """The page shows what the data say, and the data can be read from the page."""
     told = finished(run)
-    (folder / "run.html").write_bytes(page(run).encode())
+    write_page(folder / "run.html", run)
     assert opened(folder / "run.html").evaluate(READ) == told_by(told)
     assert load(folder / "run.html") == told
 
