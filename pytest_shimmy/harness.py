@@ -175,10 +175,11 @@ class Harness:
         self.fakes.remove(fake)
         fake.close()
 
-    @real_files()
     def stop(self, server: ShimmyServer) -> None:
         """End a private server."""
-        if server in self.private:
+        if server not in self.private:
+            return
+        with real_files():
             number = self._numbers.pop(server, 0)
             if (recorder := self._recorders.pop(server, None)) and self.recording is not None:
                 self.recording.remove(recorder)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 
-@contextmanager
-def real_files() -> Iterator[None]:
+def real_files() -> AbstractContextManager[object]:
     """Put pyfakefs aside, if a test uses it: servers, their logs and locks are real."""
     pyfakefs: Any = sys.modules.get("pyfakefs.fake_filesystem_unittest")
     patcher = pyfakefs and getattr(pyfakefs.Patcher, "PATCHER", None)
     if not patcher or not patcher.is_patching:
-        yield
-        return
-    with pyfakefs.Pause(patcher):
-        yield
+        return nullcontext()
+    paused: AbstractContextManager[object] = pyfakefs.Pause(patcher)
+    return paused

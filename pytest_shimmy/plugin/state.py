@@ -15,6 +15,8 @@ from ..settings import Settings
 from .rewriting import not_rewritten
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ..accel.result import AccelDetectorResult
     from ..harness import Harness
     from ..launch.target import Targets
@@ -172,19 +174,30 @@ def _is_within_ours(cause: BaseException) -> bool:
     return all(name == "pytest_shimmy" or name in sys.stdlib_module_names for name in names)
 
 
-@contextlib.contextmanager
-def failures_reported() -> Iterator[None]:
+class failures_reported:  # noqa: N801 - read as a word: with failures_reported():
     """Turn a `ShimmyError` into the failure of the test that is running.
 
-    With the message alone: our own frames would tell its reader nothing.
+    With the message alone: our own frames would tell its reader nothing. No generator, because
+    every test comes by here several times.
     """
-    from ..errors import ShimmyError, refusals_reported
 
-    try:
-        with refusals_reported("no server could be had"):
-            yield
-    except ShimmyError as error:
-        raise Failure(str(error), pytrace=False) from None
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            return
+        from ..errors import REFUSALS, ShimmyError, system_refused
+
+        if isinstance(error, REFUSALS):
+            error = system_refused("no server could be had", error)
+        if isinstance(error, ShimmyError):
+            raise Failure(str(error), pytrace=False) from None
 
 
 def end_in_test(error: BaseException) -> None:
