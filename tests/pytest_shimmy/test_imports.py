@@ -140,11 +140,15 @@ def test_a_keeper_loads_nothing_that_delays_its_server() -> None:
 def test_a_keeper_compiles_no_annotations_of_its_records() -> None:
     program = (
         "import builtins\n"
-        "compiled, builtins.compile = [], lambda *arguments: compiled.append(arguments)\n"
+        "compiled, really = [], builtins.compile\n"
+        "def noted(source, file, mode, *rest, **options):\n"
+        "    compiled.append(source) if mode == 'eval' else None  # else it is a module\n"
+        "    return really(source, file, mode, *rest, **options)\n"
+        "builtins.compile = noted\n"
         "import pytest_shimmy.sharing.keeper\n"
         "print(compiled)"
     )
-    command = [sys.executable, "-S", "-c", program]
+    command = [sys.executable, "-B", "-S", "-c", program]
     assert subprocess.check_output(command, text=True, cwd=OURS.parent) == "[]\n"
 
 
