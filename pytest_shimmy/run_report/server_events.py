@@ -66,9 +66,15 @@ class ServerEvents:
 
     def _starting(self, event: Starting) -> None:
         self._write("starting", f"pid {event.pid}", event.port)
-        # Should this process be killed, the log is removed, and only another name of it stays.
+        # Should this process be killed, the log is removed, and only another name of it stays. Where
+        # there can be none, on another disk, the user chose the place, and the log stays itself.
         with contextlib.suppress(OSError):
-            os.link(self._log, self._link)
+            try:
+                os.link(self._log, self._link)
+            except FileExistsError:
+                pass
+            except OSError:
+                self._link.symlink_to(self._log)
 
     def _ready(self, event: Ready) -> None:
         text = f"after {event.elapsed:.3f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,21 @@ def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
     assert outcomes["test_plain[0]"] == "passed"
 
 
-def test_a_server_whose_keeper_was_killed_has_its_backend(tmp_path: Path) -> None:
+@pytest.fixture(params=["of the run", "on another disk"])
+def log_arguments(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    other = Path("/dev/shm")
+    if request.param == "of the run":
+        yield []
+    elif not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    else:
+        with tempfile.TemporaryDirectory(dir=other) as directory:
+            yield [f"--shimmy-log-dir={directory}"]
+
+
+def test_a_server_whose_keeper_was_killed_has_its_backend(
+    tmp_path: Path, log_arguments: list[str]
+) -> None:
     (tmp_path / "test_suite.py").write_text(
         """
         import os, subprocess
@@ -241,7 +256,7 @@ def test_a_server_whose_keeper_was_killed_has_its_backend(tmp_path: Path) -> Non
         """.replace("\n        ", "\n")
     )
     command = [sys.executable, "-m", "pytest", "--shimmy-report=run.json"]
-    subprocess.run(command, cwd=tmp_path, check=False)
+    subprocess.run([*command, *log_arguments], cwd=tmp_path, check=False)
     (server,) = json.loads((tmp_path / "run.json").read_text())["servers"]
     assert [event["what"] for event in server["events"]] == ["starting", "ready"]
     assert server["backend"] == "cpu"
