@@ -66,7 +66,7 @@ class ServerEvents:
 
     def _starting(self, event: Starting) -> None:
         self._write("starting", f"pid {event.pid}", event.port)
-        # Should this process be killed, the log is removed, and only another name of it stays. Where
+        # Should this process be killed, the log is removed; only another name of it stays. Where
         # there can be none, on another disk, the user chose the place, and the log stays itself.
         with contextlib.suppress(OSError):
             try:
