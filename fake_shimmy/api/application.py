@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from fake_shimmy.api.context import Context
-    from fake_shimmy.api.interfaces import Client, Layer, Responder, Response
+    from fake_shimmy.api.interfaces import Client, Layer, Response
     from fake_shimmy.wire.head import Head
 
 
@@ -27,8 +27,8 @@ class Application:
     def __init__(self, context: Context, layers: Iterable[Layer] = ()) -> None:
         self.server = context.server
         self.head_ends = context.server.release.head_ends
-        respond: Responder = routes.respond
-        for layer in reversed([*layers, *own_layers.of(context.server)]):
-            respond = partial(layer, inner=respond)
+        respond = own_layers.around(routes.respond, context.server)
+        for layer in reversed([*layers]):
+            respond = layer(respond)
         self.respond: Callable[[Head, Client], Response] = partial(respond, context)
         """Gives the steps that answer a head, or what answers its body."""

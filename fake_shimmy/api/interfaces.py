@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Responder: TypeAlias = Callable[[Context, Head, "Client"], Response]
 
+    Layer: TypeAlias = Callable[[Responder], Responder]
+    """Puts itself around what would answer."""
+
 
 class Client(Protocol):
     """A connection, as far as a layer may know it."""
@@ -34,10 +37,3 @@ class Client(Protocol):
 
     def is_local(self) -> bool:
         """Whether it comes from this machine."""
-
-
-class Layer(Protocol):
-    """A way of seeing every request first."""
-
-    def __call__(self, context: Context, head: Head, client: Client, inner: Responder) -> Response:
-        """The answer to ``head``, which ``inner`` would answer."""

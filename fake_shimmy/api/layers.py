@@ -1,7 +1,7 @@
 """What a release does with every request before it looks for a route.
 
-Strategy: a release names its layers, outermost first; a layer is made for one server and is a
-function. Seen on 2.6.5, 2.5.0 and 1.8.1.
+Strategy: a release names its layers, outermost first; each is made for one server and is a function
+around the next one. Seen on 2.6.5, 2.5.0 and 1.8.1.
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fake_shimmy.api.context import Context
-    from fake_shimmy.api.interfaces import Client, Layer, Responder, Response
+    from fake_shimmy.api.interfaces import Client, Responder, Response
     from fake_shimmy.api.server import Server
     from fake_shimmy.wire.head import Head
 
 
-def of(server: Server) -> list[Layer]:
-    """The layers of ``server``, outermost first."""
-    return [_LAYERS[name](server) for name in server.release.layers]
+def around(respond: Responder, server: Server) -> Responder:
+    """``respond`` with the layers of ``server`` around it."""
+    for name in reversed(server.release.layers):
+        respond = _LAYERS[name](respond, server)
+    return respond
 
 
-def _options(_server: Server) -> Layer:
+def _options(inner: Responder, _server: Server) -> Responder:
     """OPTIONS is answered for any path."""
-    return _answer_options
+
+    def respond(context: Context, head: Head, client: Client) -> Response:
+        if head.method != b"OPTIONS":
+            return inner(context, head, client)
+        route = routes.find(context.server.release, head.path)
+        return (context.answer(head, b"200 OK\r\n", b"", route.allow if route else b""),)
+
+    return respond
 
 
-def _answer_options(context: Context, head: Head, client: Client, inner: Responder) -> Response:
-    if head.method != b"OPTIONS":
-        return inner(context, head, client)
-    route = routes.find(context.server.release, head.path)
-    return (context.answer(head, b"200 OK\r\n", b"", route.allow if route else b""),)
-
-
-def _guard(server: Server) -> Layer:
+def _guard(inner: Responder, server: Server) -> Responder:
     """Pages of other origins, preflights and keys, in this order; what comes after them has headers
     about origins only where a page asked."""
     access = server.access
 
-    def respond(context: Context, head: Head, client: Client, inner: Responder) -> Response:
+    def respond(context: Context, head: Head, client: Client) -> Response:
         origin = head.header(b"origin")
         if origin is not None:
             if origin not in access.origins:
@@ -78,4 +80,7 @@ def _foreign_method(context: Context, head: Head) -> bytes:
     return b"" if route is None or head.method in route.methods else route.allow
 
 
-_LAYERS: dict[str, Callable[[Server], Layer]] = {"options": _options, "guard": _guard}
+_LAYERS: dict[str, Callable[[Responder, Server], Responder]] = {
+    "options": _options,
+    "guard": _guard,
+}

@@ -120,7 +120,7 @@ def _layers(session: Session) -> list[Layer]:
 
         log = ExchangeLog(exchanges)
     key = session.environ.get("SHIMMY_API_KEY") if session.release.key_variables else None
-    return [Interceptor(Sessions(session.script, log, key), token, session.lifetime)]
+    return [Interceptor(Sessions(session.script, log, key), token, session.lifetime).around]
 
 
 def _memory() -> int:

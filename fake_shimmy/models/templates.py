@@ -8,6 +8,8 @@ engine echoes the prompt.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fake_shimmy.models import reply
 
 TYPE_CHECKING = False
@@ -64,6 +66,7 @@ GEMMA = Family(
 FAMILIES = {"chatml": CHATML, "llama3": LLAMA3, "gemma": GEMMA}
 
 
+@lru_cache(maxsize=64)
 def family_for(
     template: str | None, requested_name: str, rules: tuple[tuple[str, str], ...]
 ) -> Family:

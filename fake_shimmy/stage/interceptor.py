@@ -39,8 +39,12 @@ class Interceptor:
         self._lifetime = lifetime
         self._answered = _nobody if lifetime is None else lifetime.answered
 
-    def __call__(self, context: Context, head: Head, client: Client, inner: Responder) -> Response:
-        """The answer to ``head``, or what answers its body."""
+    def around(self, inner: Responder) -> Responder:
+        """What answers by the script, with ``inner`` for the application."""
+        self._inner = inner
+        return self._respond
+
+    def _respond(self, context: Context, head: Head, client: Client) -> Response:
         if head.path == CONTROL_PATH and self._may_control(head, client):
             return PendingRequest(context, head, self._control, LARGEST_MESSAGE)
         if head.path == b"/health" and self._lifetime is not None:
@@ -51,7 +55,7 @@ class Interceptor:
         exchange = Exchange(session, known, context, client, self._answered)
         if self._lifetime is not None and self._lifetime.is_failing:
             exchange.failure = "load_failed"
-        return exchange.respond(inner)
+        return exchange.respond(self._inner)
 
     def _control(self, context: Context, head: Head, body: bytes) -> Steps:
         from fake_shimmy.stage import control
