@@ -29,37 +29,36 @@ if TYPE_CHECKING:
 
 def respond(context: Context, head: Head, body: bytes) -> Steps:
     """The steps that answer ``body``."""
+    server, release = context.server, context.server.release
+    shape = chat_request.SHAPES[release.chat]
     try:
-        request = chat_request.read_chat(
-            body, chat_request.SHAPES[context.server.release.chat], context.server.release.exponent
-        )
+        request = chat_request.read_chat(body, shape, release.exponent)
     except RejectedError as error:
         return context.rejected(head, error)
     messages, name = request.messages, request.model
-    if not messages and context.server.release.has_limits:
+    if not messages and release.has_limits:
         return openai_errors.bad_request(context, head, "messages", "messages must not be empty")
     if request.has_media:
         return openai_errors.unsupported_media(context, head)
     max_tokens = request.max_tokens
     if max_tokens is None:
         max_tokens = DEFAULT_MAX_TOKENS
-    elif context.server.release.has_limits and not openai_errors.is_acceptable(max_tokens):
+    elif release.has_limits and not openai_errors.is_acceptable(max_tokens):
         return openai_errors.bad_max_tokens(context, head)
     spec = context.registry.lookup(name)
     if spec is None:
-        context.server.event(WARN, openai_errors.TARGET, f"Model '{name}' not found in registry")
-        available = rust.debug_list(context.server.names)
+        server.event(WARN, openai_errors.TARGET, f"Model '{name}' not found in registry")
+        available = rust.debug_list(server.names)
         text = f"Model '{name}' not found. Available models: {available}"
         return openai_errors.no_model(context, head, text)
-    is_verbose = context.server.tracer.wants(DEBUG, openai_errors.TARGET)
+    is_verbose = server.tracer.wants(DEBUG, openai_errors.TARGET)
     if is_verbose:
-        with_template = context.server.release.prompts == "one way"
+        with_template = release.prompts == "one way"
         found = f"Found model spec for '{name}': {spec.debug(with_template)}"
-        context.server.event(DEBUG, openai_errors.TARGET, found)
-    release = context.server.release
+        server.event(DEBUG, openai_errors.TARGET, found)
     prompt = _prompt(release, spec, name, messages)
     user_text = reply.user_text(messages) or ""
-    ident, created = f"chatcmpl-{context.server.identifier()}", context.server.seconds()
+    ident, created = f"chatcmpl-{server.identifier()}", server.seconds()
     try:
         model = context.engine.load(spec)
         streams = release.chat_streams if request.stream is None else request.stream
@@ -68,7 +67,7 @@ def respond(context: Context, head: Head, body: bytes) -> Steps:
             if is_verbose:
                 size = len(text.encode())
                 message = f"Generated response for model '{name}': {size} chars"
-                context.server.event(DEBUG, openai_errors.TARGET, message)
+                server.event(DEBUG, openai_errors.TARGET, message)
             said = model.count(text) if release.tells_outcomes else 0
             outcome = _outcome(release, model, prompt, said, max_tokens)
             whole = payloads.chat_completion(ident, created, name, text, outcome)

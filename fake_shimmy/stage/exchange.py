@@ -76,7 +76,7 @@ class Exchange(ScriptedRequest):
             return self._respond_from(session.replay)
         response = self._ask(self.context.registry)
         if isinstance(response, PendingRequest):
-            is_lenient = session.answers_refused(self._known)
+            is_lenient = session.lenient and session.answers_refused(self._known)
             return self._awaiting(response, LARGEST_BODY if is_lenient else response.limit)
         upgrade = _upgrade_of(response)
         if upgrade is None:
@@ -135,7 +135,7 @@ class Exchange(ScriptedRequest):
                 return (Work(lambda: self._observed(work())),)
             if isinstance(only, bytes) and self.is_plain and not self.is_timed:
                 self.record.sends_tokens(only, self.total)
-                return (only, Sent(self.complete))
+                return (only, Sent(self.end))
         return Player(self, latency).play(steps)
 
     def _respond_from(self, replay: Replay) -> Response:

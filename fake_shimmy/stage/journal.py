@@ -149,7 +149,10 @@ class Journal:
         record.id = self._count
         self.records.append(record)
         self._bytes += record.weight
-        self._changed()
+        if self._bytes > MAX_BYTES or self._count - self.dropped > MAX_RECORDS:
+            self._drop()
+        if self._listeners:
+            self._tell()
 
     def ended(self, record: Record) -> None:
         """``record`` grows no more."""
@@ -157,23 +160,28 @@ class Journal:
         record.weight += times
         if record.id > self.dropped:
             self._bytes += times
-        self._changed()
+        if self._bytes > MAX_BYTES:
+            self._drop()
+        if self._listeners:
+            self._tell()
 
     def after(self, ident: float) -> list[Record]:
         """The records with higher numbers."""
         # A copy: long requests are written down by another thread.
         return [record for record in tuple(self.records) if record.id > ident]
 
-    def _changed(self) -> None:
-        """Drop what is too much, and call those who wait."""
+    def _drop(self) -> None:
+        """Drop what is too much."""
         records = self.records
         while len(records) > MAX_RECORDS or (self._bytes > MAX_BYTES and len(records) > 1):
             self._bytes -= records.popleft().weight
             self.dropped += 1
-        if self._listeners:
-            listeners, self._listeners = self._listeners, []
-            for call in listeners:
-                call()
+
+    def _tell(self) -> None:
+        """Call those who wait."""
+        listeners, self._listeners = self._listeners, []
+        for call in listeners:
+            call()
 
     def subscribe(self, call: Callable[[], None]) -> None:
         """Have ``call`` called once, at the next change."""

@@ -81,7 +81,7 @@ class ScriptedRequest(PendingRequest):
             self._left()
         return record
 
-    def end(self, how: str) -> None:
+    def end(self, how: str = "complete") -> None:
         """The answer is over; only the first end counts."""
         if not self.is_open:
             return
@@ -92,10 +92,6 @@ class ScriptedRequest(PendingRequest):
         self.session.end_turn(self)
         self.session.end(record)
         self._answered(record.path)
-
-    def complete(self) -> None:
-        """The answer was sent to its end."""
-        self.end("complete")
 
     @property
     def use(self) -> str:

@@ -316,8 +316,6 @@ def _number_of_differences(found: tuple[RuleState, list[Difference]]) -> int:
 
 def _may_answer(rules: list[RuleState], known: KnownHead) -> bool:
     """Whether any of these may be for a request with that head."""
-    if not rules:
-        return False
     request = LimitedRequest(known.method, known.path, known.headers, b"")
     return any(not differences(state.rule.when.about_path, request) for state in rules)
 
