@@ -121,7 +121,7 @@ class Connection:
             if not data:
                 self._on_end()
                 return
-            if incoming.is_upgraded and not incoming.is_listening:
+            if incoming.is_upgraded and incoming.listener is None:
                 # Only whether the client is still there matters by now.
                 return
             incoming.buffer += data
@@ -324,7 +324,7 @@ class Connection:
     def _finish(self) -> None:
         """The answer is out: close, or go on with what comes next."""
         incoming = self._incoming
-        if incoming.is_listening:
+        if incoming.listener is not None:
             self._want(self.mask | _READ)
             self._loop.enqueue(self)
             return

@@ -33,11 +33,11 @@ class Incoming:
         "_head",
         "_pending",
         "_reader",
-        "_upgrade",
         "buffer",
         "has_ended",
         "is_unread",
         "is_upgraded",
+        "listener",
     )
 
     def __init__(self) -> None:
@@ -52,18 +52,13 @@ class Incoming:
         self._head: Head | None = None
         self._pending: PendingRequest | None = None
         """Waits for the body that belongs to the head."""
-        self._upgrade: Upgrade | None = None
-        """Gets what comes in, instead of the reader of requests."""
+        self.listener: Upgrade | None = None
+        """Gets what comes in after an upgrade, instead of the reader of requests."""
 
     @property
     def waits_for_body(self) -> bool:
         """Whether a head was read that is answered when its body is complete."""
         return self._pending is not None
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether what comes in after an upgrade has a listener."""
-        return self._upgrade is not None
 
     @property
     def is_last(self) -> bool:
@@ -76,8 +71,8 @@ class Incoming:
         has come in."""
         if self._pending is not None:
             return self._answer_body(self._pending)
-        if self._upgrade is not None:
-            return self._answer_message(self._upgrade)
+        if self.listener is not None:
+            return self._answer_message(self.listener)
         try:
             head = self._reader.read_head(application.head_ends)
         except RefusedError as error:
@@ -116,7 +111,7 @@ class Incoming:
 
     def upgrade(self, upgrade: Upgrade) -> None:
         """What comes in from here on is for ``upgrade``."""
-        self._upgrade = upgrade
+        self.listener = upgrade
         self.is_upgraded = True
 
     def _answer_body(self, pending: PendingRequest) -> Steps | None:
@@ -141,6 +136,6 @@ class Incoming:
             if message is None:
                 return None
             steps = unless_long(message, upgrade.answer)
-        self._upgrade = None
+        self.listener = None
         self.has_ended = True
         return steps
