@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     Answer: TypeAlias = dict[str, Any]
     Operation: TypeAlias = Callable[[Sessions, Any], Iterator[Step | Answer]]
 
+_encoded = json.JSONEncoder(check_circular=False).encode
+"""Of plain values, which are no part of themselves."""
+
 
 class RefusedError(Exception):
     """An invalid message; the text says why, ``code`` says it to a program."""
@@ -70,7 +73,7 @@ def _answered(context: Context, head: Head, steps: Iterator[Step | Answer]) -> I
 
 
 def _json(answer: Answer) -> bytes:
-    return json.dumps(answer).encode()
+    return _encoded(answer).encode()
 
 
 def _open(sessions: Sessions, message: messages.Open) -> Iterator[Step | Answer]:
