@@ -23,7 +23,7 @@ LARGEST_BODY = 8 * 1024 * 1024
 """Bytes; what is longer is not looked into."""
 
 
-class _Fact:
+class Fact:
     """A fact of a request, worked out once for all who ask: later it is found without this."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
@@ -51,30 +51,23 @@ class Request:
         """Names in lower case."""
         self.body = body
 
-    @_Fact
+    @Fact
     def json(self) -> Any:
         """The body as JSON; :data:`MISSING` where it is none."""
-        return self.read()
+        return load(self.body)
 
-    def read(self) -> Any:
-        """Work :attr:`json` out."""
-        if self.body and len(self.body) <= LARGEST_BODY:
-            with suppress(ValueError, RecursionError):
-                return json.loads(self.body)
-        return MISSING
-
-    @_Fact
+    @Fact
     def model(self) -> Any:
         """The model's name."""
         return self._member("model")
 
-    @_Fact
+    @Fact
     def user(self) -> Any:
         """The text of the last user message, else the prompt."""
         text = _first_text(reversed(self.messages), ("user",))
         return self._member("prompt") if text is None else text
 
-    @_Fact
+    @Fact
     def system(self) -> Any:
         """The text of the system or developer message, else the member ``system`` or, as the
         Responses API calls it, ``instructions``."""
@@ -86,7 +79,7 @@ class Request:
             return self._member("instructions")
         return _text(found) if isinstance(found, list) else found
 
-    @_Fact
+    @Fact
     def tool(self) -> Any:
         """The newest result of a tool, as text."""
         for message in reversed(self.messages):
@@ -95,7 +88,7 @@ class Request:
                 return found
         return MISSING
 
-    @_Fact
+    @Fact
     def last(self) -> Any:
         """The text of the last message, of any role, else the prompt."""
         messages = self.messages
@@ -114,7 +107,7 @@ class Request:
         document = self.json
         return document.get(name, MISSING) if isinstance(document, dict) else MISSING
 
-    @_Fact
+    @Fact
     def messages(self) -> Any:
         """The messages, or the input of the Responses API."""
         messages = self._member("messages")
@@ -125,6 +118,14 @@ class Request:
         if not isinstance(messages, list):
             return []
         return [message for message in messages if isinstance(message, dict)]
+
+
+def load(body: bytes) -> Any:
+    """A body as JSON; :data:`MISSING` where it is none."""
+    if body and len(body) <= LARGEST_BODY:
+        with suppress(ValueError, RecursionError):
+            return json.loads(body)
+    return MISSING
 
 
 def _first_text(messages: Iterable[dict[str, Any]], roles: tuple[str, ...]) -> str | None:
@@ -238,11 +239,12 @@ class Difference:
 
 def differences(conditions: Iterable[Condition], request: Request) -> list[Difference]:
     """In what ``request`` differs from what these want; empty when it matches."""
-    return [
-        Difference(condition, value)
-        for condition in conditions
-        if not condition.is_met(value := condition.read(request), request)
-    ]
+    found = []
+    for condition in conditions:
+        value = condition.read(request)
+        if not condition.is_met(value, request):
+            found.append(Difference(condition, value))
+    return found
 
 
 def like(wanted: object, value: Any) -> Any:

@@ -133,7 +133,9 @@ class Exchange(ScriptedRequest):
             if isinstance(only, Work):
                 work = only.work
                 return (Work(lambda: self._observed(work())),)
-            if isinstance(only, bytes) and self.is_plain and not self.is_timed:
+            is_late = self.is_timed or self._loaded_at or self.session.serialise
+            if isinstance(only, bytes) and not is_late and not self.faults:
+                # It leaves at once, as it was made.
                 self.record.sends_tokens(only, self.total)
                 return (only, Sent(self.end))
         return Player(self, latency).play(steps)
@@ -229,27 +231,24 @@ class Exchange(ScriptedRequest):
         return steps
 
     def loads(self, model: str) -> None:
+        session = self.session
         if not self._is_judged:
+            # The request is one that shimmy answers: choose who does.
             self._is_judged = True
-            self._accept()
+            choice = self._choose(session.rules)
+            if choice is None:
+                self.record.unmatched = True
+                self.record.nearest = session.nearest(self.record)
+                if session.strict:
+                    raise _Diverted(None)
+            elif (
+                choice.missed
+                or choice.answer.is_beyond
+                or not (self.failure is None or self.failure in _BY_MODEL)
+            ):
+                raise _Diverted(choice)
         self._generates = True
-        self._loaded_at = self.session.load_until(model)
-
-    def _accept(self) -> None:
-        """The request is one that shimmy answers: choose who does. Raises :class:`_Diverted`."""
-        session, record = self.session, self.record
-        choice = self._choose(session.rules)
-        if choice is None:
-            record.unmatched = True
-            record.nearest = session.nearest(record)
-            if session.strict:
-                raise _Diverted(None)
-            return
-        failure = self.failure
-        if choice.missed or choice.answer.is_beyond:
-            raise _Diverted(choice)
-        if failure is not None and failure not in _BY_MODEL:
-            raise _Diverted(choice)
+        self._loaded_at = session.load_until(model)
 
     def _choose(self, rules: list[RuleState]) -> Choice | None:
         """The answer that these rules give, if they give one; what is expected of the request may

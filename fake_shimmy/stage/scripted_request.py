@@ -89,8 +89,7 @@ class ScriptedRequest(PendingRequest):
         self._client.left = None
         record = self.record
         record.end(how)
-        self.session.end_turn(self)
-        self.session.end(record)
+        self.session.end(record, self)
         self._answered(record.path)
 
     @property
@@ -100,7 +99,7 @@ class ScriptedRequest(PendingRequest):
         return "" if choice is None else f"{choice.state.id}:{choice.number}"
 
     def loads(self, model: str) -> None:
-        """``model`` is about to answer."""
+        """``model`` is about to answer; raises where the script answers instead."""
         raise NotImplementedError
 
     def turn(self) -> Generator[Step, None, float]:
@@ -126,11 +125,6 @@ class ScriptedRequest(PendingRequest):
     def faults(self) -> list[Fault]:
         """What goes wrong with the answer."""
         return [] if self.scripted is None else self.scripted.faults
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the answer leaves at once, as the application made it."""
-        return not self.faults and not self._loaded_at and not self.session.serialise
 
     def framing(self, is_whole: bool) -> str:
         """How the pieces of the answer are framed; see :mod:`damage`."""

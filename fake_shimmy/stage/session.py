@@ -198,7 +198,7 @@ class Session:
                 if request.slow is not None:
                     # Its own test is told; the others are to wait for it no more.
                     state.slow, request.slow = request.slow, None
-                if found or not self._happens(state):
+                if found or (state.rule.chance < 1 and not self._happens(state)):
                     continue
                 answers = state.rule.answers
                 index = state.used % len(answers)
@@ -247,8 +247,10 @@ class Session:
         with self._lock:
             self.journal.add(record)
 
-    def end(self, record: Record) -> None:
-        """The answer of ``record`` is over."""
+    def end(self, record: Record, who: object) -> None:
+        """The answer of ``record`` is over, and ``who`` generates no more."""
+        if self._generating is who:
+            self._end_turn()
         with self._lock:
             self.journal.ended(record)
             if self._log is not None:
@@ -277,14 +279,13 @@ class Session:
         self._generating = who
         return has_waited
 
-    def end_turn(self, who: object) -> None:
-        """``who`` generates no more."""
-        if self._generating is who:
-            self._generating = None
-            # All of them: the first to come may have left. They queue again in the same order.
-            queue, self._queue = self._queue, deque()
-            for call in queue:
-                call()
+    def _end_turn(self) -> None:
+        """Let those who wait generate."""
+        self._generating = None
+        # All of them: the first to come may have left. They queue again in the same order.
+        queue, self._queue = self._queue, deque()
+        for call in queue:
+            call()
 
     def _set_rules(self, rules: list[RuleState]) -> None:
         """Ask these rules. What can be said of them without a request is found out here."""
@@ -299,11 +300,8 @@ class Session:
         ]
 
     def _happens(self, state: RuleState) -> bool:
-        chance = state.rule.chance
-        if chance >= 1:
-            return True
         state.asked += 1
-        return self.random("chance", state.id, state.asked).random() < chance
+        return self.random("chance", state.id, state.asked).random() < state.rule.chance
 
     def _new_id(self) -> int:
         self._next_id += 1
