@@ -4,7 +4,7 @@ A real executable is what it is, and a backend that it cannot use is an error. T
 any: for each backend, the release and build that can be asked for it, on a machine that has it.
 """
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 from collections.abc import Mapping
 from typing import NamedTuple

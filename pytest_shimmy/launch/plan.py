@@ -1,13 +1,13 @@
 """From settings to what is started: the options, and the files that are made for them."""
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 import json
 import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..executable.executable import Executable
 from ..options import CONTROL_TOKEN, EXCHANGES, SCRIPT, ShimmyProcessOptions
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     events: str | None = None
     """File in which the server's life is written down, for a report of the run."""
 
-    def reported(self, directory: str, server: str) -> Plan:
+    def reported(self, directory: str, server: str) -> Self:
         """The same, with what a run report in `directory` needs of the server called `server`."""
         # Only the fake reads it; a real server's exchanges are not seen.
         env = {**self.options.env, EXCHANGES: parts.exchanges_of(directory, server)}
@@ -116,7 +116,7 @@ def plan(
     return Plan(options, files, kept_anyway, executable, recorder)
 
 
-def registry(target: Target, home: Path, *, cwd: str | None = None) -> ModelRegistry:
+def registry(target: Target, home: Path, *, cwd: str | None = None) -> "ModelRegistry":
     """The models that `target` finds. The fake finds those in `home`, its own directory, where the
     model is put that is made for it; a real one those of the user, starting in `cwd`.
     """

@@ -5,7 +5,7 @@ questions to a process, so whoever has asked hands the answer on: the controller
 a test process to the keeper that starts the server.
 """
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 import os
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ software renderer that it takes for one, has to be tried out: the executable is 
 model (``shimmy probe``).
 """
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 import os
 import tempfile

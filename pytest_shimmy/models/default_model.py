@@ -6,7 +6,7 @@ user. Otherwise the first in the order of ``/v1/models``, which is by code point
 and 1.8.1.
 """
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -4,7 +4,7 @@ Whatever it answers, and whether it answers, what comes out is a value of the ri
 `ShimmyError`.
 """
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 import json
 from collections.abc import Callable, Mapping

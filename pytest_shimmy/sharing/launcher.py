@@ -8,7 +8,7 @@ loads its own. Until it is told what to do it has nothing, and what it is told i
 have changed since: the environment, and the directory to be in.
 """
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 import atexit
 import base64

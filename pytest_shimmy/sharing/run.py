@@ -1,6 +1,6 @@
 """What holds a run's servers: so light that every run with workers can afford it."""
 
-from __future__ import annotations
+# No annotations as text: every run with a server loads this, see CONTRIBUTING.
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import uuid
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..network.sockets import Socket
 from . import sockets
@@ -30,7 +30,7 @@ class AnchorAddress(NamedTuple):
     token: str
 
     @classmethod
-    def from_json(cls, data: Any) -> AnchorAddress:
+    def from_json(cls, data: Any) -> Self:
         address, token = data
         return cls(sockets.to_address(address), str(token))
 
@@ -46,7 +46,7 @@ class Run(NamedTuple):
     so it is the directory that this process is in."""
 
     @classmethod
-    def invited(cls, invitation: Mapping[str, Any], cwd: str | None = None) -> Run:
+    def invited(cls, invitation: Mapping[str, Any], cwd: str | None = None) -> Self:
         """The run that an `Anchor.invitation` means for this process, which was started in
         `cwd`."""
         if invitation["host"] != host_id():
@@ -96,7 +96,7 @@ class Anchor:
         anchor = self.address and tuple(self.address)
         return {"id": self._run, "anchor": anchor, "host": host_id(), "cwd": self._cwd}
 
-    def let_go(self) -> list[Channel]:
+    def let_go(self) -> "list[Channel]":
         """End the hold; returns the connections of the keepers that have called.
 
         Others may have connected, too: they are closed, whatever they said.
@@ -118,7 +118,7 @@ class Anchor:
             self._listener = None
 
 
-def _keeper_at(connection: Socket, token: str) -> Channel | None:
+def _keeper_at(connection: Socket, token: str) -> "Channel | None":
     """The connection of a keeper, which introduces itself at once; None for anybody else."""
     from .protocol import MAX_HELLO, MAX_LINE, Channel, is_hello
 

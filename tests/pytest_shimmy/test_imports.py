@@ -137,7 +137,17 @@ def test_a_keeper_loads_nothing_that_delays_its_server() -> None:
     assert not loaded & costly
 
 
-def test_a_keeper_compiles_no_annotations_of_its_records() -> None:
+@pytest.mark.parametrize(
+    ("loaded", "compiled"),
+    [
+        ("pytest_shimmy.sharing.keeper", []),
+        # Its type would cost more than its text, which every run loads.
+        ("pytest_shimmy.harness, pytest_shimmy.executable.identify", ["tuple[GpuMode, ...]"]),
+    ],
+)
+def test_what_a_first_server_waits_for_compiles_no_annotations_of_its_records(
+    loaded: str, compiled: list[str]
+) -> None:
     program = (
         "import builtins\n"
         "compiled, really = [], builtins.compile\n"
@@ -145,11 +155,11 @@ def test_a_keeper_compiles_no_annotations_of_its_records() -> None:
         "    compiled.append(source) if mode == 'eval' else None  # else it is a module\n"
         "    return really(source, file, mode, *rest, **options)\n"
         "builtins.compile = noted\n"
-        "import pytest_shimmy.sharing.keeper\n"
+        f"import {loaded}\n"
         "print(compiled)"
     )
     command = [sys.executable, "-B", "-S", "-c", program]
-    assert subprocess.check_output(command, text=True, cwd=OURS.parent) == "[]\n"
+    assert subprocess.check_output(command, text=True, cwd=OURS.parent) == f"{compiled}\n"
 
 
 @pytest.mark.slow
