@@ -26,7 +26,7 @@ def each_word(text: str) -> Iterator[str]:
     """The words of a text that may be very long, one at a time."""
     import re
 
-    return (match[0] for match in re.finditer(_WORD, text))
+    return map(re.Match.group, re.finditer(_WORD, text))
 
 
 def trim(text: str) -> str:
