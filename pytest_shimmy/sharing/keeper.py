@@ -35,7 +35,6 @@ from ..network.sockets import Socket
 from ..options import CONTROL_TOKEN, EXCHANGES, ShimmyProcessOptions
 from ..process.file_lock import FileLock
 from ..runtime_dir import write_files
-from ..supervisor.health import requests_sent
 from ..supervisor.manager import ShimmyProcessManager
 from . import files, sockets
 from .connections import Connections
@@ -264,6 +263,8 @@ class Keeper:
         is_fake = self._options.shimmy_path is None and self._manager.state == "ready"
         if not is_fake or token is None or self._manager.port is None or self._manager.restarts:
             return None
+        from ..supervisor.health import requests_sent
+
         return requests_sent(self._options.host, self._manager.port, token)
 
     def _say_goodbye(self, kept_log: Path | None) -> None:

@@ -17,7 +17,7 @@ from ..network.addresses import authority
 from ..options import ShimmyProcessOptions
 from ..process.log import Log
 from ..process.process import Process
-from . import failures, health
+from . import failures
 from .port_owner import INVISIBLE, NOBODY, listener
 
 
@@ -98,6 +98,8 @@ class Startup:
         The banner's "Ready to serve requests" proves nothing: it is printed before the server
         binds its port (seen on 2.5.0). Nor does a healthy answer, which may be a stranger's.
         """
+        from . import health  # while the server starts, which needs longer
+
         options = self._options
         deadline = process.started + options.start_timeout
         answer = health.Probe(False, False, "it was not asked yet")
