@@ -99,13 +99,13 @@ class ExchangeLog:
 
     def _learnt(self, record: Record, key: str) -> tuple[str, str]:
         """The name of the request's head, and the line that says what it is."""
-        from hashlib import sha256
+        from _blake2 import blake2b  # as hashlib has it, which loads OpenSSL
 
         headers = record.headers
         session = (key or _key_of(headers)).encode("utf-8", "surrogatepass")
         about = _encode(
             {
-                "session": sha256(session).hexdigest()[:16],
+                "session": blake2b(session, digest_size=8).hexdigest(),
                 "method": record.method,
                 "path": record.path,
                 "headers": "\n".join(
@@ -115,7 +115,7 @@ class ExchangeLog:
             }
         )
         # The next process that appends to the file has other names, or means the same.
-        name = sha256(about.encode()).hexdigest()[:12]
+        name = blake2b(about.encode(), digest_size=6).hexdigest()
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[id(headers), key] = headers, name

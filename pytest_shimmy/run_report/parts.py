@@ -86,7 +86,8 @@ def exchanges_of(directory: str, server: str) -> str:
 
 def session_name(api_key: str) -> str:
     """How the exchanges call the session of `api_key`: they do not tell the key."""
-    return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    key = api_key.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(key, digest_size=8).hexdigest()
 
 
 def _is_alive(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_what_requests_have_alike_stands_once(logged: Stage, file: Path) -> None
         session.ask(CHAT)
     assert len(list(lines(file))) == 3
     assert file.read_bytes().count(b"authorization: ***") == 1
+
+
+def test_it_loads_no_openssl(file: Path) -> None:
+    program = f"""
+import sys
+from fake_shimmy.stage.exchange_log import ExchangeLog
+from fake_shimmy.stage.journal import Record
+from fake_shimmy.stage.known_head import know
+from fake_shimmy.wire.head import Head
+ExchangeLog({str(file)!r}).write("key", Record(know(Head(b"GET", b"/x", False)), b"", 1))
+print("_hashlib" in sys.modules)
+"""
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, text=True) == "False\n"
+    assert len(list(lines(file))) == 1
 
 
 def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
