@@ -27,8 +27,10 @@ from .programs import BARE, HERE, await_health, fake_command, free_port, hermeti
 BOUND = 0.10
 """By how much a ratio may grow before the command fails."""
 RECORDED = HERE / "instructions.json"
-FEW, MANY = 20, 120
-"""Tests or requests: what the further ones take is what one costs."""
+FEW = 20
+MORE_TESTS, MORE_REQUESTS = 100, 800
+"""What these take beyond the first few is what one costs; what a server does between requests
+differs from run to run, and is shared out among more of them."""
 
 TWO_RULES = json.dumps(
     {
@@ -61,12 +63,13 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """All of the list."""
-    test = _one_more(_tests(_using(""), "shimmy"))
-    with_server = _one_more(_tests(_using(", shimmy_server"), "shimmy"))
-    with_fake = _one_more(_tests(_using(", shimmy_fake"), "shimmy"))
-    scripted = _one_more(_tests(SCRIPTED, "shimmy"))
-    bare = _one_more(_requests(_bare))
-    request, with_rules = _one_more(_requests(_fake)), _one_more(_requests(_fake, TWO_RULES))
+    test = _one_more(_tests(_using(""), "shimmy"), MORE_TESTS)
+    with_server = _one_more(_tests(_using(", shimmy_server"), "shimmy"), MORE_TESTS)
+    with_fake = _one_more(_tests(_using(", shimmy_fake"), "shimmy"), MORE_TESTS)
+    scripted = _one_more(_tests(SCRIPTED, "shimmy"), MORE_TESTS)
+    bare = _one_more(_requests(_bare), MORE_REQUESTS)
+    request = _one_more(_requests(_fake), MORE_REQUESTS)
+    with_rules = _one_more(_requests(_fake, TWO_RULES), MORE_REQUESTS)
     return [
         Row(
             "plugin load / bare pytest",
@@ -134,11 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def _one_more(count: Callable[[int], Count]) -> Count:
-    """What one more of something takes."""
+def _one_more(count: Callable[[int], Count], more: int) -> Count:
+    """What one more of something takes, on the average of so many."""
 
     def difference(bench: Bench) -> float:
-        return (count(MANY)(bench) - count(FEW)(bench)) / (MANY - FEW)
+        return (count(FEW + more)(bench) - count(FEW)(bench)) / more
 
     return difference
 
