@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from .pump import BlockingPump, Pump, SelectingPump
 from .thread import start_thread
@@ -87,6 +87,8 @@ class Process:
         self._spawned = threading.Event()
         self._given_up = False
         self._spawn_error: Exception | None = None
+        self._starting: _Popen | None = None
+        """The child since its start began; `_popen` since it was executed."""
         self._popen: subprocess.Popen[bytes] | None = None
         self._pump: Pump | None = None
         if sys.platform == "win32":
@@ -109,11 +111,18 @@ class Process:
             raise self._spawn_error
 
     def _wait_or_give_up(self) -> bool:
-        """Whether the child is there, or known not to be; else it is ended as soon as it is."""
+        """Whether the child is there, or known not to be; else it is ended."""
         self._spawned.wait(1.0)
         with self._reaping:
             self._given_up = not self._spawned.is_set()
-            return not self._given_up
+            pid = getattr(self._starting, "pid", None)
+            if not self._given_up or pid is None:
+                return not self._given_up
+            # It hangs between fork and exec, perhaps over a lock that another thread had then.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        self.exited.wait(1.0)
+        return False
 
     @property
     def pid(self) -> int:
@@ -156,7 +165,7 @@ class Process:
 
     def _live(self) -> None:
         try:
-            popen = self._popen = _spawn(self.command, self._env, self._cwd)
+            popen = self._popen = _spawn(self.command, self._env, self._cwd, self._begins)
             pump = self._pump = self._drain(popen)
         except Exception as error:  # whatever it is, the thread that waits for us must have it
             if self._popen is not None:
@@ -185,6 +194,9 @@ class Process:
                     self._job.close()
             self.exited.set()
             self._on_exit()
+
+    def _begins(self, popen: "_Popen") -> None:
+        self._starting = popen
 
     def _drain(self, popen: subprocess.Popen[bytes]) -> Pump:
         assert popen.stdout is not None
@@ -218,11 +230,23 @@ class Process:
                 os.killpg(popen.pid, getattr(signal, name))
 
 
+class _Popen(subprocess.Popen[bytes]):
+    """Is made known before it starts its child: it is made when that was executed."""
+
+    def __init__(self, known: Callable[[Any], None], command: Sequence[str], **how: Any) -> None:
+        known(self)
+        super().__init__(command, **how)
+
+
 def _spawn(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path | None
-) -> subprocess.Popen[bytes]:
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    known: Callable[[_Popen], None],
+) -> _Popen:
     # A group of its own: Ctrl-C at the terminal is for the tests, not for the server.
-    return subprocess.Popen(
+    return _Popen(
+        known,
         command,
         bufsize=0,
         stdin=subprocess.DEVNULL,

@@ -16,7 +16,8 @@ def test_chat(shimmy_openai_client, shimmy_model):
 ASK = """
 import requests
 def test_ask(shimmy_server, shimmy_model):
-    body = {"model": shimmy_model, "messages": [{"role": "user", "content": "Capital of France?"}]}
+    messages = [{"role": "user", "content": "Capital of France?"}]
+    body = {"model": shimmy_model, "messages": messages, "stream": False}
     answer = requests.post(f"{shimmy_server.url}/v1/chat/completions", json=body)
     assert answer.json()["choices"][0]["message"]["content"]
 """

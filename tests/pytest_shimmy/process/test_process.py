@@ -282,6 +282,20 @@ def test_an_interrupt_while_the_child_is_being_spawned_leaves_nobody(
     wait_until_gone(spawned[0])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing comes before it")
+def test_a_child_that_hangs_before_it_is_executed_is_an_error_and_ended(
+    run: Run, monkeypatch: pytest.MonkeyPatch, wait_for_threads: Callable[[], None]
+) -> None:
+    before = psutil.Process().children()
+    monkeypatch.setattr(room, "SPAWN_TIMEOUT", 0.1)
+    # As a lock does that another thread had at the moment of the fork.
+    monkeypatch.setattr(room, "_die_with_parent", lambda: signal.pause)
+    with pytest.raises(TimeoutError, match=r"not executed within 0\.1 s"):
+        run(["silent"])
+    assert psutil.Process().children() == before
+    wait_for_threads()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ties child to parent")
 def test_a_child_does_not_outlive_a_killed_parent(wait_until_gone: Callable[[int], None]) -> None:
     program = (
