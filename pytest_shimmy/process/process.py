@@ -120,7 +120,7 @@ class Process:
                 return not self._given_up
             # It hangs between fork and exec, perhaps over a lock that another thread had then.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         self.exited.wait(1.0)
         return False
 
