@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,7 @@ def walk(package: str, folder: Path, dependencies: Path | None = None) -> Iterat
 
 
 def _install(package: str, place: Path, dependencies: Path | None) -> Path:
-    dev.make_venv(place)
+    venv.create(place)  # pip outside it does: to install another one takes longer than the rest
     scripts, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     python = place / scripts / name
     options = ["--quiet", "--disable-pip-version-check"]
