@@ -216,12 +216,14 @@ def test(python: str, arguments: list[str], *, coverage: bool) -> int:
     else:
         status = run(python, *command)
     others = [paths[name] for name in OTHER_SHIMMYS if name in paths]
-    return (run_on(others, python, arguments) if others else 0) or status
+    return run_on(others, python, arguments) or status
 
 
 def run_on(shimmys: Sequence[Path], python: str, arguments: list[str]) -> int:
     """Run the tests marked shimmy_real on each of these executables."""
-    real = (*("-m", "shimmy_real"), *arguments)
+    if not shimmys:
+        return 0
+    real = ("-m", "shimmy_real", *arguments)
     # Collected once: each worker would read all files, of which a quarter have such tests.
     collect = (python, "-m", "pytest", "--collect-only", "-qq", *real)
     done = subprocess.run(collect, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)

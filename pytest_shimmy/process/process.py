@@ -114,10 +114,12 @@ class Process:
         """Whether the child is there, or known not to be; else it is ended."""
         self._spawned.wait(1.0)
         with self._reaping:
-            self._given_up = not self._spawned.is_set()
+            if self._spawned.is_set():
+                return True
+            self._given_up = True
             pid = getattr(self._starting, "pid", None)
-            if not self._given_up or pid is None:
-                return not self._given_up
+            if pid is None:  # not even forked
+                return False
             # It hangs between fork and exec, perhaps over a lock that another thread had then.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
