@@ -154,7 +154,8 @@ class FakeSession:
         self, when: WhenLike | None = None, **conditions: Unpack[Conditions]
     ) -> list[RecordedRequest]:
         """The requests that meet the conditions, oldest first."""
-        return self.journal().matching(read_when(when, conditions, "matching()"))
+        journal, wanted = self._journal_and(when, conditions, "matching()")
+        return journal.matching(wanted)
 
     def assert_requested(
         self,
@@ -170,8 +171,7 @@ class FakeSession:
         if count is not None:
             with argument_errors("assert_requested()"):
                 COUNT.read(count, ("count",))
-        wanted = read_when(when, conditions, "assert_requested()")
-        journal = self.journal()
+        journal, wanted = self._journal_and(when, conditions, "assert_requested()")
         found = journal.matching(wanted)
         if found and count in (None, len(found)):
             return found[-1]
@@ -188,8 +188,7 @@ class FakeSession:
     ) -> None:
         """Assert that no such request came; without conditions, none at all."""
         __tracebackhide__ = True
-        wanted = read_when(when, conditions, "assert_no_requests()")
-        journal = self.journal()
+        journal, wanted = self._journal_and(when, conditions, "assert_no_requests()")
         found = journal.matching(wanted)
         if found:
             head = f"{journals.count(len(found), 'request')} came, and none should have"
@@ -383,18 +382,43 @@ class FakeSession:
             self._next_rule = number + 1
         return number
 
-    def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
-        self._end_reset()
+    def _journal_and(
+        self, when: WhenLike | None, conditions: Conditions, method: str
+    ) -> tuple[Journal, When]:
+        """What came, and what a test wants of it."""
+        # The fake answers while the conditions are read.
+        asked = self._begin("journal")
         try:
-            return self._control.ask(op, patience=patience, session=self.api_key, **members)
-        except ShimmyError as error:
-            if error.details.get("refusal") != NO_SESSION:
-                raise
-            raise refused(
-                "the fake knows nothing of this test any more: it was restarted since, or the "
-                "test is over, and with that its rules and its journal are gone",
-                NO_SESSION,
-            ) from None
+            wanted = read_when(when, conditions, method)
+        except BaseException:
+            with contextlib.suppress(ShimmyError):
+                asked()
+            raise
+        return self._journal_of(asked()), wanted
+
+    def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
+        return self._begin(op, patience, **members)()
+
+    def _begin(
+        self, op: str, patience: float = 0.0, **members: Any
+    ) -> Callable[[], dict[str, Any]]:
+        """Ask, and do not wait; calling the result does."""
+        self._end_reset()
+        begun = self._control.begin(op, patience=patience, session=self.api_key, **members)
+
+        def answer() -> dict[str, Any]:
+            try:
+                return begun()
+            except ShimmyError as error:
+                if error.details.get("refusal") != NO_SESSION:
+                    raise
+                raise refused(
+                    "the fake knows nothing of this test any more: it was restarted since, or the "
+                    "test is over, and with that its rules and its journal are gone",
+                    NO_SESSION,
+                ) from None
+
+        return answer
 
     def _journal_of(self, answer: Mapping[str, Any]) -> Journal:
         fresh = answer["stray_count"] - answer["stray_before"]

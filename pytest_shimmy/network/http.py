@@ -191,19 +191,20 @@ class Connection:
                 return answer
 
     def _head(self, patience: Patience) -> Answer:
-        begin = bytearray()
-        while (end := begin.find(b"\r\n\r\n")) < 0:
+        received = self._received
+        while (end := received.find(b"\r\n\r\n")) < 0:
             # Such as a server of another protocol, which would not say more.
-            if len(begin) > MAX_HEAD or (len(begin) > 7 and not begin.startswith(b"HTTP/1.")):
+            if len(received) > MAX_HEAD or (
+                len(received) > 7 and not received.startswith(b"HTTP/1.")
+            ):
                 break
-            data = bytes(self._received) or patience.receive(self._peer)
-            self._received.clear()
+            data = patience.receive(self._peer)
             if not data:
                 break
-            begin += data
-        if not begin:
+            received += data
+        if not received:
             raise ClosedError("it did not answer in HTTP, but closed the connection")
-        lines = bytes(begin[: max(end, 0)]).decode("latin-1").split("\r\n")
+        lines = received[: max(end, 0)].decode("latin-1").split("\r\n")
         protocol, _, rest = lines[0].partition(" ")
         status = rest.partition(" ")[0]
         if (
@@ -212,8 +213,8 @@ class Connection:
             or not protocol.startswith("HTTP/1.")
             or not status.isdecimal()
         ):
-            raise NotHttpError(f"it did not answer in HTTP: {bytes(begin[:80])!r}")
-        self._received += begin[end + 4 :]
+            raise NotHttpError(f"it did not answer in HTTP: {bytes(received[:80])!r}")
+        del received[: end + 4]
         pairs = (line.partition(":") for line in lines[1:])
         headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
         if protocol == "HTTP/1.0" or headers.get("connection", "").lower() == "close":

@@ -6,19 +6,8 @@ written anything since the last look."""
 import contextlib
 import os
 import sys
-from typing import NamedTuple
 
 PF_EXITING = 0x4
-
-
-class Vitals(NamedTuple):
-    """Of a process that is not exiting."""
-
-    parent: int
-    """Its parent's process id."""
-    written: int
-    """Bytes that it has written so far to files and pipes. What it sends over sockets counts, too,
-    where it does that with ``write()``."""
 
 
 class Watched:
@@ -28,25 +17,28 @@ class Watched:
         """Raises `OSError` where it is gone, or where the system does not tell."""
         self.pid = pid
         # What is open stays that of this process, whatever gets its number later.
-        self._status = _Told(f"/proc/{pid}/stat")
+        self._memory = _Told(f"/proc/{pid}/statm")
         self._counters = _Told(f"/proc/{pid}/io")
+        self.parent = int(_fields(_Told(f"/proc/{pid}/stat").read())[1])
+        """Its parent's process id, as it was then."""
 
-    def vitals(self) -> Vitals | None:
-        """None where it is exiting or gone."""
+    def written(self) -> int | None:
+        """Bytes that it has written so far to files and pipes; None where it is exiting or gone.
+        What it sends over sockets counts, too, where it does that with ``write()``."""
         try:
-            fields = _fields(self._status.read())
             counters = self._counters.read()
         except OSError:  # gone; or a kernel that does not count, or tells only root
             return None
-        if int(fields[6]) & PF_EXITING:
+        if not self.is_there():
             return None
-        written = counters.partition(b"wchar: ")[2].partition(b"\n")[0]
-        return Vitals(int(fields[1]), int(written))
+        return int(counters.partition(b"wchar: ")[2].partition(b"\n")[0])
 
     def is_there(self) -> bool:
         """Whether it lives, and is not exiting."""
         try:
-            return not int(_fields(self._status.read())[6]) & PF_EXITING
+            # A process that exits gives up its memory before its sockets. This is the quickest to
+            # be told of what says so.
+            return not self._memory.read().startswith(b"0 ")
         except OSError:
             return False
 

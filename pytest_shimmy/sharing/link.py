@@ -25,7 +25,7 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import ShimmyError, ShimmyErrorCode, is_ours, refusals_reported
 from ..launch.plan import Plan
 from ..process.file_lock import FileLock, LockedError
-from ..process.vitals import Vitals, Watched, watch
+from ..process.vitals import Watched, watch
 from ..runtime_dir import runtime_dir, subdir
 from . import sockets
 from .files import RendezvousFile, read_rendezvous
@@ -76,9 +76,9 @@ class Link:
         self._newest: Snapshot | None = None
         self._watched: Watched | None = None
         """The server of `_newest`."""
-        self._vitals: Vitals | None = None
-        """The server's, from just before `_newest` was asked for; `written` is without the
-        exchanges that it had noted."""
+        self._written: int | None = None
+        """What the server had written just before `_newest` was asked for, without the exchanges
+        that it had noted; None where it was not well."""
         _links.add(self)
 
     def ready(self, waiting: Callable[[float], None] | None = None) -> Snapshot:
@@ -102,15 +102,16 @@ class Link:
         report: then nothing of that is still on its way.
         """
         with self._lock:
-            newest, before, channel = self._newest, self._vitals, self._channel
-            if newest is None or self._watched is None or before is None or channel is None:
+            newest, before, channel = self._newest, self._written, self._channel
+            watched = self._watched
+            if newest is None or watched is None or before is None or channel is None:
                 return None
             # Before the server is looked at: an exchange that ends in between must not pass for
             # a part of the log that has come.
             noted = _size(newest.exchanges)
-            now = self._watched.vitals()
+            now = watched.written()
             # Another parent: in another container, the number is that of another process.
-            if now is None or now.parent != channel.process:
+            if now is None or watched.parent != channel.process:
                 return None
             if channel.has_news():
                 return None
@@ -118,7 +119,7 @@ class Link:
                 log_size = os.stat(newest.log_path).st_size  # noqa: PTH116 - before every test
             except OSError:
                 return None
-            if log_size - newest.log_size != now.written - noted - before.written:
+            if log_size - newest.log_size != now - noted - before:
                 return None
             return newest if log_size == newest.log_size else newest._replace(log_size=log_size)
 
@@ -126,9 +127,10 @@ class Link:
     def server(self) -> Watched | None:
         """The server's process, as far as it was well when it was asked about last, and can be
         watched from here."""
-        channel, vitals = self._channel, self._vitals
-        is_here = channel is not None and vitals is not None and vitals.parent == channel.process
-        return self._watched if is_here else None
+        channel, watched = self._channel, self._watched
+        if channel is None or watched is None or self._written is None:
+            return None
+        return watched if watched.parent == channel.process else None
 
     def logged(self) -> tuple[str, int] | None:
         """The log and its size now, without a question; None where there is none."""
@@ -155,7 +157,7 @@ class Link:
     def _ask(self, op: Op, waiting: Callable[[float], None] | None = None) -> Snapshot:
         with self._lock:
             pid = None if self._newest is None else self._newest.pid
-            vitals = self._look(pid)
+            written = self._look(pid)
             try:
                 if self._channel is None:
                     self._channel = _connect(self._rendezvous, self.name)
@@ -166,7 +168,7 @@ class Link:
                     raise read_error(answer["error"])
                 snapshot = self._newest = Snapshot.from_json(answer.get("snapshot"))
                 is_well = snapshot.state == "ready" and snapshot.pid == pid
-                self._vitals = vitals if is_well else None
+                self._written = written if is_well else None
                 return snapshot
             except TimeoutError as error:
                 self._was_silent = True
@@ -174,16 +176,16 @@ class Link:
             except (OSError, ValueError) as error:
                 raise self._keeper_gone(str(error)) from error
 
-    def _look(self, pid: int | None) -> Vitals | None:
-        """What is to be seen of the server, which is watched from now on."""
+    def _look(self, pid: int | None) -> int | None:
+        """What the server, which is watched from now on, has written but for exchanges."""
         if self._watched is None or self._watched.pid != pid:
             self._watched = None if pid is None else watch(pid)
-        vitals = None if self._watched is None else self._watched.vitals()
-        if vitals is None:
+        written = None if self._watched is None else self._watched.written()
+        if written is None:
             self._watched = None  # gone: the number may be that of another one by now
             return None
         noted = None if self._newest is None else self._newest.exchanges
-        return vitals._replace(written=vitals.written - _size(noted))
+        return written - _size(noted)
 
     def _exchange(
         self, channel: Channel, op: Op, waiting: Callable[[float], None] | None
