@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pytest_shimmy.executable.identify import bundled_fake
 from pytest_shimmy.launch.plan import Plan
 from pytest_shimmy.sharing.link import Link, join
 from pytest_shimmy.sharing.run import Run
@@ -59,7 +60,10 @@ def measure(bench: Bench) -> Iterator[Result]:
 
 def plan(bench: Bench, directory: Path) -> Plan:
     options = bench.options(real=False)
-    return Plan(type(options)(**{**options.to_json(), "log_path": str(directory / "server.log")}))
+    log = str(directory / "server.log")
+    # As a run does, which knows what it starts.
+    executable = bundled_fake(None, {})
+    return Plan(type(options)(**{**options.to_json(), "log_path": log}), executable=executable)
 
 
 def _joins(run: Run, key: str, times: int) -> list[float]:
