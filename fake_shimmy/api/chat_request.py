@@ -17,12 +17,15 @@ from fake_shimmy.wire.steps import SMALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from fake_shimmy.serde.jsonbody import Json, Reader
     from fake_shimmy.serde.structs import Field
 
 LARGEST = 2**64 - 1
+
+_DEEP = 100
+"""Values within values that are few to both parsers."""
 
 
 class ChatRequest:
@@ -61,11 +64,11 @@ class Shape:
     __slots__ = ("has_stream_options", "numbers", "struct", "text_of")
 
     def __init__(
-        self, struct: Struct, numbers: tuple[str, ...], text_of: Callable[[Json], str | None]
+        self, struct: Struct, numbers: Iterable[str], text_of: Callable[[Json], str | None]
     ) -> None:
         self.has_stream_options = "stream_options" in struct.fields
         self.struct = struct
-        self.numbers = numbers
+        self.numbers = frozenset(numbers)
         self.text_of = text_of
 
 
@@ -108,7 +111,7 @@ def _integer(digits: str) -> int:
 
 _scan = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_unusual, parse_int=_integer
-).raw_decode
+).scan_once
 
 
 _newest: tuple[bytes, object] = b"", ...
@@ -122,16 +125,13 @@ def document_in(body: bytes) -> object:
 
 
 def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
-    # Escaped surrogates and deep nesting are read differently by the two parsers.
-    if b"\\u" in body and (b"\\ud" in body or b"\\uD" in body):
-        return None
-    if body.count(b"{") + body.count(b"[") > 100 and _is_deep(body):
-        return None
     global _newest
     try:
         decoded = body.decode().strip(" \n\t\r")
-        document, end = _scan(decoded)
-    except (ValueError, RecursionError, _UnusualError):
+        if _is_read_differently(decoded):
+            return None
+        document, end = _scan(decoded, 0)
+    except (ValueError, RecursionError, StopIteration, _UnusualError):
         return None
     if type(document) is not dict:
         return None
@@ -151,9 +151,10 @@ def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
         or not (stream is None or type(stream) is bool)
     ):
         return None
-    for name in shape.numbers:
-        if name in document and not _fits_f32(document[name]):
-            return None
+    if not shape.numbers.isdisjoint(document):
+        for name in shape.numbers:
+            if name in document and not _fits_f32(document[name]):
+                return None
     if document.get("stream_options") is not None and shape.has_stream_options:
         return None
     if "stop" in document and not _fits_stop(document["stop"]):
@@ -175,14 +176,24 @@ def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
     return ChatRequest(model, pairs, max_tokens, stream, has_media)
 
 
-def _is_deep(body: bytes) -> bool:
+def _is_read_differently(text: str) -> bool:
+    """Whether there are escaped surrogates in it, or values too deep within others, of which the
+    two parsers think differently."""
+    if "\\" in text and ("\\ud" in text or "\\uD" in text):
+        return True
+    if len(text) <= 2 * _DEEP:
+        return False  # each value that others are in has two ends
+    return text.count("{") + text.count("[") > _DEEP and _is_deep(text)
+
+
+def _is_deep(text: str) -> bool:
     depth = 0
-    for byte in body:
-        if byte in b"{[":
+    for character in text:
+        if character in "{[":
             depth += 1
-            if depth > 100:
+            if depth > _DEEP:
                 return True
-        elif byte in b"}]":
+        elif character in "}]":
             depth -= 1
     return False
 

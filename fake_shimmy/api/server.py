@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fake_shimmy.rust.tracing import Tracer
 
 _DAYS = "MonTueWedThuFriSatSun"
+_VARIANTS = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
+"""What a version 4 UUID has instead of a digit."""
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -85,8 +87,7 @@ class Server:
     def identifier(self) -> str:
         """32 hex digits of a random (version 4) UUID."""
         digits = self._entropy(16).hex()
-        variant = "89ab"[int(digits[16], 16) & 3]
-        return f"{digits[:12]}4{digits[13:16]}{variant}{digits[17:]}"
+        return f"{digits[:12]}4{digits[13:16]}{_VARIANTS[digits[16]]}{digits[17:]}"
 
     def event(self, level: int, target: str, message: str) -> None:
         """Log an event. That may block, and then the whole server does, as the real one."""

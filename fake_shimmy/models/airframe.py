@@ -294,16 +294,18 @@ class AirframeModel(PretendedModel):
         self._tokens = tokens
         self._context = context
         self._engine = engine
+        self._least = 0 if engine.tells_ends else 1
+        """Tokens that an answer has at least."""
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        said = self.said(prompt, max_tokens, user_text)
+        text = super().generate(prompt, max(max_tokens, self._least), user_text)
         room = self._room(prompt)
-        if len(said) > room and self._engine.tells_ends:
+        if self._engine.tells_ends and self.count(text) > room:
             raise GenerationError(_ENDED)
-        return "".join(said) if room else ""
+        return text if room else ""
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
-        said = self.said(prompt, max_tokens, user_text)
+        said = self.said(prompt, max(max_tokens, self._least), user_text)
         room = self._room(prompt)
         yield from said[:room]
         if len(said) > room and self._engine.tells_ends:
@@ -317,10 +319,6 @@ class AirframeModel(PretendedModel):
             return Outcome("length", count, max_tokens)
         # The token that ends an answer counts as well.
         return Outcome("stop", count, said + 1)
-
-    def said(self, prompt: str, max_tokens: int, user_text: str) -> list[str]:
-        least = 0 if self._engine.tells_ends else 1
-        return super().said(prompt, max(max_tokens, least), user_text)
 
     def _room(self, prompt: str) -> int:
         """How many tokens of an answer to ``prompt`` there can be."""

@@ -205,7 +205,7 @@ class PretendedModel(LoadedModel):
         return reply.tokenize(reply.default_reply(prompt, user_text))[:max_tokens]
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        return "".join(self.said(prompt, max_tokens, user_text))
+        return reply.beginning(reply.default_reply(prompt, user_text), max_tokens)
 
     def tokens(self, text: str) -> list[str]:
         return reply.tokenize(text) if text else []

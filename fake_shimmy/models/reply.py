@@ -20,6 +20,11 @@ def default_reply(prompt: str, user_text: str) -> str:
     return f"Reply {digest:08x} to: {echo}" if echo else f"Reply {digest:08x}."
 
 
+def beginning(text: str, most: int) -> str:
+    """What the first ``most`` tokens of ``text`` say."""
+    return text if count(text) <= most else "".join(tokenize(text)[:most])
+
+
 def user_text(messages: list[tuple[str, str]]) -> str | None:
     """The last user message of (role, text) pairs."""
     for role, text in reversed(messages):

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class Family:
-    """One template family: the text around a message, what follows the last user input and what
-    follows where there is none, and what precedes a system text that is no message (None where
-    such a text is dropped). ``roles`` are those that have another name in it."""
+    """One template family: the text around a message's role and content, what follows the last
+    user input and what follows where there is none, and what precedes a system text that is no
+    message (None where such a text is dropped). ``roles`` are those that have another name in it.
+    """
 
-    __slots__ = ("after_input", "before_system", "message", "roles", "system_role", "without_input")
+    __slots__ = ("_around", "after_input", "before_system", "roles", "system_role", "without_input")
 
     def __init__(
         self,
@@ -38,12 +39,17 @@ class Family:
         system_role: str = "system",
         roles: dict[str, str] | None = None,
     ) -> None:
-        self.message = message
+        self._around = message.split("{}")
         self.after_input = after_input
         self.without_input = without_input
         self.before_system = before_system
         self.system_role = system_role
         self.roles = roles or {}
+
+    def message(self, role: str, content: str) -> str:
+        """A message as it stands in a prompt."""
+        before, between, after = self._around
+        return f"{before}{role}{between}{content}{after}"
 
 
 CHATML = Family("<|im_start|>{}\n{}<|im_end|>\n", "<|im_start|>assistant\n", "", "")
@@ -81,11 +87,13 @@ def family_for(
 def render(family: Family, history: Messages, user_input: str | None) -> str:
     """``history``, then the input and the assistant's header."""
     message, roles = family.message, family.roles
-    parts = [message.format(roles.get(role, role), content) for role, content in history]
+    parts = []
+    for role, content in history:
+        parts.append(message(roles.get(role, role), content))
     if user_input is None:
         parts.append(family.without_input)
     else:
-        parts.append(message.format("user", user_input))
+        parts.append(message("user", user_input))
         parts.append(family.after_input)
     return "".join(parts)
 
@@ -105,7 +113,7 @@ def render_conversation(family: Family, system: str | None, messages: Messages) 
     """A prompt in which all messages are history."""
     opening = ""
     if system is not None and family.before_system is not None:
-        opening = family.before_system + family.message.format(family.system_role, system)
+        opening = family.before_system + family.message(family.system_role, system)
     return opening + render(family, messages, None)
 
 

@@ -62,6 +62,6 @@ def open_missing() -> None:
 
 
 def _write(descriptor: int, text: str) -> None:
-    data = memoryview(text.encode("utf-8", "surrogateescape"))
+    data = text.encode("utf-8", "surrogateescape")
     while data:
         data = data[os.write(descriptor, data) :]

@@ -41,6 +41,17 @@ class Body:
     def read(self, limit: int) -> bytes | int | None:
         """The whole body; nothing until more bytes come; :data:`BROKEN`; or, where it
         is longer than ``limit`` bytes, ``limit``."""
+        buffer, left = self._buffer, self._left
+        if len(buffer) == left <= limit and not self._data:
+            # Mostly it has come whole, and nothing after it.
+            body = bytes(buffer)
+            buffer.clear()
+            self._left = 0
+            return body
+        return self._gathered(limit)
+
+    def _gathered(self, limit: int) -> bytes | int | None:
+        """The same of what comes in pieces."""
         data = self._data
         complete = self._fill()
         if len(data) > limit:
@@ -75,6 +86,9 @@ class Chunked(Body):
         self._state = _SIZE
         self._extension_bytes = self._trailer_bytes = self._trailers = 0
         self._is_trailer_wrong = False
+
+    def read(self, limit: int) -> bytes | int | None:
+        return self._gathered(limit)
 
     def _fill(self) -> bool | None:
         if self._state == _BROKEN:
