@@ -111,7 +111,7 @@ def _integer(digits: str) -> int:
 
 _scan = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_unusual, parse_int=_integer
-).scan_once
+).raw_decode
 
 
 _newest: tuple[bytes, object] = b"", ...
@@ -130,8 +130,8 @@ def _read_chat_quickly(body: bytes, shape: Shape) -> ChatRequest | None:
         decoded = body.decode().strip(" \n\t\r")
         if _is_read_differently(decoded):
             return None
-        document, end = _scan(decoded, 0)
-    except (ValueError, RecursionError, StopIteration, _UnusualError):
+        document, end = _scan(decoded)
+    except (ValueError, RecursionError, _UnusualError):
         return None
     if type(document) is not dict:
         return None

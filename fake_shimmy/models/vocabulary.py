@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache
 
 from fake_shimmy import rust
 from fake_shimmy.models import files
@@ -17,11 +18,12 @@ from fake_shimmy.models.airframe_header import ARRAY, BOOL, FLOAT32, INT32, SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import IO, TypeAlias
 
     Value: TypeAlias = int | float | bool | str | list[str] | list[int] | list[float] | None
 
-_SPACE = "▁"
+_SPACE, _OTHER_SPACE = "▁", "Ġ"
 _CONTROL = 3
 _BEGIN, _END = "(begin)", "(end)"
 _MOST_TEXT = 1024 * 1024
@@ -79,6 +81,15 @@ class Vocabulary:
                 token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL
             }
         self._special = sorted(special - {""}, key=len, reverse=True)
+        self._split: Callable[[str], list[str]] | None = None
+        """Takes a text apart at these, from the first text on."""
+        # Most vocabularies have one way to write a space.
+        has_other = any(_OTHER_SPACE in token for token in tokens)
+        openings = {token[0] for token in tokens if len(token) == 2}
+        self._openings = openings | {_SPACE} if _OTHER_SPACE in openings else openings
+        """Characters that the next one may be merged with."""
+        self._find = self._find_either if has_other else self._ids.get
+        """Gives the number of a token."""
         self._longest = max(map(len, tokens))
         self._newest: tuple[str | None, int, int] = None, 0, 0
         if self.kind not in _SENTENCE_PIECE and self.kind not in _OTHERS:
@@ -131,12 +142,14 @@ class Vocabulary:
 
     def _fragments(self, text: str) -> list[str]:
         """``text`` taken apart at the special tokens, each of which is a fragment of its own."""
-        import re
-
         if not self._special:
             return [text]
-        pattern = "|".join(map(re.escape, self._special))
-        return [fragment for fragment in re.split(f"({pattern})", text) if fragment]
+        if self._split is None:
+            import re
+
+            pattern = "|".join(map(re.escape, self._special))
+            self._split = re.compile(f"({pattern})").split
+        return [fragment for fragment in self._split(text) if fragment]
 
     def _spelled(self, text: str) -> list[str]:
         if text in self._special:
@@ -145,40 +158,43 @@ class Vocabulary:
         if self._adds_space and not text.startswith(" "):
             spaced = _SPACE + spaced
         tokens: list[str] = []
+        find = self._find
         for symbol in self._merged(spaced):
-            if self._find(symbol) is not None:
+            if find(symbol) is not None:
                 tokens.append(symbol)
             else:
-                # A character that is no token is spelled in bytes.
-                tokens += [f"<0x{byte:02X}>" for byte in symbol.encode()]
+                tokens += _in_bytes(symbol)
         return tokens
 
-    def _find(self, text: str) -> int | None:
+    def _find_either(self, text: str) -> int | None:
         number = self._ids.get(text)
         if number is None and _SPACE in text:
-            return self._ids.get(text.replace(_SPACE, "Ġ"))
+            return self._ids.get(text.replace(_SPACE, _OTHER_SPACE))
         return number
 
     def _merged(self, text: str) -> list[str]:
         """The characters of ``text``, neighbours that are a token merged, the best score first and
         of equal ones the first."""
+        if self._openings.isdisjoint(text):
+            return list(text)
         from heapq import heappop, heappush
 
         symbols: list[str] = list(text)
         following = list(range(1, len(symbols) + 1))
         previous = list(range(-1, len(symbols) - 1))
         queue: list[tuple[float, int, int, int]] = []
-        scores = self._scores
+        scores, find = self._scores, self._find
 
         def consider(left: int, right: int) -> None:
             merged = symbols[left] + symbols[right]
-            number = self._find(merged)
+            number = find(merged)
             if number is not None:
                 score = -scores[number] if scores else 0.0
                 heappush(queue, (score, left, right, len(merged)))
 
         for at in range(len(symbols) - 1):
-            consider(at, at + 1)
+            if symbols[at] in self._openings:
+                consider(at, at + 1)
         while queue:
             _, left, right, size = heappop(queue)
             if not symbols[left] or not symbols[right] or following[left] != right:
@@ -194,6 +210,12 @@ class Vocabulary:
             if previous[left] >= 0:
                 consider(previous[left], left)
         return [symbol for symbol in symbols if symbol]
+
+
+@lru_cache(maxsize=1024)
+def _in_bytes(character: str) -> list[str]:
+    """The tokens by which a character is spelled that is none."""
+    return [f"<0x{byte:02X}>" for byte in character.encode()]
 
 
 def _strings(value: Value) -> list[str]:
