@@ -1,17 +1,22 @@
 """Every exchange of a server in a file, for a report about the whole run.
 
 Strategy: the journal of a session is small and ends with it; this file outlives sessions and the
-process. When an exchange ends, a line of JSON is written, and after it the request's body and what
-was sent as they are: of thousands of requests the run pays for each, and to quote and to read
-quoted texts would take the most of it. What many requests have alike stands once, as a head, which
-their lines name; nor does each line repeat the names of its members. Bodies are bounded, and so is
-the file: when it is half full, lines go without texts, and when it is full, no more are written.
+process. When an exchange ends, a line is written, and after it the request's body and what was sent
+as they are: of thousands of requests the run pays for each, and to quote and to read quoted texts
+would take the most of it. So would digits: the line packs its numbers. What many requests have
+alike stands once, in a line of JSON, the head, whose name their lines begin with; then they say how
+the answer ended, the numbers, and what only few have, as JSON. Bodies are bounded, and so is the
+file: when it is half full, lines go without texts, and when it is full, no more are written.
 """
 
 from __future__ import annotations
 
 import os
+from binascii import b2a_base64
 from json import JSONEncoder
+from struct import pack
+
+from fake_shimmy.stage.journal import MAX_SENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +35,13 @@ MAX_FILE = 128 * 1024 * 1024
 MAX_BODY = 256 * 1024
 """Bytes of one request's body that are kept."""
 
+NUMBERS = ">dfH3IQ3I"
+"""Of a line, as `struct` has them: when the request came (seconds since the epoch), how long the
+answer took, its status (0: none) and tokens; bytes of the request's body that are kept and that
+there were, bytes of the answer, and how many of them are kept; how many writes it left in, and how
+many tokens have moments. Then follow when each write left, its bytes, and the moments of the
+tokens. Times are seconds after the request."""
+
 MAX_KNOWN = 256
 """Heads whose names are remembered: the requests of a client are alike."""
 
@@ -40,6 +52,8 @@ SECRET_HEADERS = frozenset(
 
 
 FULL = b'{"kind": "full"}\n'
+
+_NOTHING: tuple[list[float], list[bytes]] = ([], [])
 
 _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -54,7 +68,7 @@ class ExchangeLog:
         self._size = 0
         self._is_over = False
         # By the headers' identity, which they keep while they are here; alike requests share them.
-        self._known: dict[tuple[int, str], tuple[Headers, str]] = {}
+        self._known: dict[tuple[int, str], tuple[Headers, bytes]] = {}
 
     def write(self, key: str, record: Record) -> None:
         """Append ``record``, of the session with ``key``."""
@@ -77,28 +91,41 @@ class ExchangeLog:
 
     def _exchange(self, key: str, record: Record, is_short: bool) -> bytes:
         known = self._known.get((id(record.headers), key))
-        if known is None:
-            name, head = self._learnt(record, key)
-        else:
-            name, head = known[1], ""
-        body, sent = record.body, record.sent or []
+        begin, head = (known[1], b"") if known is not None else self._learnt(record, key)
+        body, (left, sent) = record.body, record.sent or _NOTHING
+        asked, answered = len(body), record.bytes
         if is_short:
-            body, sent = b"", []
-        elif len(body) > MAX_BODY:
+            body, (left, sent) = b"", _NOTHING
+        elif asked > MAX_BODY:
             body = body[:MAX_BODY]
-        # Moments are whole microseconds after the request; each piece has one, and then its size.
-        pieces = [each for at, data in sent for each in (int(at * 1e6), len(data))]
-        is_apart = len(sent) > 1  # else its tokens came all at once
-        moments = [int(at * 1e6) for at in record.measured] if is_apart else []
-        line = (
-            f'{head}["{name}",{record.time},{int((record.duration or 0.0) * 1e6)},"{record.ended}",'
-            f"{record.status or 'null'},{record.tokens},{len(body)},{len(record.body)},"
-            f"{record.bytes},{pieces},{moments}{_more(record)}]\n"
+        kept = answered if sent else 0
+        if kept > MAX_SENT:
+            kept = MAX_SENT
+            sent = [*sent[:-1], sent[-1][: MAX_SENT - sum(map(len, sent[:-1]))]]
+        pieces = len(sent)
+        moments = record.measured if pieces > 1 else ()  # else its tokens came all at once
+        numbers = pack(
+            f"{NUMBERS}{pieces}f{pieces}I{len(moments)}f",
+            record.time,
+            record.duration or 0.0,
+            record.status or 0,
+            record.tokens,
+            len(body),
+            asked,
+            answered,
+            kept,
+            pieces,
+            len(moments),
+            *left,
+            *map(len, sent),
+            *moments,
         )
-        return b"".join([line.encode(), body, *[data for _, data in sent], b"\n"])
+        told = b2a_base64(numbers, newline=False)
+        ended = str(record.ended).encode()
+        return b"".join((head, begin, ended, b" ", told, _more(record), body, *sent, b"\n"))
 
-    def _learnt(self, record: Record, key: str) -> tuple[str, str]:
-        """The name of the request's head, and the line that says what it is."""
+    def _learnt(self, record: Record, key: str) -> tuple[bytes, bytes]:
+        """How lines of the request's head begin, and the line that says what it is."""
         from _blake2 import blake2b  # as hashlib has it, which loads OpenSSL
 
         headers = record.headers
@@ -118,17 +145,18 @@ class ExchangeLog:
         name = blake2b(about.encode(), digest_size=6).hexdigest()
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[id(headers), key] = headers, name
-        return name, f'{{"kind":"head","name":"{name}",{about[1:]}\n'
+        begin = f"{name} ".encode()
+        self._known[id(headers), key] = headers, begin
+        return begin, f'{{"kind":"head","name":"{name}",{about[1:]}\n'.encode()
 
 
-def _more(record: Record) -> str:
-    """What only few have."""
+def _more(record: Record) -> bytes:
+    """The end of the line, with what only few have."""
     if record.rule_name is None and record.nearest is None and not record.faults:
-        return ""
+        return b"\n"
     nearest = None if record.nearest is None else str(record.nearest)
     more = {"rule_name": record.rule_name, "nearest": nearest, "faults": record.faults}
-    return f",{_encode(more)}"
+    return f" {_encode(more)}\n".encode()
 
 
 def _key_of(headers: Headers) -> str:

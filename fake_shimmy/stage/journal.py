@@ -57,8 +57,8 @@ class Record(LimitedRequest):
     ended: str | None = None
     """``complete``, ``client_left``, ``cut``; None while the answer is on its way."""
     faults: tuple[str, ...] = ()
-    sent: list[tuple[float, bytes]] | None = None
-    """What was sent and when, after the request; None when no report is written."""
+    sent: tuple[list[float], list[bytes]] | None = None
+    """Of each write when it left, after the request, and what; None when no report is written."""
     unfired: tuple[str, ...] = ()
     """What was scripted and did not happen, in words."""
     beyond = False
@@ -81,9 +81,10 @@ class Record(LimitedRequest):
         if not self.bytes and data.startswith(b"HTTP/") and data[9:12].isdigit():
             # A status that was cut is none.
             self.status = int(data[9:12]) if len(data) > 12 else None
-        self._left_at = time.monotonic()
-        if self.sent is not None and self.bytes < MAX_SENT:
-            self.sent.append((self._left_at - self.begun, data[: MAX_SENT - self.bytes]))
+        self._left_at = now = time.monotonic()
+        if (sent := self.sent) is not None and self.bytes < MAX_SENT:
+            sent[0].append(now - self.begun)
+            sent[1].append(data)
         self.bytes += len(data)
 
     def sends_tokens(self, data: bytes, count: int) -> None:

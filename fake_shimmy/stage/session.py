@@ -243,7 +243,7 @@ class Session:
     def begin(self, record: Record) -> None:
         """Take up ``record`` in the journal."""
         if self._log is not None:
-            record.sent = []
+            record.sent = ([], [])
         with self._lock:
             self.journal.add(record)
 

@@ -12,8 +12,14 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-Pieces = Sequence[int]
-"""Of each write when it left, in microseconds after the request, and its bytes."""
+
+class Writes(NamedTuple):
+    """What an answer was sent in."""
+
+    moments: Sequence[float]
+    """When each left, in seconds after the request."""
+    sizes: Sequence[int]
+    """Its bytes."""
 
 
 class Answer(NamedTuple):
@@ -22,8 +28,8 @@ class Answer(NamedTuple):
     headers: str
     text: str
     """The body; of a WebSocket a JSON list of its messages."""
-    moments: list[int]
-    """Microseconds until each event of the body, or message of the list, was whole."""
+    moments: list[float]
+    """Seconds until each event of the body, or message of the list, was whole."""
 
 
 _TOKEN = re.compile(
@@ -42,32 +48,32 @@ def events(answer: Answer) -> list[str]:
     return [text for each in answer.text.split("\n\n") if (text := each.strip("\n"))]
 
 
-def token_moments(answer: Answer) -> list[int]:
+def token_moments(answer: Answer) -> list[float]:
     """When each event with a piece of text came."""
     pairs = zip(answer.moments, events(answer), strict=True)
     return [at for at, text in pairs if _TOKEN.search(text)]
 
 
-def read(sent: bytes, pieces: Pieces, status: int | None) -> Answer:
+def read(sent: bytes, writes: Writes, status: int | None) -> Answer:
     """The answer in the bytes that were `sent`."""
     if status == 101:
         messages = list(_messages(sent))
         texts = [text for _, text in messages]
         listed = json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
-        return Answer("", listed, _moments(pieces, [end for end, _ in messages]))
+        return Answer("", listed, _moments(writes, [end for end, _ in messages]))
     head, gap, body = sent.partition(b"\r\n\r\n")
     headers = head.decode("latin-1")
     lowered = headers.lower()
     chunks: _Places | None = None
     if "transfer-encoding: chunked" in lowered:
         body, chunks = _joined(body)
-    moments = []
+    moments: list[float] = []
     if "content-type: text/event-stream" in lowered:
         ends = _ends_of_events(body)
         if chunks is not None:  # an event is whole when its last chunk is
             ends = _after(ends, chunks)
         start = len(head) + len(gap)
-        moments = _moments(pieces, [start + end for end in ends])
+        moments = _moments(writes, [start + end for end in ends])
     return Answer(headers, body.decode("utf-8", "replace"), moments)
 
 
@@ -85,11 +91,11 @@ def _after(offsets: list[int], places: _Places) -> list[Any]:
     return [values[min(bisect_left(ends, offset), last)] for offset in offsets]
 
 
-def _moments(pieces: Pieces, ends: list[int]) -> list[int]:
+def _moments(writes: Writes, ends: list[int]) -> list[float]:
     """When the bytes before each of these offsets had left."""
-    if not pieces:
-        return [0] * len(ends)
-    return _after(ends, _Places(list(accumulate(pieces[1::2])), list(pieces[::2])))
+    if not writes.sizes:
+        return [0.0] * len(ends)
+    return _after(ends, _Places(list(accumulate(writes.sizes)), list(writes.moments)))
 
 
 def _ends_of_events(body: bytes) -> list[int]:

@@ -11,9 +11,11 @@ the page finds them; `finished` reads them.
 from __future__ import annotations
 
 import json
+import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,16 @@ FORMAT = 1
 
 Document = dict[str, Any]
 
+_UNFINISHED: Document = {
+    "outcome": "unfinished",
+    "waited": 0.0,
+    "mode": None,
+    "servers": [],
+    "error": "",
+    "sections": [],
+}
+"""What is said of a test whose worker was killed, or that still ran when all was over."""
+
 LATE = 0.05
 """Seconds after the end of a test in which a request still counts as its own."""
 
@@ -37,9 +49,10 @@ class Collected(NamedTuple):
     """What is known of a run."""
 
     document: Document
-    """Without the texts of its exchanges. Of each request it says, instead of its members: the
-    number of its part, where its line begins there, its test, and what it repeats. The members
-    that many have alike are in ``heads``, for each part by their names."""
+    """Without the texts of its exchanges. Of the requests it has, instead of their members: the
+    number of the part of each, where its line begins there, its test, and by the numbers of those
+    that repeat another which. The members that many have alike are in ``heads``, for each part by
+    their names."""
     parts: list[bytes]
     """Those that have exchanges."""
 
@@ -59,14 +72,6 @@ class _Texts:
         return number
 
 
-class _Asked(NamedTuple):
-    """An exchange, and where it is."""
-
-    part: int
-    at: int
-    exchange: Exchange
-
-
 def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
     """What is known of the run whose parts are in `directory`.
 
@@ -75,13 +80,13 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
     """
     began = float(run["started"])
     texts = _Texts()
-    tests: list[Document] = []
+    ran: list[Document] = []
     unfinished: dict[tuple[str, str], Document] = {}
     servers: dict[str, Document] = {}
     workers: dict[str, str] = {}
     heads: list[dict[str, Document]] = []
     sources: list[bytes] = []
-    asked: list[_Asked] = []
+    asked: list[Exchange] = []
     is_full = False
     shown_backends: dict[str, Document] = {}
     asked_backends: dict[str, str] = {}
@@ -90,9 +95,10 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
         if name.startswith(parts.EXCHANGES):
             sources.append(part)
             heads.append({})
-        for at, line in reader.lines(part):
+        for line in reader.lines(part):
             if isinstance(line, Exchange):
-                asked.append(_Asked(len(sources) - 1, at, line))
+                line.part = len(sources) - 1
+                asked.append(line)
                 continue
             match line["kind"]:
                 case parts.HEAD:
@@ -104,7 +110,7 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
                     unfinished[line["worker"], line["id"]] = line
                 case parts.TEST:
                     unfinished.pop((line["worker"], line["id"]), None)
-                    tests.append(_test(line, began, texts))
+                    ran.append(line)
                     asked_backends |= line["backends"]
                 case parts.SERVER:
                     _add_event(servers, name.removeprefix("server-"), line, began)
@@ -115,8 +121,9 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
                     is_full = True
     for log in directory.glob("*.log"):  # of servers whose owner was killed
         shown_backends[log.stem.removeprefix("server-")] = _left(lives.get(log.stem, ()), log)
-    tests += [_unfinished(line, began, float(run["ended"])) for line in unfinished.values()]
-    tests.sort(key=lambda test: (test["start"], test["id"]))
+    ran += [{**_UNFINISHED, **line, "stop": run["ended"]} for line in unfinished.values()]
+    ran.sort(key=lambda line: (line["start"], line["id"]))
+    tests = [_test(line, began, texts) for line in ran]
     by_url = {
         url: name
         for name, server in servers.items()
@@ -135,35 +142,36 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
         head["worker"] = workers.get(head["session"])
     # The keeper's own question, whether the server is well, has no key.
     asked = [
-        each
-        for each in asked
-        if each.exchange.head["path"] != "/health" or each.exchange.head["worker"] is not None
+        exchange
+        for exchange in asked
+        if exchange.head["path"] != "/health" or exchange.head["worker"] is not None
     ]
-    asked.sort(key=lambda each: each.exchange.time)
+    asked.sort(key=attrgetter("time"))
     for url, backend in asked_backends.items():
         servers[by_url[url]]["backend"] = backend
     for name, backends in shown_backends.items():
         if name in servers and servers[name]["backend"] is None:
-            exchanges = (each.exchange for each in asked)
-            servers[name]["backend"] = _backend(servers[name], backends, exchanges, began)
-    owners = _tests_of(asked, tests, began)
+            servers[name]["backend"] = _backend(servers[name], backends, asked, began)
+    owners = _tests_of(asked, ran)
     repeated = _retries(asked, owners, sources)
     document = {
         "format": FORMAT,
         "run": {**run, "ended": _moment(run["ended"], began), "exchanges_lost": is_full},
         "figures": figures(
             tests,
-            [each.exchange for each in asked],
-            sum(each is not None for each in repeated),
+            asked,
+            len(repeated),
             list(servers.values()),
         ),
         "workers": sorted({*(test["worker"] for test in tests)}, key=_by_number),
         "servers": [_shown(server) for server in servers.values()],
         "tests": tests,
-        "requests": [
-            (each.part, each.at, test, retry_of)
-            for each, test, retry_of in zip(asked, owners, repeated, strict=True)
-        ],
+        "requests": {
+            "part": [exchange.part for exchange in asked],
+            "at": [exchange.at for exchange in asked],
+            "test": owners,
+            "retry_of": repeated,
+        },
         "heads": heads,
         "texts": texts.texts,
     }
@@ -175,11 +183,13 @@ def finished(collected: Collected) -> Document:
     document, sources = collected
     texts = _Texts(document["texts"])
     heads, began = document["heads"], float(document["run"]["started"])
+    asked, repeated = document["requests"], dict(document["requests"]["retry_of"])
     requests = []
-    for number, at, test, retry_of in document["requests"]:
-        part = sources[number]
-        exchange = reader.exchange_at(part, at, heads[number])
-        requests.append(_request(exchange, part, texts, began, test, retry_of))
+    rows = zip(asked["part"], asked["at"], asked["test"], strict=True)
+    for number, (part, at, test) in enumerate(rows):
+        exchange = reader.exchange_at(sources[part], at, heads[part])
+        retry_of = repeated.get(number)
+        requests.append(_request(exchange, sources[part], texts, began, test, retry_of))
     document = {**document, "requests": requests, "texts": texts.texts}
     del document["heads"]
     return document
@@ -198,8 +208,8 @@ def is_without_secrets(collected: Collected) -> bool:
     return all(masked(str(value)) == str(value) for head in heads for value in head.values())
 
 
-def _seconds(micro: int) -> float:
-    return round(micro / 1e6, 4)
+def _seconds(value: float) -> float:
+    return round(value, 4)
 
 
 def _test(line: Document, began: float, texts: _Texts) -> Document:
@@ -214,22 +224,6 @@ def _test(line: Document, began: float, texts: _Texts) -> Document:
         "servers": line["servers"],
         "error": texts.number(line["error"]) if line["error"] else None,
         "sections": [[title, texts.number(text)] for title, text in line["sections"]],
-    }
-
-
-def _unfinished(line: Document, began: float, ended: float) -> Document:
-    """A test whose worker was killed, or that still ran when all was over."""
-    return {
-        "id": line["id"],
-        "worker": line["worker"],
-        "start": _moment(line["start"], began),
-        "stop": _moment(ended, began),
-        "outcome": "unfinished",
-        "waited": 0.0,
-        "mode": None,
-        "servers": [],
-        "error": None,
-        "sections": [],
     }
 
 
@@ -297,23 +291,24 @@ def _request(
 ) -> Document:
     head, more, number = exchange.head, exchange.more, texts.number
     body = part[exchange.begin : exchange.sent].decode("utf-8", "replace")
-    answer = answers.read(part[exchange.sent : exchange.end], exchange.pieces, exchange.status)
+    status = exchange.status
+    answer = answers.read(part[exchange.sent : exchange.end], exchange.writes(), status)
     return {
         "server": masked(head["server"]),
         "worker": head["worker"],
         "test": test,
         "time": _moment(exchange.time, began),
-        "duration": round(exchange.duration / 1e6, 5),
+        "duration": round(exchange.duration, 5),
         "method": head["method"],
         "path": masked(head["path"]),
         "model": _model(body),
-        "status": exchange.status,
+        "status": status,
         "ended": exchange.ended,
         "rule": more.get("rule_name"),
         "nearest": masked(more.get("nearest") or "") or None,
         "faults": [masked(each) for each in more.get("faults", ())],
         "tokens": exchange.tokens,
-        "moments": list(map(_seconds, exchange.moments)),
+        "moments": list(map(_seconds, reader.moments(exchange.packed_moments()))),
         "bytes": exchange.bytes,
         "retry_of": retry_of,
         "request": [number(head["headers"]), number(body), exchange.body_size],
@@ -331,44 +326,48 @@ def _model(body: str) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def _tests_of(asked: Sequence[_Asked], tests: Sequence[Document], began: float) -> list[int | None]:
+def _tests_of(asked: Sequence[Exchange], ran: Sequence[Document]) -> list[int | None]:
     """For each request which test made it: the one that its worker ran at that moment."""
-    by_worker: dict[str, tuple[list[float], list[int]]] = {}
-    for number, test in enumerate(tests):
-        starts, numbers = by_worker.setdefault(test["worker"], ([], []))
-        starts.append(test["start"])
+    by_worker: dict[str | None, tuple[list[float], list[int]]] = {}
+    for number, exchange in enumerate(asked):
+        times, numbers = by_worker.setdefault(exchange.head["worker"], ([], []))
+        times.append(exchange.time)
         numbers.append(number)
-    owners: list[int | None] = []
-    for each in asked:
-        time, worker = _moment(each.exchange.time, began), each.exchange.head["worker"]
-        found = []
-        for name in by_worker if worker is None else (worker,):
-            starts, numbers = by_worker.get(name, ([], []))
-            # A worker runs one test after the other: the newest that had begun.
-            begun = bisect_right(starts, time)
-            if begun and time <= tests[numbers[begun - 1]]["stop"] + LATE:
-                found.append(numbers[begun - 1])
-        # Without a key of its own, a request is anybody's while several tests run.
-        owners.append(found[0] if len(found) == 1 else None)
+    owners: list[int | None] = [None] * len(asked)
+    anybody_s = set()
+    later: dict[str, float] = {}
+    for number, test in reversed([*enumerate(ran)]):
+        # A worker runs one test after the other.
+        worker, start = test["worker"], test["start"]
+        end = min(test["stop"] + LATE, later.get(worker, math.inf))
+        later[worker] = start
+        for whose in (worker, None):
+            times, numbers = by_worker.get(whose, ([], []))
+            for each in numbers[bisect_left(times, start) : bisect_left(times, end)]:
+                if owners[each] is not None:
+                    anybody_s.add(each)
+                owners[each] = number
+    # Without a key of its own, a request is anybody's while several tests run.
+    for each in anybody_s:
+        owners[each] = None
     return owners
 
 
 def _retries(
-    asked: Sequence[_Asked], owners: Sequence[int | None], sources: Sequence[bytes]
-) -> list[int | None]:
-    """For each request the failed one that it repeats."""
+    asked: Sequence[Exchange], owners: Sequence[int | None], sources: Sequence[bytes]
+) -> list[tuple[int, int]]:
+    """The numbers of each request that repeats a failed one, and of that one."""
     failed: dict[tuple[Any, ...], int] = {}
-    repeated: list[int | None] = []
-    for number, (each, owner) in enumerate(zip(asked, owners, strict=True)):
-        exchange, found = each.exchange, None
-        is_failed = exchange.is_failed
-        if failed or is_failed:
-            body = sources[each.part][exchange.begin : exchange.sent]
-            what = owner, exchange.head["server"], exchange.head["path"], body
+    repeated = []
+    for number, exchange in enumerate(asked):
+        if failed or exchange.is_failed:
+            body = sources[exchange.part][exchange.begin : exchange.sent]
+            what = owners[number], exchange.head["server"], exchange.head["path"], body
             found = failed.pop(what, None)
-            if is_failed:
+            if found is not None:
+                repeated.append((number, found))
+            if exchange.is_failed:
                 failed[what] = number
-        repeated.append(found)
     return repeated
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from binascii import b2a_base64
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from struct import pack
 
 from . import answers
-from .parts import HEAD, Part, exchanges_of, session_name
+from .answers import Writes
+from .parts import HEAD, NUMBERS, Part, exchanges_of, session_name
 
 
 class ExchangePart:
@@ -38,18 +40,31 @@ class ExchangePart:
         """Append an exchange whose answer was `sent`, each piece so many seconds after the request.
         No script had a part in it, and its tokens are read from the answer."""
         data = b"".join(data for _, data in sent)
-        pieces = [each for at, data in sent for each in (int(at * 1e6), len(data))]
-        answer = answers.read(data, pieces, status)
+        writes = Writes([at for at, _ in sent], [len(data) for _, data in sent])
+        answer = answers.read(data, writes, status)
         moments = answers.token_moments(answer)
-        tokens = len(moments) or _stated_tokens(answer.text)
         asked = {**self._about, "method": method, "path": path, "headers": headers}
         name = sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:12]
         head = b"" if name in self._told else self._part.line(HEAD, name=name, **asked)
         self._told.add(name)
-        sizes = len(body), len(body), len(data)
-        told = name, time, int(duration * 1e6), ended, status, tokens, *sizes, pieces, moments
-        line = json.dumps(told, separators=(",", ":")).encode()
-        self._part.append(b"".join((head, line, b"\n", body, data, b"\n")))
+        numbers = pack(
+            f"{NUMBERS}{len(sent)}f{len(sent)}I{len(moments)}f",
+            time,
+            duration,
+            status or 0,
+            len(moments) or _stated_tokens(answer.text),
+            len(body),
+            len(body),
+            len(data),
+            len(data),
+            len(sent),
+            len(moments),
+            *writes.moments,
+            *writes.sizes,
+            *moments,
+        )
+        line = b"%b %b %b" % (name.encode(), ended.encode(), b2a_base64(numbers))
+        self._part.append(b"".join((head, line, body, data, b"\n")))
 
 
 def _stated_tokens(text: str) -> int:

@@ -1,7 +1,7 @@
 """Where the processes of a run write down what happened, while it happens.
 
 Strategy: a directory for the run, a file for each process, a line of JSON for each thing that
-happened. An exchange is a list instead of an object, and its texts follow it as they are; see
+happened. An exchange is a line of words instead, and its texts follow it as they are; see
 `fake_shimmy.stage.exchange_log`, which writes the fake's exchanges to the same directory. A process
 that is killed has written all but its last line.
 """
@@ -28,6 +28,9 @@ FULL = "full"
 
 EXCHANGES = "exchanges-"
 """What the names of parts with exchanges begin with."""
+
+NUMBERS = ">dfH3IQ3I"
+"""Of an exchange, as `fake_shimmy.stage.exchange_log` packs them."""
 
 NOT_SEEN = "not_seen"
 """How a stream ended of which only the beginning was seen."""

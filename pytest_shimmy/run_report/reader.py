@@ -3,55 +3,81 @@
 from __future__ import annotations
 
 import json
+import struct
+from binascii import a2b_base64
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from .parts import HEAD, NOT_SEEN
+from .answers import Writes
+from .parts import HEAD, NOT_SEEN, NUMBERS
 
+_fixed = struct.Struct(NUMBERS)
 _decode = json.JSONDecoder().raw_decode
+_JSON = ord("{")
+
+Heads = Mapping[str, Mapping[str, Any]]
+"""By their names the lines that say who asked for what: ``session``, ``method``, ``path``,
+``headers``, and ``server`` where it is not the one that the part is called after."""
 
 
-class Exchange(NamedTuple):
-    """A request and its answer. Times are microseconds after the request, but for `time`."""
+class Exchange:
+    """The request and the answer whose line is at ``line`` in a part; their texts begin at
+    ``begin``. Raises `LookupError`, `ValueError` or `struct.error` if it is none.
 
-    head: Mapping[str, Any]
-    """The line that says who asked for what: ``session``, ``method``, ``path``, ``headers``, and
-    ``server`` where it is not the one that the part is called after."""
-    begin: int
-    """Where in the part the request's body begins. The answer follows."""
-    time: float
-    """Seconds since the epoch."""
-    duration: int
-    ended: str
-    status: int | None
-    tokens: int
-    kept: int
-    """Bytes of the request's body that are there."""
-    body_size: int
-    bytes: int
-    """Of the answer."""
-    pieces: list[int]
-    """Of each write when it left, and its bytes."""
-    moments: list[int]
-    """When each token left."""
-    more: Mapping[str, Any] = {}
-    """Of a scripted answer: ``rule_name``, ``nearest``, ``faults``."""
+    Times are seconds after the request, but for ``time``, which is since the epoch.
+    """
 
-    @property
-    def is_failed(self) -> bool:
-        """Whether it was not answered well."""
-        is_whole = self.ended in ("complete", NOT_SEEN)
-        return not is_whole or self.status is None or self.status >= 400
+    __slots__ = (
+        *("_moments", "_numbers", "_writes", "at", "begin", "body_size", "bytes", "duration"),
+        *("end", "ended", "head", "is_failed", "more", "part", "sent", "status", "time", "tokens"),
+    )
 
-    @property
-    def sent(self) -> int:
+    def __init__(self, part: bytes, line: int, begin: int, heads: Heads) -> None:
+        name, ended, packed, *more = part[line : begin - 1].split(b" ", 3)
+        self.part = 0
+        """The number of its part."""
+        self.at = line
+        self.begin = begin
+        self.head = heads[name.decode()]
+        self.ended = ended.decode()
+        self.more: Mapping[str, Any] = json.loads(more[0]) if more else {}
+        """Of a scripted answer: ``rule_name``, ``nearest``, ``faults``."""
+        self._numbers = numbers = a2b_base64(packed)
+        (
+            self.time,
+            self.duration,
+            status,
+            self.tokens,
+            kept,
+            self.body_size,
+            self.bytes,  # of the answer
+            kept_of_answer,
+            self._writes,
+            self._moments,
+        ) = _fixed.unpack_from(numbers)
+        self.status = status or None
+        self.sent = begin + kept
         """Where the answer begins."""
-        return self.begin + self.kept
+        self.end = begin + kept + kept_of_answer
+        self.is_failed = not 0 < status < 400 or self.ended not in ("complete", NOT_SEEN)
+        """It was not answered well."""
 
-    @property
-    def end(self) -> int:
-        return self.begin + self.kept + sum(self.pieces[1::2])
+    def writes(self) -> Writes:
+        """What its answer was sent in."""
+        count = self._writes
+        values = struct.unpack_from(f">{count}f{count}I", self._numbers, _fixed.size)
+        return Writes(values[:count], values[count:])
+
+    def packed_moments(self) -> bytes:
+        """When each token left, for `moments`."""
+        begin = _fixed.size + 8 * self._writes
+        return self._numbers[begin : begin + 4 * self._moments]
+
+
+def moments(packed: bytes) -> tuple[float, ...]:
+    """What was packed."""
+    return struct.unpack(f">{len(packed) // 4}f", packed)
 
 
 def read(directory: Path) -> Iterator[tuple[str, bytes]]:
@@ -60,37 +86,31 @@ def read(directory: Path) -> Iterator[tuple[str, bytes]]:
         yield path.stem, path.read_bytes()
 
 
-def lines(part: bytes) -> Iterator[tuple[int, dict[str, Any] | Exchange]]:
-    """Where in a part each line begins, and what it says."""
-    text = part.decode("latin-1")  # a character for each byte; lines themselves are ASCII
-    heads: dict[Any, dict[str, Any]] = {}
+def lines(part: bytes) -> Iterator[dict[str, Any] | Exchange]:
+    """What each line of a part says."""
+    heads: dict[str, dict[str, Any]] = {}
     begin = 0
-    while begin < len(text):
-        at = begin
+    while (end := part.find(b"\n", begin)) >= 0:
+        at, begin = begin, end + 1
         # What a process has written that was killed, or had no room, may be half of it.
         try:
-            line, end = _decode(text, begin)
-        except ValueError:
-            line, end = None, text.find("\n", begin)
-            if end < 0:
-                break
-        begin = end + 1
-        if isinstance(line, dict) and "kind" in line:
-            if line["kind"] == HEAD:
-                if line["name"] in heads:  # it stands there once for each process that wrote it
-                    continue
-                heads[line["name"]] = line
-            yield at, line
-        elif isinstance(line, list) and len(line) in (11, 12) and (head := heads.get(str(line[0]))):
-            exchange = Exchange(head, begin, *line[1:])
-            begin = exchange.end + 1
-            if begin > len(text):
-                break
-            yield at, exchange
+            if part[at] != _JSON:
+                exchange = Exchange(part, at, begin, heads)
+                if part[(end := exchange.end) : end + 1] == b"\n":
+                    begin = end + 1
+                    yield exchange
+                continue
+            line, _ = _decode(part[at:end].decode())
+            kind = line["kind"]
+        except (LookupError, ValueError, struct.error):
+            continue
+        if kind == HEAD:
+            if line["name"] in heads:  # it stands there once for each process that wrote it
+                continue
+            heads[line["name"]] = line
+        yield line
 
 
-def exchange_at(part: bytes, at: int, heads: Mapping[str, Mapping[str, Any]]) -> Exchange:
+def exchange_at(part: bytes, at: int, heads: Heads) -> Exchange:
     """The exchange whose line begins there."""
-    begin = part.index(b"\n", at) + 1
-    name, *values = json.loads(part[at:begin])
-    return Exchange(heads[name], begin, *values)
+    return Exchange(part, at, part.index(b"\n", at) + 1, heads)

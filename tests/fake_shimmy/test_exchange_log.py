@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fake_shimmy.stage import exchange_log
+from fake_shimmy.stage import exchange_log, journal
 from fake_shimmy.stage.exchange_log import ExchangeLog
 from fake_shimmy.stage.journal import Record
 from fake_shimmy.stage.known_head import know
@@ -36,11 +38,11 @@ def logged(shimmy: Shimmy, file: Path) -> Iterator[Stage]:
         yield stage
 
 
-MEMBERS = (
-    *("time", "duration", "ended", "status", "tokens", "kept", "body_size", "bytes", "pieces"),
-    *("moments", "more"),
+NUMBERS = (
+    *("time", "duration", "status", "tokens", "kept", "body_size", "bytes", "kept_of_answer"),
+    *("writes", "tokens_with_moments"),
 )
-"""Of an exchange's line, after the name of its head."""
+"""Of an exchange's line, in the order in which it packs them."""
 
 
 def lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -48,16 +50,27 @@ def lines(file: Path) -> Iterator[dict[str, Any]]:
     heads = {}
     with open(file, "rb") as log:
         for line in log:
-            document = json.loads(line)
-            if isinstance(document, list):
-                name, *values = document
-                document = {"more": {}, **heads[name], **dict(zip(MEMBERS, values, strict=False))}
-                document["body"] = log.read(document["kept"])
-                document["sent"] = log.read(sum(document["pieces"][1::2]))
-                assert log.read(1) == b"\n"
-            elif document["kind"] == "head":
-                heads[document["name"]] = document
+            if line.startswith(b"{"):
+                document = json.loads(line)
+                if document["kind"] == "head":
+                    heads[document["name"]] = document
+                    continue
+                yield document
                 continue
+            name, ended, packed, *more = line.decode().rstrip("\n").split(" ", 3)
+            numbers = base64.b64decode(packed)
+            fixed = struct.unpack_from(exchange_log.NUMBERS, numbers)
+            document = {**heads[name], "ended": ended, **dict(zip(NUMBERS, fixed, strict=True))}
+            document["more"] = json.loads(more[0]) if more else {}
+            writes, tokens = document["writes"], document["tokens_with_moments"]
+            rest = numbers[struct.calcsize(exchange_log.NUMBERS) :]
+            values = struct.unpack(f">{writes}f{writes}I{tokens}f", rest)
+            document["left"], document["sizes"] = values[:writes], values[writes : 2 * writes]
+            document["moments"] = values[2 * writes :]
+            document["body"] = log.read(document["kept"])
+            document["sent"] = log.read(sum(document["sizes"]))
+            assert len(document["sent"]) == document["kept_of_answer"]
+            assert log.read(1) == b"\n"
             yield document
 
 
@@ -67,9 +80,10 @@ def test_an_exchange_is_kept_with_every_byte_and_its_moment(logged: Stage, file:
     raw = session.ask(CHAT)
     (line,) = lines(file)
     assert line["sent"] == raw
-    assert sum(line["pieces"][1::2]) == len(raw)
-    moments = line["pieces"][::2]
-    assert moments == sorted(moments)
+    assert line["bytes"] == len(raw)
+    assert list(line["left"]) == sorted(line["left"])
+    assert len(line["moments"]) == 2
+    assert line["left"][0] <= line["moments"][0] <= line["moments"][1] <= line["duration"]
     assert (line["status"], line["ended"]) == (200, "complete")
     assert line["more"]["rule_name"] == "rule 1"
     assert line["body"] == CHAT.body()
@@ -120,7 +134,7 @@ def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(exchange_log, "MAX_FILE", 8000)
     log = ExchangeLog(str(file))
     record = Record(know(Head(b"POST", b"/x", False)), b"b" * 1000, 1)
-    record.sent = []
+    record.sent = ([], [])
     record.sends(b"s" * 300)
     record.end("complete")
     for _ in range(100):
@@ -131,6 +145,19 @@ def test_the_file_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert written[0]["body"] == b"b" * 1000
     assert (written[-2]["body"], written[-2]["sent"]) == (b"", b"")
     assert written[-2]["body_size"] == 1000
+
+
+def test_an_answer_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MAX_SENT", 1000)
+    monkeypatch.setattr(exchange_log, "MAX_SENT", 1000)
+    record = Record(know(Head(b"POST", b"/x", False)), b"", 1)
+    record.sent = ([], [])
+    for _ in range(5):
+        record.sends(b"s" * 300)
+    record.end("complete")
+    ExchangeLog(str(file)).write("key", record)
+    (line,) = lines(file)
+    assert (line["bytes"], line["sizes"], line["sent"]) == (1500, (300, 300, 300, 100), b"s" * 1000)
 
 
 def test_a_file_that_cannot_be_written_harms_no_answer(shimmy: Shimmy, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_shimmy.run_report import answers
+from pytest_shimmy.run_report.answers import Writes
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -15,12 +16,15 @@ def chunk(data: bytes) -> bytes:
 
 
 def read(*pieces: bytes, status: int = 200) -> answers.Answer:
-    """The answer whose pieces left a microsecond apart."""
-    moments = [each for number, piece in enumerate(pieces) for each in (number, len(piece))]
-    return answers.read(b"".join(pieces), moments, status)
+    """The answer whose pieces left a second apart."""
+    return answers.read(b"".join(pieces), writes(*pieces), status)
 
 
-def told(answer: answers.Answer) -> list[tuple[int, str]]:
+def writes(*pieces: bytes) -> Writes:
+    return Writes(range(len(pieces)), [len(piece) for piece in pieces])
+
+
+def told(answer: answers.Answer) -> list[tuple[float, str]]:
     return list(zip(answer.moments, answers.events(answer), strict=True))
 
 
@@ -56,16 +60,16 @@ def test_messages_of_a_websocket_are_events() -> None:
 
 @given(st.binary(max_size=400), st.sampled_from([200, 101, None, 500]))
 def test_nothing_that_was_sent_is_an_error(raw: bytes, status: int | None) -> None:
-    told(answers.read(raw, [5, len(raw)], status))
-    told(answers.read(HEAD + raw, [5, len(HEAD), 6, len(raw)], status))
-    told(answers.read(HEAD + raw, [], status))
+    told(answers.read(raw, writes(raw), status))
+    told(answers.read(HEAD + raw, writes(HEAD, raw), status))
+    told(answers.read(HEAD + raw, writes(), status))
 
 
 @given(st.lists(st.lists(st.sampled_from([b"\n", b"a", b"\r\n", b"b"]), max_size=9), max_size=5))
 def test_what_is_read_does_not_depend_on_how_it_was_cut(parts: list[list[bytes]]) -> None:
     bodies = [b"".join(part) for part in parts]
     whole = b"".join(map(chunk, filter(None, bodies))) + b"0\r\n\r\n"
-    answer = answers.read(HEAD + whole, [1, len(HEAD), 2, len(whole)], 200)
+    answer = read(HEAD, whole)
     assert answer.text == b"".join(bodies).decode()
     assert [text for _, text in told(answer)] == [
         text for each in answer.text.split("\n\n") if (text := each.strip("\n"))

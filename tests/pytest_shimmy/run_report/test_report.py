@@ -15,6 +15,7 @@ from playwright import sync_api as playwright
 
 from pytest_shimmy.run_report.collect import Collected, collect, finished
 from pytest_shimmy.run_report.comparison import load
+from pytest_shimmy.run_report.exchange_part import ExchangePart
 from pytest_shimmy.run_report.page import write_page
 from tests.support.browser import chromium
 
@@ -193,13 +194,18 @@ def collected(
     folder: Path, pieces: Sequence[bytes], status: int = 200, body: bytes = b""
 ) -> Collected:
     """A run whose only request was answered with `pieces`, a millisecond apart."""
-    head = {"kind": "head", "name": "h", "session": "", "method": "GET", "path": "/x"}
-    sizes = [each for at, piece in enumerate(pieces, 1) for each in (1000 * at, len(piece))]
-    line = ["h", 1.0, 10, "complete", status, 0, len(body), len(body), sum(sizes[1::2])]
-    told = [{**head, "headers": "accept: */*"}, [*line, sizes, [1000]]]
-    text = "".join(f"{json.dumps(each)}\n" for each in told)
-    part = folder / "exchanges-server.jsonl"
-    part.write_bytes(b"".join((text.encode(), body, *pieces, b"\n")))
+    sent = [(at / 1000, piece) for at, piece in enumerate(pieces, 1)]
+    ExchangePart(str(folder), "server", "main", "", "").write(
+        "accept: */*",
+        body,
+        sent,
+        time=1.0,
+        duration=0.01,
+        method="GET",
+        path="/x",
+        status=status,
+        ended="complete",
+    )
     return collect(folder, {"started": 0.0, "ended": 2.0, "about": []})
 
 
@@ -594,7 +600,7 @@ def shown_and_told(opened: Callable[[Path], playwright.Page], folder: Path, run:
     """The page shows what the data say, and the data can be read from the page."""
     told = finished(run)
     write_page(folder / "run.html", run)
-    assert opened(folder / "run.html").evaluate(READ) == told_by(told)
+    assert_same(opened(folder / "run.html").evaluate(READ), told_by(told))
     assert load(folder / "run.html") == told
 
 
