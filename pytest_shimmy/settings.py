@@ -307,6 +307,12 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     return texts
 
 
+def may_be_unknown(word: str) -> bool:
+    """Whether an argument looks like an option of ours and is none."""
+    option = word.partition("=")[0]
+    return option.startswith("--shimmy-") and all(row.flag != option for row in TABLE)
+
+
 def unknown_option(word: str) -> str | None:
     """What to say about an option that pytest does not know; None: it does not look like ours."""
     option = word.partition("=")[0]

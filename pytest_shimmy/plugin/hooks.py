@@ -54,7 +54,7 @@ def pytest_load_initial_conftests(
 ) -> Generator[None, Any, Any]:
     result = yield
     # A conftest file may have added an option, so unknown ones are known only now.
-    if any(each.startswith("--shimmy-") for each in args):
+    if any(map(settings.may_be_unknown, args)):
         _, unknown = parser.parse_known_and_unknown_args(args)
         for word in unknown:
             if text := settings.unknown_option(word):
@@ -84,7 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _begin_report(config: pytest.Config) -> None:
-    from .run_report import begin
+    with not_rewritten():
+        from .run_report import begin
 
     report = begin(config)
     config.stash[REPORT] = report.directory

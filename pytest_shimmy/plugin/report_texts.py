@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..masking import masked, printable, quoted
+from ..masking import MARK, masked, printable
 from ..runtime_dir import VARIABLE
 
 if TYPE_CHECKING:
@@ -36,27 +37,30 @@ def log_section(text: str, left_out: int) -> str:
     """The part of a server's log that a failing test's report shows, its newest, and how many
     bytes of it came before."""
     if not left_out:
-        return _folded(quoted(text))
+        return _quoted(masked(text))
     # What is left of a line that is cut could be a part of a secret.
     cut, _, kept = text.partition("\n")
     if kept:
         left_out += len(cut.encode("utf-8", "replace")) + 1
-    return f"[{left_out} earlier bytes left out]\n{_folded(quoted(kept or text))}"
+    return f"[{left_out} earlier bytes left out]\n{_quoted(masked(kept or text))}"
 
 
-_LINE = r"\| (?:\[\w+\] |  \w).*"
-_SAID_BY_ENGINE = rf"(?m)^((?:{_LINE}\n){{2}})((?:{_LINE}\n){{2,}})((?:{_LINE}\n){{3}}{_LINE}$)"
-"""Its first lines, those that are not shown, its last lines."""
+_OTHER_LINE = r"\n(?!\[\w+\] |  \w)"
+"""Before a line that no engine says."""
 
 
-def _folded(log: str) -> str:
-    """`log` without the middle of what an engine says: dozens of lines about a model's inside,
-    for each request (seen on default builds of 2.5.0 and 2.6.5)."""
-
-    def shortened(run: re.Match[str]) -> str:
-        return f"{run[1]}[{run[2].count(chr(10))} lines of the engine left out]\n{run[3]}"
-
-    return re.sub(_SAID_BY_ENGINE, shortened, log)
+# The newest lines are often those of the test before: an engine says the same for each request.
+@lru_cache(maxsize=4)
+def _quoted(log: str) -> str:
+    """`log`, which is masked, as a program's, without the middle of what an engine says: dozens of
+    lines about a model's inside, for each request (seen on default builds of 2.5.0 and 2.6.5)."""
+    shown: list[str] = []
+    for part in re.split(_OTHER_LINE, log):
+        lines = part.split("\n")
+        if (left_out := len(lines) - 7) > 1:
+            lines[2:-4] = [f"{lines[2]}\n[{left_out} lines of the engine left out]"]
+        shown += lines
+    return printable(MARK + f"\n{MARK}".join(shown))
 
 
 def deaths_section(deaths: Sequence[Death]) -> str:

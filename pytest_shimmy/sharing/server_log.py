@@ -5,6 +5,9 @@ from __future__ import annotations
 from ..errors import REFUSALS, ShimmyErrorCode, system_refused
 from ..real_files import real_files
 
+_CONTINUATION = bytes(range(0x80, 0xC0))
+"""What the second and every further byte of a character is, in UTF-8."""
+
 
 def part_of_log(path: str, end: int, offset: int, limit: int | None = None) -> tuple[str, int]:
     """The log at `path` from `offset` to `end`, or the newest `limit` bytes of that, and how many
@@ -22,5 +25,5 @@ def part_of_log(path: str, end: int, offset: int, limit: int | None = None) -> t
         what = f"the server's log {path} cannot be read"
         raise system_refused(what, error, ShimmyErrorCode.CONTROL_FAILED) from error
     if left_out:  # the cut may be within a character
-        data = data.lstrip(bytes(range(0x80, 0xC0)))
+        data = data.lstrip(_CONTINUATION)
     return data.decode("utf-8", "replace"), left_out

@@ -56,6 +56,13 @@ def test_what_a_server_is_started_with_is_hidden_where_it_is_started(key: str) -
     assert key not in str(ShimmyError(ShimmyErrorCode.START_FAILED, f"it wrote: key {key}"))
 
 
+def test_a_secret_is_masked_in_a_log_that_was_shown_before_it_was_known() -> None:
+    log = "starting with known-too-late"
+    assert report_texts.log_section(log, 0) == f"| {log}"
+    masking.hide(["known-too-late"])
+    assert "known-too-late" not in report_texts.log_section(log, 0)
+
+
 @given(SECRET, SECRET)
 def test_two_masked_secrets_can_be_told_apart(one: str, other: str) -> None:
     same = masking.masked(f"{one} {other}", (one, other)).split(" ")

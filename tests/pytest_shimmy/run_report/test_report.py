@@ -30,8 +30,9 @@ def ask(client, model, text, **more):
     return client.chat.completions.create(model=model, messages=messages, **more)
 
 @pytest.mark.parametrize("number", range(4))
-def test_plain(shimmy_openai_client, shimmy_model, number):
+def test_plain(shimmy_server, shimmy_openai_client, shimmy_model, number):
     assert ask(shimmy_openai_client, shimmy_model, f"question {number} </script><b>")
+    assert shimmy_server.logs  # what is on its way is waited for
 
 def test_retried(shimmy_fake, shimmy_env, shimmy_model):
     shimmy_fake.fail(503, times=1)
