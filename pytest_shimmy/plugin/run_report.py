@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
-import shutil
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -14,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ..masking import masked
 from ..run_report import parts
 from ..run_report.parts import Part
+from .rewriting import not_rewritten
 from .state import HARNESS, SERVERS_OF_TEST, settings_of
 from .texts import MODE_ATTRIBUTE
 
@@ -34,26 +32,23 @@ class RunReport:
         self.directory = directory
         self._worker = worker
         self._target = target
-        self._part = Part(directory, f"tests-{worker}")
+        self._part = Part(directory, f"{parts.TESTS}{worker}")
         self._started = time.time()
         self._has_said_session = False
         self._waited = 0.0
         self._waits = 0
         self._reports: list[pytest.TestReport] = []
-        self._servers: list[str] = []
         self._outcome = ""
         self._logs: list[tuple[str, str]] = []
         self._backends: dict[str, str] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        start = time.time()
-        self._waited, self._reports, self._servers = 0.0, [], []
-        self._logs, self._backends = [], {}
-        self._part.write(parts.TEST_BEGAN, id=item.nodeid, worker=self._worker, start=start)
+        self._waited, self._reports, self._logs, self._backends = 0.0, [], [], {}
+        self._part.write(parts.TEST_BEGAN, id=item.nodeid, start=time.time_ns())
         result = yield
         if self._reports:
-            self._write(item, start)
+            self._write(item.stash.get(SERVERS_OF_TEST, []))
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -76,48 +71,49 @@ class RunReport:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         self._reports.append(report)
-        if HARNESS in item.config.stash:
-            harness = item.config.stash[HARNESS]
-            if not self._has_said_session:
-                self._has_said_session = True
-                session = parts.session_name(harness.api_key)
-                self._part.write(parts.PROCESS, worker=self._worker, session=session)
-            for url in item.stash.get(SERVERS_OF_TEST, ()):
-                if url not in self._servers:
-                    self._servers.append(url)
-            if report.when == "call":  # before its own servers end
-                from . import used_servers
-
-                self._backends = used_servers.backends_of(item)
-                if not report.failed:  # else the report has it
-                    self._logs = used_servers.logs_of(item)
+        if not self._has_said_session or report.when == "call":
+            self._look(item, report)
         return report
 
-    def _write(self, item: pytest.Item, start: float) -> None:
-        last = [report for report in self._reports if report.failed] or self._reports
-        calls = [report for report in self._reports if report.when == "call"]
-        modes = [getattr(report, MODE_ATTRIBUTE, None) for report in calls]
-        failed = next((report for report in self._reports if report.failed), None)
-        self._part.write(
-            parts.TEST,
-            id=item.nodeid,
-            worker=self._worker,
-            start=start,
-            stop=time.time(),
-            outcome=_outcome(self._reports),
-            waited=self._waited,
-            mode=next((mode for mode in modes if mode), None),
-            servers=self._servers,
-            error=failed.longreprtext if failed is not None else _reason(self._reports),
-            sections=[*last[-1].sections, *self._logs],
-            backends=self._backends,
-        )
+    def _look(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        harness = item.config.stash.get(HARNESS, None)
+        if harness is None:
+            return
+        if not self._has_said_session:
+            self._has_said_session = True
+            session = parts.session_name(harness.api_key)
+            self._part.write(parts.PROCESS, worker=self._worker, session=session)
+        if report.when == "call":  # before its own servers end
+            from . import used_servers
+
+            self._backends = used_servers.backends_of(item)
+            if not report.failed:  # else the report has it
+                self._logs = used_servers.logs_of(item)
+
+    def _write(self, servers: list[str]) -> None:
+        reports = self._reports
+        failed = [report for report in reports if report.failed]
+        outcome = _outcome(reports)
+        modes = (getattr(report, MODE_ATTRIBUTE, None) for report in reports)
+        more = {
+            "waited": round(self._waited, 4),
+            "mode": next(filter(None, modes), None),
+            "servers": servers,
+            "error": failed[0].longreprtext if failed else _reason(reports),
+            "sections": [*(failed or reports)[-1].sections, *self._logs],
+            "backends": self._backends,
+        }
+        more = {name: value for name, value in more.items() if value}
+        self._part.write(parts.TEST, stop=time.time_ns(), outcome=outcome, **more)
 
     def finish(self, config: pytest.Config, status: int) -> None:
         """Write the report, in the process that began the run. Servers and workers have ended."""
         if self._target is None:
             return
-        # Workers need neither.
+        # Workers need none of these.
+        import json
+        import shutil
+
         from ..run_report.collect import collect, finished
         from ..run_report.page import write_page
 
@@ -144,6 +140,8 @@ class RunReport:
     def _about(self, config: pytest.Config, status: int) -> dict[str, Any]:
         from importlib.metadata import version
 
+        from ..masking import masked
+
         about = [
             " ".join(["pytest", *map(str, config.invocation_params.args)]),
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._started)),
@@ -162,7 +160,10 @@ def begin(config: pytest.Config) -> RunReport:
     """The plugin that makes this process's part of the report, and in the first the whole."""
     worker = getattr(config, "workerinput", None)
     if worker is None:
-        return RunReport(str(parts.new_directory()), "main", settings_of(config).report)
+        with not_rewritten():
+            from ..run_report.directory import new_directory
+
+        return RunReport(str(new_directory()), "main", settings_of(config).report)
     return RunReport(worker.get("shimmy_report", ""), worker["workerid"], None)
 
 

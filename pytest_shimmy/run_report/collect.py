@@ -29,7 +29,7 @@ FORMAT = 1
 
 Document = dict[str, Any]
 
-_UNFINISHED: Document = {
+_BEGUN: Document = {
     "outcome": "unfinished",
     "waited": 0.0,
     "mode": None,
@@ -37,7 +37,7 @@ _UNFINISHED: Document = {
     "error": "",
     "sections": [],
 }
-"""What is said of a test whose worker was killed, or that still ran when all was over."""
+"""What is known of a test so far: all, where its worker was killed, or it still ran in the end."""
 
 LATE = 0.05
 """Seconds after the end of a test in which a request still counts as its own."""
@@ -81,7 +81,6 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
     began = float(run["started"])
     texts = _Texts()
     ran: list[Document] = []
-    unfinished: dict[tuple[str, str], Document] = {}
     servers: dict[str, Document] = {}
     workers: dict[str, str] = {}
     heads: list[dict[str, Document]] = []
@@ -107,11 +106,11 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
                 case parts.PROCESS:
                     workers[line["session"]] = line["worker"]
                 case parts.TEST_BEGAN:
-                    unfinished[line["worker"], line["id"]] = line
+                    about = {"worker": name.removeprefix(parts.TESTS), "stop": run["ended"]}
+                    ran.append({**_BEGUN, **line, **about, "start": line["start"] / 1e9})
                 case parts.TEST:
-                    unfinished.pop((line["worker"], line["id"]), None)
-                    ran.append(line)
-                    asked_backends |= line["backends"]
+                    ran[-1] |= {**line, "stop": line["stop"] / 1e9}
+                    asked_backends |= line.get("backends", {})
                 case parts.SERVER:
                     _add_event(servers, name.removeprefix("server-"), line, began)
                     lives.setdefault(name, []).append(line)
@@ -121,7 +120,6 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
                     is_full = True
     for log in directory.glob("*.log"):  # of servers whose owner was killed
         shown_backends[log.stem.removeprefix("server-")] = _left(lives.get(log.stem, ()), log)
-    ran += [{**_UNFINISHED, **line, "stop": run["ended"]} for line in unfinished.values()]
     ran.sort(key=lambda line: (line["start"], line["id"]))
     tests = [_test(line, began, texts) for line in ran]
     by_url = {
@@ -219,7 +217,7 @@ def _test(line: Document, began: float, texts: _Texts) -> Document:
         "start": _moment(line["start"], began),
         "stop": _moment(line["stop"], began),
         "outcome": line["outcome"],
-        "waited": round(line["waited"], 4),
+        "waited": line["waited"],
         "mode": line["mode"],
         "servers": line["servers"],
         "error": texts.number(line["error"]) if line["error"] else None,

@@ -8,15 +8,10 @@ that is killed has written all but its last line.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
-
-from ..runtime_dir import subdir
 
 PROCESS = "process"
 TEST_BEGAN = "began"
@@ -31,6 +26,10 @@ EXCHANGES = "exchanges-"
 
 NUMBERS = ">dfH3IQ3I"
 """Of an exchange, as `fake_shimmy.stage.exchange_log` packs them."""
+
+TESTS = "tests-"
+"""What the names of parts with tests begin with; the worker's follows. An end is that of the test
+which began last, and leaves out what there is none of. Times are nanoseconds."""
 
 NOT_SEEN = "not_seen"
 """How a stream ended of which only the beginning was seen."""
@@ -69,19 +68,6 @@ class Part:
             self._is_over = True
 
 
-def new_directory() -> Path:
-    """A directory for the parts of a run that begins in this process. Directories of runs that
-    were killed are removed. Raises `ShimmyError` where there can be none."""
-    home = subdir("reports")
-    for old in home.iterdir():
-        pid = old.name.partition("-")[0]
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            shutil.rmtree(old, ignore_errors=True)
-    directory = home / f"{os.getpid()}-{secrets.token_hex(4)}"
-    directory.mkdir(mode=0o700)
-    return directory
-
-
 def exchanges_of(directory: str, server: str) -> str:
     """Where the fake called `server` writes its exchanges."""
     return str(Path(directory) / f"{EXCHANGES}{server}.jsonl")
@@ -89,15 +75,7 @@ def exchanges_of(directory: str, server: str) -> str:
 
 def session_name(api_key: str) -> str:
     """How the exchanges call the session of `api_key`: they do not tell the key."""
+    import hashlib  # a worker without a server needs none
+
     key = api_key.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(key, digest_size=8).hexdigest()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it belongs to another user
-        return True
-    return True
