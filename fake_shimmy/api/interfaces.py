@@ -34,6 +34,8 @@ class Client(Protocol):
     closed: bool
     left: Callable[[], None] | None
     """Called when the connection ends, by whomever."""
+    sent: Callable[[], None] | None
+    """Called, once, when the running answer was given to the system."""
 
     def is_local(self) -> bool:
         """Whether it comes from this machine."""

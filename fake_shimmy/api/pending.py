@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fake_shimmy.api.context import Context
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from fake_shimmy.api.context import Context
+    from fake_shimmy.models.engine import Engine
     from fake_shimmy.wire.head import Head
     from fake_shimmy.wire.steps import Steps
 
@@ -18,7 +20,7 @@ MAX_BODY = 2 * 1024 * 1024
 
 
 class PendingRequest:
-    """The request of ``head``, which ``handler`` answers. One of the methods is called, once."""
+    """The request of ``head``, which ``handler`` answers."""
 
     __slots__ = ("_handler", "context", "head", "limit")
 
@@ -33,6 +35,12 @@ class PendingRequest:
     def answer(self, body: bytes) -> Steps:
         """The steps that answer the request with ``body``."""
         return self._handler(self.context, self.head, body)
+
+    def answer_with(self, engine: Engine, body: bytes) -> Steps:
+        """The same with the models of ``engine``."""
+        own = self.context
+        context = Context(own.server, own.registry, engine, own.cors)
+        return self._handler(context, self.head, body)
 
     def too_large(self) -> Steps:
         """The answer to a body of more than ``limit`` bytes."""

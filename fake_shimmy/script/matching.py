@@ -12,7 +12,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from re import Pattern
     from typing import Any, ClassVar
 
@@ -64,16 +64,22 @@ class Request:
     @Fact
     def user(self) -> Any:
         """The text of the last user message, else the prompt."""
-        text = _first_text(reversed(self.messages), ("user",))
-        return self._member("prompt") if text is None else text
+        for message in reversed(self.messages):
+            if message.get("role") == "user":
+                text = _text(message.get("content"))
+                if text is not None:
+                    return text
+        return self._member("prompt")
 
     @Fact
     def system(self) -> Any:
         """The text of the system or developer message, else the member ``system`` or, as the
         Responses API calls it, ``instructions``."""
-        text = _first_text(self.messages, ("system", "developer"))
-        if text is not None:
-            return text
+        for message in self.messages:
+            if message.get("role") in ("system", "developer"):
+                text = _text(message.get("content"))
+                if text is not None:
+                    return text
         found = self._member("system")
         if found is MISSING:
             return self._member("instructions")
@@ -107,10 +113,11 @@ class Request:
         document = self.json
         return document.get(name, MISSING) if isinstance(document, dict) else MISSING
 
-    @Fact
+    @property
     def messages(self) -> Any:
         """The messages, or the input of the Responses API."""
-        messages = self._member("messages")
+        document = self.json
+        messages = document.get("messages", MISSING) if isinstance(document, dict) else MISSING
         if messages is MISSING:
             messages = self._member("input")
             if isinstance(messages, str):
@@ -126,16 +133,6 @@ def load(body: bytes) -> Any:
         with suppress(ValueError, RecursionError):
             return json.loads(body)
     return MISSING
-
-
-def _first_text(messages: Iterable[dict[str, Any]], roles: tuple[str, ...]) -> str | None:
-    """The text of the first message of one of these roles that has one."""
-    for message in messages:
-        if message.get("role") in roles:
-            text = _text(message.get("content"))
-            if text is not None:
-                return text
-    return None
 
 
 def _text(content: object) -> str | None:
@@ -173,8 +170,8 @@ class Condition:
         self.read = read
         self.wanted = wanted
 
-    def is_met(self, value: Any, request: Request) -> bool:
-        """Whether ``value``, which is of ``request``, is what it must be."""
+    def is_met_by(self, request: Request) -> bool:
+        """Whether the fact is what it must be."""
         raise NotImplementedError
 
 
@@ -184,7 +181,8 @@ class Contains(Condition):
     __slots__ = ()
     verb = "contain"
 
-    def is_met(self, value: Any, request: Request) -> bool:  # noqa: ARG002
+    def is_met_by(self, request: Request) -> bool:
+        value = self.read(request)
         return isinstance(value, str) and self.wanted in value
 
 
@@ -194,7 +192,8 @@ class Matches(Condition):
     __slots__ = ()
     verb = "match"
 
-    def is_met(self, value: Any, request: Request) -> bool:
+    def is_met_by(self, request: Request) -> bool:
+        value = self.read(request)
         return isinstance(value, str) and request.is_found(self.wanted, value)
 
 
@@ -204,8 +203,8 @@ class Equals(Condition):
     __slots__ = ()
     verb = "be"
 
-    def is_met(self, value: Any, request: Request) -> bool:  # noqa: ARG002
-        return _equal(self.wanted, value)
+    def is_met_by(self, request: Request) -> bool:
+        return _equal(self.wanted, self.read(request))
 
 
 class Difference:
@@ -237,14 +236,20 @@ class Difference:
         return f"{self.what} should {self.wanted}, and {found}"
 
 
+def matcher(conditions: Sequence[Condition]) -> Callable[[Request], bool]:
+    """Tells whether a request is what these want."""
+    if len(conditions) == 1:
+        return conditions[0].is_met_by
+    return lambda request: all(condition.is_met_by(request) for condition in conditions)
+
+
 def differences(conditions: Iterable[Condition], request: Request) -> list[Difference]:
     """In what ``request`` differs from what these want; empty when it matches."""
-    found = []
-    for condition in conditions:
-        value = condition.read(request)
-        if not condition.is_met(value, request):
-            found.append(Difference(condition, value))
-    return found
+    return [
+        Difference(condition, condition.read(request))
+        for condition in conditions
+        if not condition.is_met_by(request)
+    ]
 
 
 def like(wanted: object, value: Any) -> Any:

@@ -73,6 +73,7 @@ class Connection:
         "mask",
         "number",
         "queued",
+        "sent",
         "sock",
         "waiting",
     )
@@ -90,6 +91,8 @@ class Connection:
         """Of the connections of this server, from 1."""
         self.left: Callable[[], None] | None = None
         """Called when the connection ends, by whomever."""
+        self.sent: Callable[[], None] | None = None
+        """Called, once, when the running answer was given to the system."""
         self.mask = _READ
         self.queued = False
         self.waiting = False
@@ -323,6 +326,9 @@ class Connection:
 
     def _finish(self) -> None:
         """The answer is out: close, or go on with what comes next."""
+        if self.sent is not None:
+            tell, self.sent = self.sent, None
+            tell()
         incoming = self._incoming
         if incoming.listener is not None:
             self._want(self.mask | _READ)

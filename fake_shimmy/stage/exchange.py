@@ -1,10 +1,10 @@
 """The answer of one scripted request: the application asked, the rule chosen, the steps played.
 
-Strategy: the application makes the answer as for any request, with an engine that asks for a rule
-when shimmy has found nothing to refuse; so a refused request uses no answer up. What a rule says
-that the model layer cannot is thrown out of the handler as :class:`_Diverted`. All steps pass a
-player, which times, counts, damages and records them; what has no script passes with a note at its
-end, and nothing more.
+Strategy: the application makes the answer as for any request, with the exchange for its engine,
+which asks for a rule when shimmy has found nothing to refuse; so a refused request uses no answer
+up, and what would not load does not load. What a rule says that the model layer cannot is thrown
+out of the handler as :class:`_Diverted`. All steps pass a player, which times, counts, damages and
+records them; what has no script passes with a note at its end, and nothing more.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 from itertools import chain
 
+from fake_shimmy.api.chat_request import document_in
 from fake_shimmy.api.context import Context
 from fake_shimmy.api.pending import PendingRequest
+from fake_shimmy.models.engine import Engine, LoadError
 from fake_shimmy.stage.headers import put_into
 from fake_shimmy.stage.player import Player
-from fake_shimmy.stage.replies import StagedEngine
+from fake_shimmy.stage.replies import StagedModel
 from fake_shimmy.stage.scripted_request import ScriptedRequest
-from fake_shimmy.wire.steps import Cut, Sent, Upgrade, Work
+from fake_shimmy.wire.steps import Cut, Upgrade, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from fake_shimmy.api.interfaces import Responder, Response
-    from fake_shimmy.models.registry import Registry
+    from fake_shimmy.models.engine import LoadedModel
+    from fake_shimmy.models.registry import ModelSpec, Registry
     from fake_shimmy.script.rules import Failure
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.stage.replay import Replay
@@ -58,8 +61,8 @@ class _Diverted(Exception):  # noqa: N818 - it is no error
         self.choice = choice
 
 
-class Exchange(ScriptedRequest):
-    """A request on its way to the application and back."""
+class Exchange(ScriptedRequest, Engine):
+    """A request on its way to the application and back, and the engine that it finds there."""
 
     _inner: Responder
     """The application."""
@@ -74,7 +77,11 @@ class Exchange(ScriptedRequest):
         session = self.session
         if session.replay is not None:
             return self._respond_from(session.replay)
-        response = self._ask(self.context.registry)
+        if self.speaks_http:
+            # Which engine there is matters when the body has come.
+            response = inner(self.context, self.head, self._client)
+        else:
+            response = self._ask(self.context.registry)
         if isinstance(response, PendingRequest):
             is_lenient = session.lenient and session.answers_refused(self._known)
             return self._awaiting(response, LARGEST_BODY if is_lenient else response.limit)
@@ -97,7 +104,7 @@ class Exchange(ScriptedRequest):
         del self._pending  # it knows this exchange
         if len(body) > pending.limit:
             return self._play(lambda _: pending.too_large(), body)
-        return self._play(pending.answer, body)
+        return self._play(lambda asked: pending.answer_with(self, asked), body)
 
     def too_large(self) -> Steps:
         self.begin(b"")
@@ -130,14 +137,16 @@ class Exchange(ScriptedRequest):
         self.is_timed = latency.is_timed
         if isinstance(steps, tuple) and len(steps) == 1:
             (only,) = steps
-            if isinstance(only, Work):
+            if isinstance(only, bytes):
+                is_late = self.is_timed or self._loaded_at or self.session.serialise
+                if not is_late and not self.faults:
+                    # It leaves at once, as it was made.
+                    self.record.sends_tokens(only, self.total)
+                    self._client.sent = self.end
+                    return steps
+            elif isinstance(only, Work):
                 work = only.work
                 return (Work(lambda: self._observed(work())),)
-            is_late = self.is_timed or self._loaded_at or self.session.serialise
-            if isinstance(only, bytes) and not is_late and not self.faults:
-                # It leaves at once, as it was made.
-                self.record.sends_tokens(only, self.total)
-                return (only, Sent(self.end))
         return Player(self, latency).play(steps)
 
     def _respond_from(self, replay: Replay) -> Response:
@@ -199,8 +208,7 @@ class Exchange(ScriptedRequest):
     def _ask(self, registry: Registry) -> Response:
         """What the application says to the head, where ``registry`` has its models."""
         context = self.context
-        engine = StagedEngine(context.engine, self)
-        asking = Context(context.server, registry, engine, context.cors)
+        asking = Context(context.server, registry, self, context.cors)
         return self._inner(asking, self.head, self._client)
 
     def _answered_by(self, answer: Answer, body: bytes) -> Steps:
@@ -220,7 +228,9 @@ class Exchange(ScriptedRequest):
         except _Diverted as diverted:
             return self._scripted(diverted.choice, answer, body)
         if self._is_judged:
-            return steps if self.scripted is None else put_into(steps, self.scripted.headers)
+            if self.scripted is None or not self.scripted.headers:
+                return steps
+            return put_into(steps, self.scripted.headers)
         # Shimmy has refused it.
         self._is_judged = True
         choice = self._choose(session.lenient)
@@ -230,15 +240,20 @@ class Exchange(ScriptedRequest):
         self.record.refused_rule = session.first_match(self.record)
         return steps
 
-    def loads(self, model: str) -> None:
+    def load(self, spec: ModelSpec) -> LoadedModel:
         session = self.session
+        model = self.context.engine.load(spec)
         if not self._is_judged:
             # The request is one that shimmy answers: choose who does.
             self._is_judged = True
+            record = self.record
+            document = document_in(record.body)
+            if document is not ...:
+                record.json = document  # which shimmy has just read
             choice = self._choose(session.rules)
             if choice is None:
-                self.record.unmatched = True
-                self.record.nearest = session.nearest(self.record)
+                record.unmatched = True
+                record.nearest = session.nearest(record)
                 if session.strict:
                     raise _Diverted(None)
             elif (
@@ -248,7 +263,11 @@ class Exchange(ScriptedRequest):
             ):
                 raise _Diverted(choice)
         self._generates = True
-        self._loaded_at = session.load_until(model)
+        if session.load_time:
+            self._loaded_at = session.load_until(spec.name)
+        if self.failure == "load_failed":
+            raise LoadError("scripted failure")
+        return StagedModel(model, self)
 
     def _choose(self, rules: list[RuleState]) -> Choice | None:
         """The answer that these rules give, if they give one; what is expected of the request may
@@ -259,7 +278,9 @@ class Exchange(ScriptedRequest):
             state, answer = choice.state, choice.answer
             record.rule, record.rule_name, record.answer = state.id, state.name, choice.index
             self._choice, self.scripted = choice, answer
-            self.reply, self.failure = answer.reply, answer.fail
+            self.reply, self.failure, self.faults = answer.reply, answer.fail, answer.faults
+            if answer.latency is not None:
+                self.latency = answer.latency
         return choice
 
     def _scripted(self, choice: Choice | None, answer: Answer, body: bytes) -> Steps:

@@ -37,7 +37,10 @@ class Interceptor:
         self._sessions = sessions
         self._token = token.encode() if token else None
         self._lifetime = lifetime
-        self._answered = _nobody if lifetime is None else lifetime.answered
+        self._is_failing = lifetime is not None and lifetime.is_failing
+        self._answered = (
+            lifetime.answered if lifetime is not None and lifetime.counts_answers else None
+        )
 
     def around(self, inner: Responder) -> Responder:
         """What answers by the script, with ``inner`` for the application."""
@@ -53,7 +56,7 @@ class Interceptor:
                 return ill
         session, known = self._sessions.of(head)
         exchange = Exchange(session, known, context, client, self._answered)
-        if self._lifetime is not None and self._lifetime.is_failing:
+        if self._is_failing:
             exchange.failure = "load_failed"
         return exchange.respond(self._inner)
 
@@ -67,10 +70,6 @@ class Interceptor:
             return False
         given = head.header(TOKEN_HEADER) or b""
         return compare_digest(given, self._token) and client.is_local()
-
-
-def _nobody(path: str) -> None:
-    """Is told what was answered, and does nothing."""
 
 
 def _ill(context: Context, head: Head, health: str) -> Steps | None:

@@ -67,7 +67,9 @@ class Record(LimitedRequest):
     """When the newest bytes were given away."""
 
     def __init__(self, known: KnownHead, body: bytes, connection: int) -> None:
-        super().__init__(known.method, known.path, known.headers, body)
+        # Not by the other constructor: there is a record of each request.
+        self.method, self.path, self.headers = known.method, known.path, known.headers
+        self.body = body
         self.connection = connection
         self.time = time.time()
         self.begun = time.monotonic()
@@ -78,9 +80,11 @@ class Record(LimitedRequest):
 
     def sends(self, data: bytes) -> None:
         """``data`` is about to leave."""
-        if not self.bytes and data.startswith(b"HTTP/") and data[9:12].isdigit():
-            # A status that was cut is none.
-            self.status = int(data[9:12]) if len(data) > 12 else None
+        if not self.bytes and data[:5] == b"HTTP/":
+            digits = data[9:12]
+            if digits.isdigit():
+                # A status that was cut is none.
+                self.status = int(digits) if len(data) > 12 else None
         self._left_at = now = time.monotonic()
         if (sent := self.sent) is not None and self.bytes < MAX_SENT:
             sent[0].append(now - self.begun)
@@ -91,7 +95,7 @@ class Record(LimitedRequest):
         """``data`` is about to leave, with ``count`` tokens that are due at once."""
         self.sends(data)
         self.tokens = count
-        times = min(count, MAX_TIMES)
+        times = count if count < MAX_TIMES else MAX_TIMES
         self.schedule = (0.0,) * times
         self.measured = (self._left_at - self.begun,) * times
 

@@ -114,6 +114,11 @@ class Lifetime:
         self._checks += 1
         return OK if is_healthy else UNHEALTHY
 
+    @property
+    def counts_answers(self) -> bool:
+        """Whether it matters how many there were."""
+        return self._life.exit is not None and self._life.exit.after_requests is not None
+
     def answered(self, path: str) -> None:
         """The answer to a request for ``path`` is over."""
         death = self._life.exit

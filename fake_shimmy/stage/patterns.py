@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import time
 
-from fake_shimmy.api import chat_request
-from fake_shimmy.script.matching import MISSING, Fact, Request, load
+from fake_shimmy.script.matching import Request
 from fake_shimmy.stage import alarm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from re import Pattern
-    from typing import Any
 
 LIMIT = 0.05
 """Seconds for one search."""
@@ -40,12 +38,6 @@ class LimitedRequest(Request):
 
     slow: str | None = None
     """The pattern that was given up last."""
-
-    @Fact
-    def json(self) -> Any:
-        """As in any request; shimmy may have just read it."""
-        document = chat_request.document_in(self.body)
-        return load(self.body) if document is MISSING else document
 
     def is_found(self, pattern: Pattern[str], text: str) -> bool:
         search = _search if alarm.is_possible() else _search_elsewhere

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fake_shimmy.api.context import Context
+    from fake_shimmy.models.engine import Engine
     from fake_shimmy.script.timed_answer import TimedAnswer
     from fake_shimmy.stage.playable import Playable
     from fake_shimmy.stage.replay import Replay
@@ -44,7 +45,7 @@ class RecordedBody(PendingRequest):
         self.head = head
         self._answer = answer
 
-    def answer(self, body: bytes) -> Steps:
+    def answer_with(self, engine: Engine, body: bytes) -> Steps:  # noqa: ARG002
         return self._answer(body)
 
 

@@ -16,7 +16,7 @@ from fake_shimmy.wire.steps import Pause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from fake_shimmy.api.context import Context
     from fake_shimmy.api.interfaces import Client
@@ -37,8 +37,12 @@ class ScriptedRequest(PendingRequest):
     """From :meth:`begin` on."""
     is_open = False
     """It has begun and is not over."""
+    latency: Latency
+    """When the tokens are due, from :meth:`begin` on."""
     is_timed = False
     """The script says when tokens are sent, and not the model."""
+    faults: Sequence[Fault] = ()
+    """What goes wrong with the answer."""
     scripted: Answer | None = None
     """What the script answers."""
     reply: str | list[str] | None = None
@@ -57,7 +61,7 @@ class ScriptedRequest(PendingRequest):
         known: KnownHead,
         context: Context,
         client: Client,
-        answered: Callable[[str], None],
+        answered: Callable[[str], None] | None,
     ) -> None:
         self.session = session
         self.context = context
@@ -72,11 +76,13 @@ class ScriptedRequest(PendingRequest):
 
     def begin(self, body: bytes) -> Record:
         """The record of it, which is complete."""
-        record = self.record = Record(self._known, body, self._client.number)
+        client, session = self._client, self.session
+        record = self.record = Record(self._known, body, client.number)
+        self.latency = session.latency
         self.is_open = True
-        self.session.begin(record)
-        self._client.left = self._left
-        if self._client.closed:
+        session.begin(record)
+        client.left = self._left
+        if client.closed:
             # A long body was being read aside.
             self._left()
         return record
@@ -90,17 +96,14 @@ class ScriptedRequest(PendingRequest):
         record = self.record
         record.end(how)
         self.session.end(record, self)
-        self._answered(record.path)
+        if self._answered is not None:
+            self._answered(record.path)
 
     @property
     def use(self) -> str:
         """Which use of which rule it is, for what happens by chance."""
         choice = self._choice
         return "" if choice is None else f"{choice.state.id}:{choice.number}"
-
-    def loads(self, model: str) -> None:
-        """``model`` is about to answer; raises where the script answers instead."""
-        raise NotImplementedError
 
     def turn(self) -> Generator[Step, None, float]:
         """The steps until this request's model may answer; how long after the request it may."""
@@ -113,18 +116,6 @@ class ScriptedRequest(PendingRequest):
         if self.session.serialise and self._generates and (yield from self.session.take_turn(self)):
             seconds = time.monotonic() - record.begun
         return seconds
-
-    @property
-    def latency(self) -> Latency:
-        """When the tokens are due."""
-        if self.scripted is not None and self.scripted.latency is not None:
-            return self.scripted.latency
-        return self.session.latency
-
-    @property
-    def faults(self) -> list[Fault]:
-        """What goes wrong with the answer."""
-        return [] if self.scripted is None else self.scripted.faults
 
     def framing(self, is_whole: bool) -> str:
         """How the pieces of the answer are framed; see :mod:`damage`."""

@@ -12,7 +12,7 @@ import time
 from _thread import allocate_lock
 from collections import deque
 
-from fake_shimmy.script.matching import differences
+from fake_shimmy.script.matching import differences, matcher
 from fake_shimmy.stage.journal import Journal
 from fake_shimmy.stage.patterns import LimitedRequest
 from fake_shimmy.wire.steps import Wait
@@ -35,11 +35,16 @@ if TYPE_CHECKING:
 class RuleState:
     """A rule and how far it is used up."""
 
-    __slots__ = ("asked", "conditions", "first_used", "id", "name", "rule", "slow", "used")
+    __slots__ = (
+        *("asked", "conditions", "ends", "first_used", "id", "is_for", "name", "rule", "slow"),
+        "used",
+    )
 
     def __init__(self, rule: Rule, ident: int) -> None:
         self.rule = rule
         self.conditions = rule.when.conditions
+        self.is_for = matcher(self.conditions)
+        """Whether a request is what it wants."""
         self.id = ident
         self.name = rule.name or f"rule {ident}"
         """How reports call it."""
@@ -49,6 +54,8 @@ class RuleState:
         self.first_used: float | None = None
         self.slow: str | None = None
         """Its regular expression that took too long; it is asked no more."""
+        self.ends = rule.times is not None or rule.seconds is not None
+        """It may be over at some time."""
 
     @property
     def left(self) -> int | None:
@@ -192,15 +199,17 @@ class Session:
             now = time.monotonic()
             request.slow = None
             for state in rules:
-                if state.is_over(now):
+                if state.ends and state.is_over(now):
                     continue
-                found = differences(state.conditions, request)
+                is_match = state.is_for(request)
                 if request.slow is not None:
                     # Its own test is told; the others are to wait for it no more.
                     state.slow, request.slow = request.slow, None
-                if found or (state.rule.chance < 1 and not self._happens(state)):
+                    state.ends = True
+                rule = state.rule
+                if not is_match or (rule.chance < 1 and not self._happens(state)):
                     continue
-                answers = state.rule.answers
+                answers = rule.answers
                 index = state.used % len(answers)
                 answer = answers[index]
                 expected = answer.expect
@@ -216,7 +225,7 @@ class Session:
         """The rule that would answer ``request``, chance aside."""
         now = time.monotonic()
         for state in self.rules:
-            if not state.is_over(now) and not differences(state.conditions, request):
+            if not state.is_over(now) and state.is_for(request):
                 return state.name
         return None
 
@@ -266,8 +275,6 @@ class Session:
 
     def load_until(self, model: str) -> float:
         """When ``model`` is loaded, of the monotonic clock; its first request begins the load."""
-        if not self.load_time:
-            return 0.0
         return self._loaded.setdefault(model, time.monotonic() + self.load_time)
 
     def take_turn(self, who: object) -> Generator[Step, None, bool]:
@@ -315,7 +322,7 @@ def _number_of_differences(found: tuple[RuleState, list[Difference]]) -> int:
 def _may_answer(rules: list[RuleState], known: KnownHead) -> bool:
     """Whether any of these may be for a request with that head."""
     request = LimitedRequest(known.method, known.path, known.headers, b"")
-    return any(not differences(state.rule.when.about_path, request) for state in rules)
+    return any(matcher(state.rule.when.about_path)(request) for state in rules)
 
 
 def _first(*values: int | None) -> int | None:

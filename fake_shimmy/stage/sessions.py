@@ -104,7 +104,9 @@ class Sessions:
             if session is not None:
                 self.request_count += 1
                 return session, known.bare
-        session = self._find(known.key) if known.key else None
+        if self.files:
+            self.catch_up(known.key)
+        session = self.by_key.get(known.key) if known.key else None
         if session is None:
             session = self._without_own(known)
         elif known.key != HARNESS_KEY:

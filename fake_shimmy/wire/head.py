@@ -48,6 +48,7 @@ class Head:
         "first",
         "headers",
         "is_1_0",
+        "is_kept",
         "keep_alive",
         "method",
         "path",
@@ -60,6 +61,8 @@ class Head:
         self.query = b""
         """What stands behind the path, with its question mark; only recordings ask for it."""
         self.is_1_0 = is_1_0
+        self.is_kept = False
+        """The next head that is alike will be this very one."""
         self.keep_alive = not is_1_0
         self.connection = b""
         self.content_type: bytes | None = None
@@ -96,6 +99,7 @@ def _parse(raw: bytes) -> Head:
         if len(_known_heads) >= _KNOWN_HEADS:
             _known_heads.clear()
         _known_heads[raw] = head
+        head.is_kept = True
     return head
 
 
