@@ -111,11 +111,12 @@ class RunReport:
         if self._target is None:
             return
         # Workers need none of these.
-        import json
-        import shutil
+        with not_rewritten():
+            import json
+            import shutil
 
-        from ..run_report.collect import collect, finished
-        from ..run_report.page import write_page
+            from ..run_report.collect import collect, finished
+            from ..run_report.page import write_page
 
         path = Path(self._target)
         try:
