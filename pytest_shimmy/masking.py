@@ -49,8 +49,16 @@ def secrets_of(environ: Mapping[str, str | None]) -> list[str]:
 
 
 def hide(secrets: Iterable[str | None]) -> None:
-    """Have `masked` mask these from now on, in this process."""
-    _hidden.update(secret for secret in secrets if secret and len(secret) >= SHORTEST)
+    """Have `masked` mask these from now on, in this process, also as JSON has them."""
+    for secret in secrets:
+        if secret and len(secret) >= SHORTEST:
+            _hidden.add(secret)
+            if not secret.isalnum() or not secret.isascii():
+                import json
+
+                _hidden.update(
+                    json.dumps(secret, ensure_ascii=each)[1:-1] for each in (True, False)
+                )
 
 
 def mask(secret: str) -> str:

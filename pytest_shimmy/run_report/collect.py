@@ -3,9 +3,9 @@
 Times are seconds since the run began. Texts that may be long or repeated stand once, in ``texts``,
 and are meant by number.
 
-Strategy: to read thousands of exchanges takes long, and a page needs only those that are looked at.
-So `collect` finds out what must be known of all of them, and leaves their texts in the parts, where
-the page finds them; `finished` reads them.
+Strategy: to read thousands of exchanges takes long, and most pages are never looked at. So
+`collect` finds out the rest, and leaves the exchanges in the parts, where the page finds them;
+`finished` reads them. `page.html` does it in the same way, when it is opened.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..masking import masked, may_mask
 from . import answers, parts, reader
-from .figures import figures
+from .figures import figures, figures_of_exchanges
 from .reader import Exchange
 
 FORMAT = 1
@@ -49,10 +49,9 @@ class Collected(NamedTuple):
     """What is known of a run."""
 
     document: Document
-    """Without the texts of its exchanges. Of the requests it has, instead of their members: the
-    number of the part of each, where its line begins there, its test, and by the numbers of those
-    that repeat another which. The members that many have alike are in ``heads``, for each part by
-    their names."""
+    """Without its exchanges, and what they say of the run. Instead it says in ``whose``: the
+    ``servers`` that the parts are called after, their ``names`` by their addresses, and the
+    ``workers`` of the sessions."""
     parts: list[bytes]
     """Those that have exchanges."""
 
@@ -76,33 +75,28 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
     """What is known of the run whose parts are in `directory`.
 
     `run` says what is known of the run as a whole, ``started`` and ``ended`` among it, in seconds
-    since the epoch. Only texts of exchanges, and their heads, are not masked.
+    since the epoch. Only exchanges, and the addresses by which they name their servers, are not
+    masked.
     """
     began = float(run["started"])
     texts = _Texts()
     ran: list[Document] = []
     servers: dict[str, Document] = {}
     workers: dict[str, str] = {}
-    heads: list[dict[str, Document]] = []
+    tellers: list[str] = []
     sources: list[bytes] = []
-    asked: list[Exchange] = []
-    is_full = False
     shown_backends: dict[str, Document] = {}
     asked_backends: dict[str, str] = {}
     lives: dict[str, list[Document]] = {}
     for name, part in reader.read(directory):
         if name.startswith(parts.EXCHANGES):
+            tellers.append(name.removeprefix(parts.EXCHANGES))
             sources.append(part)
-            heads.append({})
+            continue
         for line in reader.lines(part):
             if isinstance(line, Exchange):
-                line.part = len(sources) - 1
-                asked.append(line)
                 continue
             match line["kind"]:
-                case parts.HEAD:
-                    line.setdefault("server", name.removeprefix(parts.EXCHANGES))
-                    heads[-1][line["name"]] = line
                 case parts.PROCESS:
                     workers[line["session"]] = line["worker"]
                 case parts.TEST_BEGAN:
@@ -116,8 +110,6 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
                     lives.setdefault(name, []).append(line)
                 case parts.BACKEND:
                     shown_backends[name.removeprefix("server-")] = line
-                case parts.FULL:
-                    is_full = True
     for log in directory.glob("*.log"):  # of servers whose owner was killed
         shown_backends[log.stem.removeprefix("server-")] = _left(lives.get(log.stem, ()), log)
     ran.sort(key=lambda line: (line["start"], line["id"]))
@@ -135,42 +127,27 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
                 by_url[url] = url
             if test["mode"] == "replayed":  # by a fake, as its owner says
                 servers[by_url[url]]["mode"] = "replayed"
-    for head in (head for each in heads for head in each.values()):
-        head["server"] = by_url.get(head["server"], head["server"])
-        head["worker"] = workers.get(head["session"])
-    # The keeper's own question, whether the server is well, has no key.
-    asked = [
-        exchange
-        for exchange in asked
-        if exchange.head["path"] != "/health" or exchange.head["worker"] is not None
-    ]
-    asked.sort(key=attrgetter("time"))
     for url, backend in asked_backends.items():
         servers[by_url[url]]["backend"] = backend
-    for name, backends in shown_backends.items():
-        if name in servers and servers[name]["backend"] is None:
-            servers[name]["backend"] = _backend(servers[name], backends, asked, began)
-    owners = _tests_of(asked, ran)
-    repeated = _retries(asked, owners, sources)
+    whose = {"servers": tellers, "names": by_url, "workers": workers}
+    unknown = {
+        name: backends
+        for name, backends in shown_backends.items()
+        if name in servers and servers[name]["backend"] is None
+    }
+    since = {name: began + _ready(servers[name]) for name in unknown}
+    answered = _answered(_lines(sources, whose), since) if since else set()
+    for name, backends in unknown.items():
+        # Some of what the log shows counts only if it has answered since its last start.
+        servers[name]["backend"] = backends.get("answered" if name in answered else "proved")
     document = {
         "format": FORMAT,
-        "run": {**run, "ended": _moment(run["ended"], began), "exchanges_lost": is_full},
-        "figures": figures(
-            tests,
-            asked,
-            len(repeated),
-            list(servers.values()),
-        ),
+        "run": {**run, "ended": _moment(run["ended"], began), "exchanges_lost": False},
+        "figures": figures(tests, list(servers.values())),
         "workers": sorted({*(test["worker"] for test in tests)}, key=_by_number),
         "servers": [_shown(server) for server in servers.values()],
         "tests": tests,
-        "requests": {
-            "part": [exchange.part for exchange in asked],
-            "at": [exchange.at for exchange in asked],
-            "test": owners,
-            "retry_of": repeated,
-        },
-        "heads": heads,
+        "whose": whose,
         "texts": texts.texts,
     }
     return Collected(document, sources)
@@ -179,31 +156,64 @@ def collect(directory: Path, run: Mapping[str, Any]) -> Collected:
 def finished(collected: Collected) -> Document:
     """The document in the form that is documented. Every text in it is masked."""
     document, sources = collected
-    texts = _Texts(document["texts"])
-    heads, began = document["heads"], float(document["run"]["started"])
-    asked, repeated = document["requests"], dict(document["requests"]["retry_of"])
-    requests = []
-    rows = zip(asked["part"], asked["at"], asked["test"], strict=True)
-    for number, (part, at, test) in enumerate(rows):
-        exchange = reader.exchange_at(sources[part], at, heads[part])
-        retry_of = repeated.get(number)
-        requests.append(_request(exchange, sources[part], texts, began, test, retry_of))
-    document = {**document, "requests": requests, "texts": texts.texts}
-    del document["heads"]
+    run, tests = document["run"], document["tests"]
+    texts, began = _Texts(document["texts"]), float(run["started"])
+    asked: list[Exchange] = []
+    is_full = False
+    for line in _lines(sources, document["whose"]):
+        if isinstance(line, dict):
+            is_full |= line["kind"] == parts.FULL
+        # The keeper's own question, whether the server is well, has no key.
+        elif line.head["path"] != "/health" or line.head["worker"] is not None:
+            asked.append(line)
+    asked.sort(key=attrgetter("time"))
+    owners = _tests_of(asked, tests, began)
+    repeated = _retries(asked, owners)
+    rows = zip(asked, owners, repeated, strict=True)
+    document = {
+        **document,
+        "run": {**run, "exchanges_lost": is_full},
+        "figures": document["figures"] | figures_of_exchanges(asked, repeated),
+        "requests": [_request(*row, texts, began) for row in rows],
+        "texts": texts.texts,
+    }
+    del document["whose"]
     return document
 
 
 def is_without_secrets(collected: Collected) -> bool:
-    """Whether nothing in the texts of its exchanges, and in their heads, would be masked."""
+    """Whether nothing in its exchanges, or in the addresses of their servers, would be masked."""
     for part in collected.parts:
         if may_mask(part):
             # Between the chunks of an answer may be half a secret.
             text = re.sub(_END_OF_CHUNK, b"", part).decode("utf-8", "replace")
             if masked(text) != text:
                 return False
-    # They are quoted there.
-    heads = (head for part in collected.document["heads"] for head in part.values())
-    return all(masked(str(value)) == str(value) for head in heads for value in head.values())
+    return all(masked(url) == url for url in collected.document["whose"]["names"])
+
+
+def _lines(sources: Sequence[bytes], whose: Document) -> Iterator[Document | Exchange]:
+    """The lines of all parts with exchanges; each head says which server and worker it is about."""
+    for server, part in zip(whose["servers"], sources, strict=True):
+        for line in reader.lines(part):
+            if isinstance(line, dict) and line["kind"] == parts.HEAD:
+                name = line.get("server", server)
+                line["server"] = whose["names"].get(name, name)
+                line["worker"] = whose["workers"].get(line["session"])
+            yield line
+
+
+def _answered(lines: Iterable[Document | Exchange], since: Mapping[str, float]) -> set[str]:
+    """Which servers have answered a question after that time."""
+    found: set[str] = set()
+    for line in lines:
+        if isinstance(line, Exchange) and line.status == 200 and line.head["method"] == "POST":
+            name = line.head["server"]
+            if line.time >= since.get(name, math.inf):
+                found.add(name)
+                if len(found) == len(since):
+                    break
+    return found
 
 
 def _seconds(value: float) -> float:
@@ -240,20 +250,10 @@ def _new_server(name: str, mode: str = "", url: str = "") -> Document:
     return {**about, "backend": None, "events": []}
 
 
-def _backend(
-    server: Document, shown: Document, exchanges: Iterable[Exchange], began: float
-) -> str | None:
-    """What its log shows; some of it counts only if it has answered since its last start."""
-    since = max((each["time"] for each in server["events"] if each["what"] == "ready"), default=0)
-    has_answered = any(
-        exchange.status == 200
-        and exchange.head["method"] == "POST"
-        and exchange.head["server"] == server["name"]
-        and exchange.time >= began + since
-        for exchange in exchanges
-    )
-    backend: str | None = shown.get("answered" if has_answered else "proved")
-    return backend
+def _ready(server: Document) -> float:
+    """When it was last ready."""
+    times = (event["time"] for event in server["events"] if event["what"] == "ready")
+    return max(times, default=0.0)
 
 
 def _left(life: Iterable[Document], log: Path) -> Document:
@@ -281,16 +281,14 @@ def _shown(server: Document) -> Document:
 
 def _request(
     exchange: Exchange,
-    part: bytes,
-    texts: _Texts,
-    began: float,
     test: int | None,
     retry_of: int | None,
+    texts: _Texts,
+    began: float,
 ) -> Document:
     head, more, number = exchange.head, exchange.more, texts.number
-    body = part[exchange.begin : exchange.sent].decode("utf-8", "replace")
-    status = exchange.status
-    answer = answers.read(part[exchange.sent : exchange.end], exchange.writes(), status)
+    body = exchange.body.decode("utf-8", "replace")
+    answer = answers.read(exchange.answer, exchange.writes(), exchange.status)
     return {
         "server": masked(head["server"]),
         "worker": head["worker"],
@@ -300,13 +298,13 @@ def _request(
         "method": head["method"],
         "path": masked(head["path"]),
         "model": _model(body),
-        "status": status,
+        "status": exchange.status,
         "ended": exchange.ended,
         "rule": more.get("rule_name"),
         "nearest": masked(more.get("nearest") or "") or None,
         "faults": [masked(each) for each in more.get("faults", ())],
         "tokens": exchange.tokens,
-        "moments": list(map(_seconds, reader.moments(exchange.packed_moments()))),
+        "moments": list(map(_seconds, exchange.moments())),
         "bytes": exchange.bytes,
         "retry_of": retry_of,
         "request": [number(head["headers"]), number(body), exchange.body_size],
@@ -324,48 +322,39 @@ def _model(body: str) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def _tests_of(asked: Sequence[Exchange], ran: Sequence[Document]) -> list[int | None]:
+def _tests_of(
+    asked: Sequence[Exchange], tests: Sequence[Document], began: float
+) -> list[int | None]:
     """For each request which test made it: the one that its worker ran at that moment."""
-    by_worker: dict[str | None, tuple[list[float], list[int]]] = {}
-    for number, exchange in enumerate(asked):
-        times, numbers = by_worker.setdefault(exchange.head["worker"], ([], []))
-        times.append(exchange.time)
+    by_worker: dict[str, tuple[list[float], list[int]]] = {}
+    for number, test in enumerate(tests):
+        starts, numbers = by_worker.setdefault(test["worker"], ([], []))
+        starts.append(test["start"])
         numbers.append(number)
-    owners: list[int | None] = [None] * len(asked)
-    anybody_s = set()
-    later: dict[str, float] = {}
-    for number, test in reversed([*enumerate(ran)]):
-        # A worker runs one test after the other.
-        worker, start = test["worker"], test["start"]
-        end = min(test["stop"] + LATE, later.get(worker, math.inf))
-        later[worker] = start
-        for whose in (worker, None):
-            times, numbers = by_worker.get(whose, ([], []))
-            for each in numbers[bisect_left(times, start) : bisect_left(times, end)]:
-                if owners[each] is not None:
-                    anybody_s.add(each)
-                owners[each] = number
-    # Without a key of its own, a request is anybody's while several tests run.
-    for each in anybody_s:
-        owners[each] = None
+    owners: list[int | None] = []
+    for exchange in asked:
+        time, worker = _moment(exchange.time, began), exchange.head["worker"]
+        found = []
+        for name in by_worker if worker is None else (worker,):
+            starts, numbers = by_worker.get(name, ([], []))
+            # A worker runs one test after the other: the newest that had begun.
+            begun = bisect_right(starts, time)
+            if begun and time <= tests[numbers[begun - 1]]["stop"] + LATE:
+                found.append(numbers[begun - 1])
+        # Without a key of its own, a request is anybody's while several tests run.
+        owners.append(found[0] if len(found) == 1 else None)
     return owners
 
 
-def _retries(
-    asked: Sequence[Exchange], owners: Sequence[int | None], sources: Sequence[bytes]
-) -> list[tuple[int, int]]:
-    """The numbers of each request that repeats a failed one, and of that one."""
+def _retries(asked: Sequence[Exchange], owners: Sequence[int | None]) -> list[int | None]:
+    """For each request the failed one that it repeats."""
     failed: dict[tuple[Any, ...], int] = {}
-    repeated = []
-    for number, exchange in enumerate(asked):
-        if failed or exchange.is_failed:
-            body = sources[exchange.part][exchange.begin : exchange.sent]
-            what = owners[number], exchange.head["server"], exchange.head["path"], body
-            found = failed.pop(what, None)
-            if found is not None:
-                repeated.append((number, found))
-            if exchange.is_failed:
-                failed[what] = number
+    repeated: list[int | None] = []
+    for number, (exchange, owner) in enumerate(zip(asked, owners, strict=True)):
+        what = owner, exchange.head["server"], exchange.head["path"], exchange.body
+        repeated.append(failed.pop(what, None))
+        if exchange.is_failed:
+            failed[what] = number
     return repeated
 
 

@@ -12,8 +12,11 @@ from .collect import Collected, Document, finished, is_without_secrets
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 _PART = re.compile(r'<script type="text/plain" class="part">(.*?)</script>', re.DOTALL)
 
-_ESCAPES = {b"^": b"^^", b"<": b"^l", b"\r": b"^r", b"\0": b"^0"}
-"""What a browser would not read as it stands there, and what stands there instead of it."""
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+_ESCAPES = {b"^": b"^^", b"~": b"^t", b"<": b"^l", b"\0": b"^0", b"\r": b"~"}
+"""What a browser would not read as it stands there, and what stands there instead of it. Of the
+line ends of chunks there are many, so theirs is no longer than they are."""
 
 
 def write_page(path: Path, run: Collected | Document) -> None:
@@ -22,7 +25,7 @@ def write_page(path: Path, run: Collected | Document) -> None:
         run = finished(run)
     document, parts = run if isinstance(run, Collected) else (run, ())
     # No text in the data can end the element that holds it.
-    data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = _encode(document).replace("<", "\\u003c")
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split("__DATA__")
     between, after = after.split("__PARTS__")
@@ -41,7 +44,7 @@ def data_of(text: str) -> Document | None:
     if found is None:
         return None
     document: Document = json.loads(found[1])
-    if "heads" not in document:
+    if "whose" not in document:
         return document
     return finished(Collected(document, [_read(part[1]) for part in _PART.finditer(text)]))
 
@@ -55,4 +58,4 @@ def _escaped(part: bytes) -> bytes:
 
 def _read(text: str) -> bytes:
     plain = {escape: character for character, escape in _ESCAPES.items()}
-    return re.sub(rb"\^.", lambda found: plain[found[0]], text.encode("latin-1"))
+    return re.sub(rb"\^.|~", lambda found: plain[found[0]], text.encode("latin-1"))

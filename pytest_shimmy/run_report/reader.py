@@ -28,17 +28,8 @@ class Exchange:
     Times are seconds after the request, but for ``time``, which is since the epoch.
     """
 
-    __slots__ = (
-        *("_moments", "_numbers", "_writes", "at", "begin", "body_size", "bytes", "duration"),
-        *("end", "ended", "head", "is_failed", "more", "part", "sent", "status", "time", "tokens"),
-    )
-
     def __init__(self, part: bytes, line: int, begin: int, heads: Heads) -> None:
         name, ended, packed, *more = part[line : begin - 1].split(b" ", 3)
-        self.part = 0
-        """The number of its part."""
-        self.at = line
-        self.begin = begin
         self.head = heads[name.decode()]
         self.ended = ended.decode()
         self.more: Mapping[str, Any] = json.loads(more[0]) if more else {}
@@ -57,9 +48,11 @@ class Exchange:
             self._moments,
         ) = _fixed.unpack_from(numbers)
         self.status = status or None
-        self.sent = begin + kept
-        """Where the answer begins."""
-        self.end = begin + kept + kept_of_answer
+        sent = begin + kept
+        self.end = end = sent + kept_of_answer
+        """Where its texts end."""
+        self.body = part[begin:sent]
+        self.answer = part[sent:end]
         self.is_failed = not 0 < status < 400 or self.ended not in ("complete", NOT_SEEN)
         """It was not answered well."""
 
@@ -69,15 +62,10 @@ class Exchange:
         values = struct.unpack_from(f">{count}f{count}I", self._numbers, _fixed.size)
         return Writes(values[:count], values[count:])
 
-    def packed_moments(self) -> bytes:
-        """When each token left, for `moments`."""
+    def moments(self) -> tuple[float, ...]:
+        """When each token left."""
         begin = _fixed.size + 8 * self._writes
-        return self._numbers[begin : begin + 4 * self._moments]
-
-
-def moments(packed: bytes) -> tuple[float, ...]:
-    """What was packed."""
-    return struct.unpack(f">{len(packed) // 4}f", packed)
+        return struct.unpack_from(f">{self._moments}f", self._numbers, begin)
 
 
 def read(directory: Path) -> Iterator[tuple[str, bytes]]:
@@ -109,8 +97,3 @@ def lines(part: bytes) -> Iterator[dict[str, Any] | Exchange]:
                 continue
             heads[line["name"]] = line
         yield line
-
-
-def exchange_at(part: bytes, at: int, heads: Heads) -> Exchange:
-    """The exchange whose line begins there."""
-    return Exchange(part, at, part.index(b"\n", at) + 1, heads)

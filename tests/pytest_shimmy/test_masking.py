@@ -63,6 +63,13 @@ def test_a_secret_is_masked_in_a_log_that_was_shown_before_it_was_known() -> Non
     assert "known-too-late" not in report_texts.log_section(log, 0)
 
 
+@given(st.text(), st.booleans())
+def test_a_secret_is_masked_as_json_has_it(text: str, is_ascii: bool) -> None:
+    masking.hide([secret := f"secret{text}terces"])
+    quoted = json.dumps(secret, ensure_ascii=is_ascii)
+    assert quoted[1:-1] not in masking.masked(quoted)
+
+
 @given(SECRET, SECRET)
 def test_two_masked_secrets_can_be_told_apart(one: str, other: str) -> None:
     same = masking.masked(f"{one} {other}", (one, other)).split(" ")

@@ -17,6 +17,7 @@ from pytest_shimmy.run_report.collect import Collected, collect, finished
 from pytest_shimmy.run_report.comparison import load
 from pytest_shimmy.run_report.exchange_part import ExchangePart
 from pytest_shimmy.run_report.page import write_page
+from pytest_shimmy.run_report.parts import Part, session_name
 from tests.support.browser import chromium
 
 pytestmark = pytest.mark.slow
@@ -175,20 +176,36 @@ def test_secret(shimmy_openai_client, shimmy_model, stream):
             assert json.loads(body)["choices"]
 
 
-def test_a_secret_in_a_header_is_masked(tmp_path: Path) -> None:
-    secret = 'quo"ted-secret'
+def test_a_secret_that_json_escapes_is_masked(tmp_path: Path) -> None:
+    secrets = 'quo"ted-secret', "sécrèt-secret"
     (tmp_path / "test_suite.py").write_text(
         SUITE
         + f"""
 def test_secret(shimmy_openai_client, shimmy_model):
-    ask(shimmy_openai_client, shimmy_model, "hi", extra_headers={{"x-seen": {secret!r}}})
+    for secret in {secrets!r}:
+        ask(shimmy_openai_client, shimmy_model, "say " + secret)
+
+def test_header(shimmy_openai_client, shimmy_model):
+    ask(shimmy_openai_client, shimmy_model, "hi", extra_headers={{"x-seen": {secrets[0]!r}}})
+
+def test_nearest(shimmy_fake, shimmy_openai_client, shimmy_model):
+    shimmy_fake.reply("x", user={secrets[0]!r})
+    ask(shimmy_openai_client, shimmy_model, "hi")
 """
     )
-    run(tmp_path, "run.html", "-k", "secret or cut", f"--shimmy-env=OTHER_SECRET={secret}")
+    hidden = [f"--shimmy-env=SECRET_{at}_KEY={each}" for at, each in enumerate(secrets)]
+    run(tmp_path, "run.html", "-k", "secret or header or nearest or cut", *hidden)
+    text = (tmp_path / "run.html").read_text()
+    assert "ted-secret" not in text
+    assert "t-secret" not in text
     document = load(tmp_path / "run.html")
-    _, (request,) = of_test(document, "test_secret")
+    _, asked = of_test(document, "test_secret")
+    bodies = [document["texts"][each["request"][1]] for each in asked]
+    assert [json.loads(each)["messages"][0]["content"][:7] for each in bodies] == 2 * ["say ***"]
+    _, (request,) = of_test(document, "test_header")
     assert "x-seen: ***" in document["texts"][request["request"][0]]
-    assert "ted-secret" not in (tmp_path / "run.html").read_text()
+    _, (request,) = of_test(document, "test_nearest")
+    assert "***" in request["nearest"]
 
 
 def collected(
@@ -542,9 +559,16 @@ def test_a_page_of_the_data_shows_what_that_of_the_run_does(
     assert_same(shown.evaluate(READ), told_by(data))
     assert_same(other.evaluate(READ), told_by(data))
     for tab in (shown, other):
+        assert_figures_are_told(tab, data)
+    for tab in (shown, other):
         tab.get_by_label("Search in names and bodies").fill("cut me")
         tab.locator("button.request").click()
     assert chosen(shown) == chosen(other)
+
+
+def assert_figures_are_told(page: playwright.Page, document: dict[str, Any]) -> None:
+    assert page.evaluate("figures") == document["figures"]
+    assert page.evaluate("run") == document["run"]
 
 
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
@@ -597,11 +621,53 @@ def test_a_page_reads_messages_as_the_command_line_does(
     shown_and_told(opened, tmp_path, collected(tmp_path, pieces, status=101))
 
 
+def write_tests(folder: Path, worker: str, spans: Sequence[tuple[float, float]]) -> None:
+    part = Part(str(folder), f"tests-{worker}")
+    part.write("process", worker=worker, session=session_name(worker))
+    for number, (start, stop) in enumerate(spans):
+        part.write("began", id=f"test_{worker}_{number}", start=int(start * 1e9))
+        part.write("test", stop=int(stop * 1e9), outcome="passed", mode="fake")
+
+
+def test_a_page_finds_whose_requests_are_as_the_command_line_does(
+    opened: Callable[[Path], playwright.Page], tmp_path: Path
+) -> None:
+    write_tests(tmp_path, "gw0", [(100.0, 101.0), (101.2, 102.0), (102.0, 103.0)])
+    write_tests(tmp_path, "gw1", [(100.5, 101.1)])
+    for key in ("gw0", "gw1", "unknown"):
+        part = ExchangePart(str(tmp_path), "server", "main", "", key)
+        for number, time in enumerate([99.5, 100.0, 100.3, 100.7, 101.04, 101.14, 102, 103.5]):
+            is_failed = number % 3 == 1
+            part.write(
+                "",
+                b"{}",
+                [(0.001, b"HTTP/1.1 200 OK\r\n\r\n")],
+                time=time,
+                duration=0.01,
+                method="GET",
+                path="/health" if number == 2 else "/x",
+                status=500 if is_failed else 200,
+                ended="cut" if number == 3 else "complete",
+            )
+    (whole,) = tmp_path.glob("exchanges-*")
+    # The first process was killed while it wrote, and the second had no more room.
+    whole.write_bytes(whole.read_bytes()[:-30] + whole.read_bytes() + b'{"kind": "full"}\n')
+    run = collect(tmp_path, {"started": 99.0, "ended": 104.0, "about": []})
+    shown_and_told(opened, tmp_path, run)
+    document = finished(run)
+    assert document["run"]["exchanges_lost"]
+    assert document["figures"]["retries"] > 1
+    tests = [each["test"] for each in document["requests"] if each["worker"] is None]
+    assert {None, 0} < {*tests} < {None, 0, 1, 2, 3}
+
+
 def shown_and_told(opened: Callable[[Path], playwright.Page], folder: Path, run: Collected) -> None:
     """The page shows what the data say, and the data can be read from the page."""
     told = finished(run)
     write_page(folder / "run.html", run)
-    assert_same(opened(folder / "run.html").evaluate(READ), told_by(told))
+    page = opened(folder / "run.html")
+    assert_same(page.evaluate(READ), told_by(told))
+    assert_figures_are_told(page, told)
     assert load(folder / "run.html") == told
 
 
