@@ -66,7 +66,8 @@ class Request:
         """The text of the last user message, else the prompt."""
         for message in reversed(self.messages):
             if message.get("role") == "user":
-                text = _text(message.get("content"))
+                content = message.get("content")
+                text = content if isinstance(content, str) else _text(content)
                 if text is not None:
                     return text
         return self._member("prompt")
@@ -124,6 +125,8 @@ class Request:
                 return [{"role": "user", "content": messages}]
         if not isinstance(messages, list):
             return []
+        if len(messages) == 1 and isinstance(messages[0], dict):
+            return messages
         return [message for message in messages if isinstance(message, dict)]
 
 

@@ -77,19 +77,22 @@ class Exchange(ScriptedRequest, Engine):
         session = self.session
         if session.replay is not None:
             return self._respond_from(session.replay)
-        if self.speaks_http:
+        known = self.known
+        if known.speaks_http:
             # Which engine there is matters when the body has come.
             response = inner(self.context, self.head, self._client)
         else:
             response = self._ask(self.context.registry)
         if isinstance(response, PendingRequest):
-            is_lenient = session.lenient and session.answers_refused(self._known)
-            return self._awaiting(response, LARGEST_BODY if is_lenient else response.limit)
+            is_lenient = session.lenient and session.answers_refused(known)
+            self._pending = response
+            self.limit = LARGEST_BODY if is_lenient else response.limit
+            return self
         upgrade = _upgrade_of(response)
         if upgrade is None:
             steps, head = response, self.head
             has_body = head.chunked or head.content_length
-            if has_body and (session.opens(self._known) or session.answers_refused(self._known)):
+            if has_body and (session.opens(known) or session.answers_refused(known)):
                 # Rules that name the path may ask for what is in the body.
                 pending = PendingRequest(self.context, head, lambda *_: steps, LARGEST_BODY)
                 return self._awaiting(pending, LARGEST_BODY)
@@ -190,7 +193,7 @@ class Exchange(ScriptedRequest, Engine):
     def _replayed(self, replay: Replay, answer: Answer, body: bytes) -> Steps:
         """The recorded answer, unless a rule says another one; its faults are for either."""
         session = self.session
-        choice = self._choose(session.rules if self.is_generation else session.opening)
+        choice = self._choose(session.rules if self.known.is_generation else session.opening)
         if choice is not None:
             is_other = self.reply is not None or self.failure is not None
             if choice.missed or is_other or choice.answer.is_beyond:
@@ -213,13 +216,13 @@ class Exchange(ScriptedRequest, Engine):
 
     def _answered_by(self, answer: Answer, body: bytes) -> Steps:
         session = self.session
-        if not self.speaks_http:
+        if not self.known.speaks_http:
             self.record.status = SWITCHED
         if session.replay is not None:
             return self._replayed(session.replay, answer, body)
         if self.failure is not None or not (session.rules or session.strict):
             return answer(body)
-        if not self.is_generation:
+        if not self.known.is_generation:
             choice = self._choose(session.opening)
             return answer(body) if choice is None else self._scripted(choice, answer, body)
         self._is_judged = False
@@ -293,7 +296,7 @@ class Exchange(ScriptedRequest, Engine):
             return self._refused("this is not the request that was expected: ", record)
         if self.failure is not None:
             return self._failed(self.failure, answer, body)
-        if not self.speaks_http:
+        if not self.known.speaks_http:
             return answer(body)
         from fake_shimmy.stage.answers import beyond
 
@@ -307,7 +310,7 @@ class Exchange(ScriptedRequest, Engine):
         text = why + str(record.nearest)
         error = {"code": "no_rule_matches", "message": text, "type": "invalid_request_error"}
         body = json.dumps({"error": error}, ensure_ascii=False).encode()
-        if self.speaks_http:
+        if self.known.speaks_http:
             return (self.context.json(self.head, body, b"400 Bad Request"),)
         from fake_shimmy.wire.websocket import text_frame
 
@@ -324,10 +327,10 @@ class Exchange(ScriptedRequest, Engine):
                 return self._answer_without_models(answer)(body)
             if failure not in ("too_large", "unsupported_media_type"):
                 return answer(body)
-            if self.speaks_http:
+            if self.known.speaks_http:
                 is_large = failure == "too_large"
                 return context.too_large(head) if is_large else context.no_json(head)
-        if isinstance(failure, str) or not self.speaks_http:
+        if isinstance(failure, str) or not self.known.speaks_http:
             # The WebSocket has had its status: all that is left to refuse is to go on.
             return (Cut(),)
         return put_into((_whole(context, head, failure),), failure.headers)

@@ -6,20 +6,29 @@ once.
 
 from __future__ import annotations
 
+from fake_shimmy.script.rules import ENDPOINTS
 from fake_shimmy.wire.head import USUAL_SIZE, Head
 
+_GENERATIONS = frozenset(ENDPOINTS.values())
 _MOST_KNOWN = 64
 
 
 class KnownHead:
     """A ``head``, decoded."""
 
-    __slots__ = ("bare", "head", "headers", "key", "method", "path", "path_key", "size")
+    __slots__ = (
+        *("bare", "head", "headers", "is_generation", "key", "method", "path", "path_key", "size"),
+        "speaks_http",
+    )
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.method = head.method.decode("latin-1")
         self.path = head.path.decode("latin-1")
+        self.is_generation = self.path in _GENERATIONS
+        """Whether it asks a model."""
+        self.speaks_http = self.path != ENDPOINTS["websocket"]
+        """Whether the answer is one of HTTP, and not of a WebSocket."""
         self.headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
         ]

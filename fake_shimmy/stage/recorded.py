@@ -104,7 +104,7 @@ def _timed(
     start = turns[number - 1].after if number else found.before
     end = turns[number].after if number < len(turns) else len(found.pieces)
     has_pauses = bool(speed) and not request.is_timed
-    if request.speaks_http and answer.framing != "frames":
+    if request.known.speaks_http and answer.framing != "frames":
         if has_pauses and (wait := _wait(begun, answer.at, speed)) > 0:
             yield Pause(wait)
         yield answer.raw_head()

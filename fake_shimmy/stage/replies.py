@@ -67,7 +67,7 @@ class StagedModel(LoadedModel):
         else:
             tokens = reply.tokenize(said) if isinstance(said, str) and said else said
             for token in tokens[:max_tokens]:
-                if token == _WEBSOCKET_END and not self._request.speaks_http:
+                if token == _WEBSOCKET_END and not self._request.known.speaks_http:
                     break
                 yield TOKEN
                 yield token

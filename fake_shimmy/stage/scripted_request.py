@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 
 from fake_shimmy.api.pending import PendingRequest
-from fake_shimmy.script.rules import ENDPOINTS
 from fake_shimmy.stage import damage
 from fake_shimmy.stage.journal import Record
 from fake_shimmy.wire.steps import Pause
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from fake_shimmy.stage.known_head import KnownHead
     from fake_shimmy.stage.session import Choice, Session
     from fake_shimmy.wire.steps import Step
-
-_GENERATIONS = frozenset(ENDPOINTS.values())
-_WEBSOCKET = ENDPOINTS["websocket"]
 
 
 class ScriptedRequest(PendingRequest):
@@ -66,18 +62,14 @@ class ScriptedRequest(PendingRequest):
         self.session = session
         self.context = context
         self.head = known.head
-        self.speaks_http = known.path != _WEBSOCKET
-        """Whether the answer is one of HTTP, and not of a WebSocket."""
-        self.is_generation = known.path in _GENERATIONS
-        """Whether it asks a model."""
-        self._known = known
+        self.known = known
         self._client = client
         self._answered = answered
 
     def begin(self, body: bytes) -> Record:
         """The record of it, which is complete."""
         client, session = self._client, self.session
-        record = self.record = Record(self._known, body, client.number)
+        record = self.record = Record(self.known, body, client.number)
         self.latency = session.latency
         self.is_open = True
         session.begin(record)
@@ -122,7 +114,7 @@ class ScriptedRequest(PendingRequest):
         if self.recorded is not None and not is_whole:
             framings = {"chunked": damage.CHUNKS, "frames": damage.FRAMES}
             return framings.get(self.recorded.framing, damage.LINES)
-        if not self.speaks_http:
+        if not self.known.speaks_http:
             return damage.FRAMES
         if is_whole:
             return damage.BODY
