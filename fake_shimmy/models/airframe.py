@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from fake_shimmy import rust
-from fake_shimmy.models import airframe_header, files, vocabulary
+from fake_shimmy.models import airframe_header, files, reply, vocabulary
 from fake_shimmy.models.airframe_header import AbortError
 from fake_shimmy.models.airframe_shape import Shape
 from fake_shimmy.models.engine import Engine, GenerationError, LoadError, Outcome, PretendedModel
@@ -298,11 +298,14 @@ class AirframeModel(PretendedModel):
         """Tokens that an answer has at least."""
 
     def generate(self, prompt: str, max_tokens: int, user_text: str) -> str:
-        text = super().generate(prompt, max(max_tokens, self._least), user_text)
+        text = reply.default_reply(prompt, user_text)
+        size, most = reply.count(text), max(max_tokens, self._least)
         room = self._room(prompt)
-        if self._engine.tells_ends and self.count(text) > room:
+        if self._engine.tells_ends and min(size, most) > room:
             raise GenerationError(_ENDED)
-        return text if room else ""
+        if not room:
+            return ""
+        return text if size <= most else reply.beginning(text, most)
 
     def stream(self, prompt: str, max_tokens: int, user_text: str) -> Iterator[str | Step]:
         said = self.said(prompt, max(max_tokens, self._least), user_text)
