@@ -66,6 +66,10 @@ def rows() -> list[Row]:
     test = _one_more(_tests(_using(""), "shimmy"), MORE_TESTS)
     with_server = _one_more(_tests(_using(", shimmy_server"), "shimmy"), MORE_TESTS)
     with_fake = _one_more(_tests(_using(", shimmy_fake"), "shimmy"), MORE_TESTS)
+    reported = _one_more(
+        _tests(_using(", shimmy_server"), "shimmy", options=("--shimmy-report=run.html",)),
+        MORE_TESTS,
+    )
     scripted = _one_more(_tests(SCRIPTED, "shimmy"), MORE_TESTS)
     bare = _one_more(_requests(_bare), MORE_REQUESTS)
     request = _one_more(_requests(_fake), MORE_REQUESTS)
@@ -77,6 +81,7 @@ def rows() -> list[Row]:
             _tests(_using(""))(1),
         ),
         Row("a test with shimmy_server / without", with_server, test),
+        Row("a test with a report / without", reported, with_server),
         Row("a test with shimmy_fake / without", with_fake, test),
         Row("a test with a rule and an assertion / without", scripted, test),
         Row("a request / bare asyncio", request, bare),
@@ -151,14 +156,14 @@ def _using(arguments: str) -> str:
     return SUITE.format(count="{count}", fixture=arguments)
 
 
-def _tests(text: str, *plugins: str) -> Callable[[int], Count]:
-    """pytest on so many tests of the module that is `text`."""
+def _tests(text: str, *plugins: str, options: Sequence[str] = ()) -> Callable[[int], Count]:
+    """pytest with these `options` on so many tests of the module that is `text`."""
 
     def of(number: int) -> Count:
         def count(bench: Bench) -> float:
             directory = Path(tempfile.mkdtemp(dir=bench.directory))
             (directory / "test_it.py").write_text(text.format(count=number))
-            command = pytest_run.command(plugins, "-q")
+            command = pytest_run.command(plugins, "-q", *options)
             pytest_run.run(command, directory, {**counting.environment(), **hermetic(bench)})
             return counting.count(command, directory, hermetic(bench))
 
