@@ -111,6 +111,20 @@ def test_prompts_are_counted_in_the_models_own_tokens(fake):
     assert json.loads(short.body)["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "tokens"), [(" ab", 2), ("q ab", 4), ("q abab", 6), ("a b ab", 5), ("q Ġab", 5)]
+)
+def test_a_space_is_merged_with_what_follows_however_the_vocabulary_writes_it(fake, prompt, tokens):
+    # "Ġ", "Ġa" and "Ġab" are tokens, "a" and "b" alone as well.
+    model = tiny_gguf.contents({"Ġab": ("x",)}, is_spelled=True)
+    (fake.cwd / "models" / "spaced.gguf").write_bytes(model)
+    with fake.serve() as running:
+        answer = ask(
+            running, "/api/generate", model="spaced", prompt=prompt, raw_prompt=True, stream=False
+        )
+    assert json.loads(answer.body)["usage"]["prompt_tokens"] == tokens
+
+
 @pytest.mark.parametrize(("letters", "fits"), [(491, True), (492, False), (5000, False)])
 def test_a_prompt_of_about_490_tokens_is_the_longest(fake, letters, fits):
     with fake.serve() as running:
