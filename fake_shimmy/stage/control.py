@@ -77,7 +77,7 @@ def _json(answer: Answer) -> bytes:
 
 
 def _open(sessions: Sessions, message: messages.Open) -> Iterator[Step | Answer]:
-    session = sessions.open(message.session, message.script or rules.Script())
+    session = sessions.open(message.session, message.script or rules.Script(), message.number)
 
     def tell() -> Answer:
         session.strays_before = sessions.stray_count
@@ -177,14 +177,19 @@ def _follow(sessions: Sessions, message: messages.Follow) -> Iterator[Step | Ans
     from fake_shimmy.stage.message_file import MessageFile
     from fake_shimmy.stage.sessions import MAX_FILES
 
-    key, file = message.session, None
+    key, file, shared = message.session, None, None
     if message.file is not None:
         if len(sessions.files) >= MAX_FILES and key not in sessions.files:
             raise RefusedError(f"{MAX_FILES} sessions have a file of messages already")
         try:
-            file = MessageFile(message.file, partial(_obey, sessions, key))
+            if message.shared is not None:
+                from fake_shimmy.stage.shared_journal import SharedJournal
+
+                shared = SharedJournal(message.shared)
+            file = MessageFile(message.file, partial(_obey, sessions, key), shared)
         except OSError as error:
-            raise RefusedError(f"{message.file} cannot be read: {error.strerror}") from None
+            path = error.filename or message.file
+            raise RefusedError(f"{path} cannot be opened: {error.strerror}") from None
     sessions.follow(key, file)
     base = sessions.base
     return iter(({"ok": True, "seed": base.seed, "rules": len(base.rules)},))

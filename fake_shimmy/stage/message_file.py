@@ -12,13 +12,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fake_shimmy.stage.shared_journal import SharedJournal
+
 
 class MessageFile:
     """The file at ``path``; ``obey`` is given the lines that are new, and says why one of them was
-    refused. Raises `OSError`."""
+    refused. ``shared`` is told of the requests of the sessions that are opened. Raises
+    `OSError`."""
 
-    def __init__(self, path: str, obey: Callable[[Sequence[bytes]], str | None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        obey: Callable[[Sequence[bytes]], str | None],
+        shared: SharedJournal | None = None,
+    ) -> None:
         self._file = os.open(path, os.O_RDONLY)
+        self.shared = shared
         self._obey = obey
         self._read = 0
         self.refusal: str | None = None
@@ -36,6 +45,8 @@ class MessageFile:
         self._read += len(whole)
         if whole:
             self.refusal = self._obey(whole.splitlines()) or self.refusal
+            if self.refusal is not None and self.shared is not None:
+                self.shared.give_up()  # who asks is told
 
     def close(self) -> None:
         """Read it no more."""

@@ -109,9 +109,13 @@ class Open(OfSession):
     """Reset a session: set this script, with no rule used, and empty the journal."""
 
     script: Script | None
+    number: int | None
     FIELDS: ClassVar[Mapping[str, Field]] = {
         **OfSession.FIELDS,
         "script": Field(shapes.of(rules.Script), None, "a script; its life has no effect here"),
+        "number": Field(
+            shapes.INDEX, None, "what it is called in memory that is shared; default: not there"
+        ),
     }
 
 
@@ -245,7 +249,14 @@ class Follow(OfSession):
     without ``session``: ``open``, ``add``, ``close``."""
 
     file: str | None
+    shared: str | None
     FIELDS: ClassVar[Mapping[str, Field]] = {
         **OfSession.FIELDS,
         "file": Field(_AnyText(), None, "its path; default: no file any more"),
+        "shared": Field(
+            _AnyText(),
+            None,
+            "path of a file that is used as memory: what sessions with a number were asked is also "
+            "noted there; default: nowhere",
+        ),
     }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fake_shimmy.stage.journal import Record
     from fake_shimmy.stage.known_head import KnownHead
     from fake_shimmy.stage.replay import Replay
+    from fake_shimmy.stage.shared_journal import SharedJournal
     from fake_shimmy.wire.steps import Step
 
 
@@ -119,10 +120,15 @@ class Choice:
 
 class Session:
     """The script, the counters and the journal of one ``key``. What ends is also written to
-    ``log``, if there is one."""
+    ``log``, if there is one, and what begins and ends is told to ``shared``."""
 
     def __init__(
-        self, base: Script, script: Script, key: str = "", log: ExchangeLog | None = None
+        self,
+        base: Script,
+        script: Script,
+        key: str = "",
+        log: ExchangeLog | None = None,
+        shared: SharedJournal | None = None,
     ) -> None:
         own = script is not base
         self.seed = _first(script.seed, base.seed)
@@ -141,6 +147,7 @@ class Session:
         """The recordings that answer where no rule does; None: the application does."""
         self._key = key
         self._log = log
+        self._shared = shared
         # Long bodies are looked into aside, by another thread.
         self._lock = allocate_lock()
         self._next_id = 1
@@ -255,6 +262,8 @@ class Session:
             record.sent = ([], [])
         with self._lock:
             self.journal.add(record)
+            if self._shared is not None:
+                self._shared.begin(self)
 
     def end(self, record: Record, who: object) -> None:
         """The answer of ``record`` is over, and ``who`` generates no more."""
@@ -262,6 +271,8 @@ class Session:
             self._end_turn()
         with self._lock:
             self.journal.ended(record)
+            if self._shared is not None:
+                self._shared.end(self, record.document())
             if self._log is not None:
                 self._log.write(self._key, record)
                 record.sent = None  # the journal keeps records, and needs no answers

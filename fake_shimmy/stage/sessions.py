@@ -58,9 +58,13 @@ class Sessions:
         """Requests of all sessions, for good: each head that was understood, but for the harness's
         own, control requests, health checks without a session, and those a scripted life fails."""
 
-    def open(self, key: str, script: Script) -> Session:
-        """A fresh session for ``key``."""
-        session = Session(self.base, script, key, self._log)
+    def open(self, key: str, script: Script, number: int | None = None) -> Session:
+        """A fresh session for ``key``, which is called by that number in memory that is shared."""
+        file = self.files.get(key)
+        shared = None if file is None or number is None else file.shared
+        session = Session(self.base, script, key, self._log, shared)
+        if shared is not None and number is not None:
+            shared.open(session, number)
         session.strays_before = self.stray_count
         before = self.by_key.pop(key, None)
         if before is not None:

@@ -310,6 +310,8 @@ export interface Open {
   session: string;
   /** a script; its life has no effect here */
   script?: Script;
+  /** what it is called in memory that is shared; default: not there */
+  number?: number;
 }
 
 /** Add a rule, after those of the session and before those of the server's script. */
@@ -425,6 +427,8 @@ export interface Follow {
   session: string;
   /** its path; default: no file any more */
   file?: string;
+  /** path of a file that is used as memory: what sessions with a number were asked is also noted there; default: nowhere */
+  shared?: string;
 }
 
 /** The session is open. */

@@ -78,37 +78,11 @@ class Control:
         Raises `ShimmyError` (``CONTROL_FAILED``), and `ShimmyUsageError` for an invalid
         question.
         """
-        return self.begin(op, patience=patience, **members)()
+        return self._asked(op, members, patience)()
 
-    def begin(
-        self, op: str, *, patience: float = 0.0, **members: Any
-    ) -> Callable[[], dict[str, Any]]:
+    def begin(self, op: str, **members: Any) -> Callable[[], dict[str, Any]]:
         """Ask, and do not wait; calling the result does, and returns and raises what `ask` does."""
-        question = _question(op, members)
-        line = self._idle_line()
-        try:
-            if line is not None:
-                self._send(line, question)
-        except OSError as error:
-            raise self._unreachable(op, error) from error
-
-        def answer() -> dict[str, Any]:
-            newest = None
-            try:
-                if line is not None:
-                    # It may have been kept open across a restart of the server.
-                    with contextlib.suppress(ConnectionError):
-                        newest = self._newest(line, patience)
-                if newest is None:
-                    headers = {"content-type": "application/json", self.header: self.token}
-                    new = Line(self._url, self.route, headers)
-                    self._send(new, question)
-                    newest = self._newest(new, patience)
-            except OSError as error:
-                raise self._unreachable(op, error) from error
-            return self._judge(op, newest)
-
-        return answer
+        return self._asked(op, members)
 
     def tell(self, op: str, **members: Any) -> None:
         """Say what nobody needs an answer to; `settle` waits until it is done. A fake that has
@@ -148,6 +122,35 @@ class Control:
             return self._idle.pop()
         except IndexError:
             return None
+
+    def _asked(
+        self, op: str, members: Mapping[str, Any], patience: float = 0.0
+    ) -> Callable[[], dict[str, Any]]:
+        question = _question(op, members)
+        line = self._idle_line()
+        try:
+            if line is not None:
+                self._send(line, question)
+        except OSError as error:
+            raise self._unreachable(op, error) from error
+
+        def answer() -> dict[str, Any]:
+            newest = None
+            try:
+                if line is not None:
+                    # It may have been kept open across a restart of the server.
+                    with contextlib.suppress(ConnectionError):
+                        newest = self._newest(line, patience)
+                if newest is None:
+                    headers = {"content-type": "application/json", self.header: self.token}
+                    new = Line(self._url, self.route, headers)
+                    self._send(new, question)
+                    newest = self._newest(new, patience)
+            except OSError as error:
+                raise self._unreachable(op, error) from error
+            return self._judge(op, newest)
+
+        return answer
 
     def _send(self, line: Line, question: bytes) -> None:
         try:

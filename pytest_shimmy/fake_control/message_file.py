@@ -18,6 +18,7 @@ from ..errors import ShimmyUsageError
 from ..process.vitals import Watched
 from ..real_files import real_files
 from .connection import Control
+from .shared_journal import SharedJournal, shared_journal
 
 LARGEST = 64 * 1024
 """Bytes after which a session begins with another file."""
@@ -37,6 +38,8 @@ class MessageFile:
         self._directory = directory
         self._writer = os.getpid()
         self._file: int | None = None
+        self._shared: SharedJournal | None = None
+        self._opened = 0
         self.seed: int | None = None
         """That of the fake's own script."""
         self.rules = 0
@@ -64,18 +67,36 @@ class MessageFile:
                 self._control.ask("follow", session=self._key)
             return is_whole
 
+    def next_number(self) -> int:
+        """What the next session that is opened is called in `records`."""
+        self._opened += 1
+        return self._opened
+
+    def records(self, number: int) -> list[dict[str, Any]]:
+        """What the fake has been asked since that session was opened, oldest first, as far as it
+        need not be asked for that; else empty. What is answered has certainly come."""
+        shared = self._shared
+        if shared is None or self._writer != os.getpid():
+            return []
+        with real_files():
+            return shared.records(number) if self.process.is_there() else []
+
     def close(self) -> None:
         """Write no more."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+        self._shared = None
 
     def _begin(self) -> None:
         path = self._directory / f"messages-{secrets.token_hex(4)}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         new = os.open(path, flags, 0o600)
         try:
-            answer = self._control.ask("follow", session=self._key, file=str(path))
+            with shared_journal(self._directory) as (memory, shared):
+                answer = self._control.ask(
+                    "follow", session=self._key, file=str(path), shared=str(memory)
+                )
         except BaseException:
             os.close(new)
             raise
@@ -84,4 +105,5 @@ class MessageFile:
             with contextlib.suppress(OSError):
                 path.unlink()
         self.close()
-        self._file, self.seed, self.rules = new, answer["seed"], answer["rules"]
+        self._file, self._shared = new, shared
+        self.seed, self.rules = answer["seed"], answer["rules"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, Unpack
 from urllib.parse import quote
 
+from fake_shimmy.script.matching import differences
 from fake_shimmy.script.rules import When
 from fake_shimmy.script.shapes import COUNT, SECONDS, Flag
 
@@ -73,6 +74,8 @@ class FakeSession:
         self._owns_control = control is None
         self._control = control or Control(url, token)
         self._messages = messages
+        self._number: int | None = None
+        """What the fake calls the session where it notes what it is asked."""
         self._strict = False
         self._own_rules: set[int] = set()
         self._judges = False
@@ -119,6 +122,7 @@ class FakeSession:
 
     def close(self) -> None:
         """End the session; its requests are answered as if nothing had been scripted."""
+        self._number = None
         with contextlib.suppress(ShimmyError):
             self._end_reset()
             if self._messages is not None and self._messages.write("close"):
@@ -154,8 +158,7 @@ class FakeSession:
         self, when: WhenLike | None = None, **conditions: Unpack[Conditions]
     ) -> list[RecordedRequest]:
         """The requests that meet the conditions, oldest first."""
-        journal, wanted = self._journal_and(when, conditions, "matching()")
-        return journal.matching(wanted)
+        return self.journal().matching(read_when(when, conditions, "matching()"))
 
     def assert_requested(
         self,
@@ -171,7 +174,10 @@ class FakeSession:
         if count is not None:
             with argument_errors("assert_requested()"):
                 COUNT.read(count, ("count",))
-        journal, wanted = self._journal_and(when, conditions, "assert_requested()")
+        wanted = read_when(when, conditions, "assert_requested()")
+        if count is None and (noted := self._noted(wanted)) is not None:
+            return noted
+        journal = self.journal()
         found = journal.matching(wanted)
         if found and count in (None, len(found)):
             return found[-1]
@@ -188,7 +194,8 @@ class FakeSession:
     ) -> None:
         """Assert that no such request came; without conditions, none at all."""
         __tracebackhide__ = True
-        journal, wanted = self._journal_and(when, conditions, "assert_no_requests()")
+        wanted = read_when(when, conditions, "assert_no_requests()")
+        journal = self.journal()
         found = journal.matching(wanted)
         if found:
             head = f"{journals.count(len(found), 'request')} came, and none should have"
@@ -340,7 +347,9 @@ class FakeSession:
     def _open(self, script: Mapping[str, Any]) -> None:
         self._end_reset()
         document = self._with_seed(script)
-        answer = self._control.ask("open", session=self.api_key, script=document)
+        number = {} if self._messages is None else {"number": self._messages.next_number()}
+        answer = self._control.ask("open", session=self.api_key, script=document, **number)
+        self._number = number.get("number")
         self._opened(document, answer["seed"])
 
     def _reset_by_file(self) -> bool:
@@ -352,8 +361,10 @@ class FakeSession:
         seed = document.get("seed", messages.seed)
         if seed is None:
             seed = document["seed"] = int.from_bytes(os.urandom(4))
-        if not messages.write("open", script=document):
+        number = messages.next_number()
+        if not messages.write("open", script=document, number=number):
             return False
+        self._number = number
         self._opened(document, seed)
         return True
 
@@ -382,43 +393,28 @@ class FakeSession:
             self._next_rule = number + 1
         return number
 
-    def _journal_and(
-        self, when: WhenLike | None, conditions: Conditions, method: str
-    ) -> tuple[Journal, When]:
-        """What came, and what a test wants of it."""
-        # The fake answers while the conditions are read.
-        asked = self._begin("journal")
-        try:
-            wanted = read_when(when, conditions, method)
-        except BaseException:
-            with contextlib.suppress(ShimmyError):
-                asked()
-            raise
-        return self._journal_of(asked()), wanted
+    def _noted(self, wanted: When) -> RecordedRequest | None:
+        """The newest request that is as wanted; None where the fake has to be asked."""
+        if self._messages is None or self._number is None:
+            return None
+        for document in reversed(self._messages.records(self._number)):
+            record = RecordedRequest.from_json(document)
+            if not differences(wanted.conditions, record.facts):
+                return record
+        return None
 
     def _ask(self, op: str, patience: float = 0.0, **members: Any) -> dict[str, Any]:
-        return self._begin(op, patience, **members)()
-
-    def _begin(
-        self, op: str, patience: float = 0.0, **members: Any
-    ) -> Callable[[], dict[str, Any]]:
-        """Ask, and do not wait; calling the result does."""
         self._end_reset()
-        begun = self._control.begin(op, patience=patience, session=self.api_key, **members)
-
-        def answer() -> dict[str, Any]:
-            try:
-                return begun()
-            except ShimmyError as error:
-                if error.details.get("refusal") != NO_SESSION:
-                    raise
-                raise refused(
-                    "the fake knows nothing of this test any more: it was restarted since, or the "
-                    "test is over, and with that its rules and its journal are gone",
-                    NO_SESSION,
-                ) from None
-
-        return answer
+        try:
+            return self._control.ask(op, patience=patience, session=self.api_key, **members)
+        except ShimmyError as error:
+            if error.details.get("refusal") != NO_SESSION:
+                raise
+            raise refused(
+                "the fake knows nothing of this test any more: it was restarted since, or the "
+                "test is over, and with that its rules and its journal are gone",
+                NO_SESSION,
+            ) from None
 
     def _journal_of(self, answer: Mapping[str, Any]) -> Journal:
         fresh = answer["stray_count"] - answer["stray_before"]

@@ -116,7 +116,7 @@ def test_a_line_that_is_refused_is_told_to_who_asks_next(told, line, reason):
 def test_a_file_that_cannot_be_read_is_refused(session, tmp_path):
     message = {"op": "follow", "session": session.key, "file": str(tmp_path / "nowhere")}
     status, body = session.stage.send(json.dumps(message))
-    assert (status, b"cannot be read" in body) == (400, True)
+    assert (status, b"cannot be opened" in body) == (400, True)
 
 
 @pytest.mark.slow

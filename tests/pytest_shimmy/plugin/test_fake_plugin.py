@@ -536,3 +536,108 @@ def test_after(shimmy_fake, shimmy_openai_client, shimmy_model):
 """
     )
     run("-p", "no:randomly").assert_outcomes(passed=6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot be watched")
+def test_what_was_requested_is_seen_without_waking_the_fake_where_that_is_certain(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        SAY
+        + """
+import contextlib, os, signal, threading, pytest
+from pytest_shimmy import ShimmyError
+
+@contextlib.contextmanager
+def stopped(fake, server, count=1):
+    fake.wait_for_request(count=count)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+def test_asleep(shimmy_fake, shimmy_server, shimmy_openai_client, shimmy_model):
+    shimmy_fake.answers(["Paris", "Rome"])
+    for text in ("France?", "Italy?"):
+        say(shimmy_openai_client, shimmy_model, text)
+    with stopped(shimmy_fake, shimmy_server, 2):
+        seen = shimmy_fake.assert_requested(user="France?")
+        newest = shimmy_fake.assert_requested()
+    assert [seen, newest] == shimmy_fake.requests
+    with pytest.raises(AssertionError, match="no request came as wanted"):
+        shimmy_fake.assert_requested(user="Spain?")
+
+def test_script(shimmy_fake, shimmy_server, shimmy_openai_client, shimmy_model):
+    shimmy_fake.script({"rules": [{"reply": "Oslo"}]})
+    assert say(shimmy_openai_client, shimmy_model, "Norway?") == "Oslo"
+    with stopped(shimmy_fake, shimmy_server):
+        assert shimmy_fake.assert_requested().rule == 1
+
+def test_reset(shimmy_fake, shimmy_openai_client, shimmy_model):
+    say(shimmy_openai_client, shimmy_model, "before")
+    shimmy_fake.wait_for_request()
+    shimmy_fake.reset()
+    with pytest.raises(AssertionError, match="no request came"):
+        shimmy_fake.assert_requested()
+
+def test_under_way(shimmy_fake, shimmy_openai_client, shimmy_model):
+    say(shimmy_openai_client, shimmy_model, "first")
+    shimmy_fake.hang(after_tokens=1)
+    stream = shimmy_openai_client.chat.completions.create(
+        model=shimmy_model, messages=[{"role": "user", "content": "second"}], stream=True)
+    with stream:
+        next(iter(stream))
+        assert shimmy_fake.assert_requested().in_flight
+    assert shimmy_fake.wait_for_request(user="second").hung_up
+
+def test_large(shimmy_fake, shimmy_openai_client, shimmy_model):
+    padding = {"padding": "x" * 300_000}
+    say(shimmy_openai_client, shimmy_model, "large", extra_body=padding)
+    say(shimmy_openai_client, shimmy_model, "small")
+    assert shimmy_fake.assert_requested(user="small").id == 2
+    assert shimmy_fake.assert_requested(json=padding).id == 1
+
+def test_threads(shimmy_fake, shimmy_openai_client, shimmy_model):
+    def ask(number):
+        for turn in range(20):
+            text = f"{number}, {turn}"
+            say(shimmy_openai_client, shimmy_model, text)
+            if shimmy_fake.assert_requested(user=text).user != text:
+                failed.append(text)
+    failed = []
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (failed, len(shimmy_fake.requests)) == ([], 160)
+
+def test_forked(shimmy_fake, shimmy_openai_client, shimmy_model):
+    say(shimmy_openai_client, shimmy_model, "parent")
+    child = os.fork()
+    if not child:
+        try:
+            shimmy_fake.assert_requested(user="parent")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+def test_killed(shimmy_fake, shimmy_server, shimmy_openai_client, shimmy_model):
+    say(shimmy_openai_client, shimmy_model, "Hi")
+    shimmy_fake.wait_for_request()
+    restarts = shimmy_server.restarts
+    os.kill(shimmy_server.pid, signal.SIGKILL)
+    while shimmy_server.restarts == restarts:
+        pass
+    with pytest.raises(ShimmyError):
+        shimmy_fake.assert_requested()
+
+def test_over(shimmy_fake):
+    shimmy_fake.close()
+    with pytest.raises(ShimmyError, match="or the test is over"):
+        shimmy_fake.assert_requested()
+"""
+    )
+    run().assert_outcomes(passed=9)
