@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import pytest_run
+from .bench import Bench, running
+from .programs import await_health, free_port, hermetic
 
 VALGRIND = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
 TIMEOUT = 1800.0
@@ -30,6 +33,25 @@ def count(command: Sequence[str], directory: Path, env: dict[str, str] | None = 
     """Millions of them, of the program alone and not of its children. Raises `RuntimeError`."""
     run = [*VALGRIND, *command]
     return counted(pytest_run.run(run, directory, {**environment(), **(env or {})}, TIMEOUT))
+
+
+def count_served(
+    bench: Bench,
+    command: Callable[[Bench, int], Sequence[str]],
+    env: Mapping[str, str],
+    use: Callable[[int], None],
+) -> float:
+    """Millions of them of a server on some port, which `use` is given. Raises `RuntimeError`."""
+    whole = {**environment(), **hermetic(bench), **env}
+    # Once as it is: byte code is written now.
+    for prefix in ((), (*VALGRIND, f"--log-file={bench.directory}/%p.valgrind")):
+        port = free_port()
+        with running([*prefix, *command(bench, port)], whole, bench.home) as process:
+            await_health(process, port)
+            use(port)
+            process.send_signal(signal.SIGTERM)
+            process.wait(TIMEOUT)
+    return counted((bench.directory / f"{process.pid}.valgrind").read_text())
 
 
 def counted(output: str) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import counting, load, pytest_run
-from .bench import Bench, running, workplace
+from .bench import Bench, workplace
 from .per_test import SUITE
-from .programs import BARE, HERE, await_health, fake_command, free_port, hermetic
+from .programs import BARE, HERE, fake_command, hermetic
 
 BOUND = 0.10
 """By how much a ratio may grow before the command fails."""
@@ -187,25 +186,21 @@ def _requests(
 
     def of(number: int) -> Count:
         def count(bench: Bench) -> float:
-            environment = {**counting.environment(), **hermetic(bench)}
+            environment = {}
             if script is not None:
                 path = bench.directory / "two-rules.json"
                 path.write_text(script)
                 environment["FAKE_SHIMMY_SCRIPT"] = str(path)
             request = load.chat_request(bench.gguf.stem, "France?", stream=False)
-            # Once as it is: byte code is written now.
-            for prefix in ((), (*counting.VALGRIND, f"--log-file={bench.directory}/%p.valgrind")):
-                port = free_port()
-                with running([*prefix, *server(bench, port)], environment, bench.home) as process:
-                    await_health(process, port)
-                    with load.connections(port, 1) as (peer,):
-                        length = load.answer_length(peer, request)
-                        for _ in range(number - 1):
-                            peer.sendall(request)
-                            load.skip(peer, length)
-                    process.send_signal(signal.SIGTERM)
-                    process.wait(counting.TIMEOUT)
-            return counting.counted((bench.directory / f"{process.pid}.valgrind").read_text())
+
+            def use(port: int) -> None:
+                with load.connections(port, 1) as (peer,):
+                    length = load.answer_length(peer, request)
+                    for _ in range(number - 1):
+                        peer.sendall(request)
+                        load.skip(peer, length)
+
+            return counting.count_served(bench, server, environment, use)
 
         return count
 

@@ -12,9 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import load, per_test, pytest_run
+from . import counting, load, per_test, pytest_run
 from .bench import PATIENCE, Bench, is_installed, not_installed
 from .figures import (
     Figure,
@@ -56,6 +57,7 @@ def pytest_sessionstart(session):
         report.finish = timed
 """
 
+TESTS, WORKERS = 500, 8
 PLAIN, REPORTED = "without a report", "with a report"
 REPORT = "--shimmy-report=run.html"
 SUBREAPER = 36
@@ -63,14 +65,70 @@ SUBREAPER = 36
 
 
 def measure(bench: Bench) -> Iterator[Result]:
+    yield from _counted(bench)
     yield from _whole(bench)
     yield from _of_a_test(bench)
     yield from _of_a_request(bench)
 
 
+def _counted(bench: Bench) -> Iterator[Result]:
+    name = f"{TESTS} tests, {10 * TESTS:,} requests in {WORKERS} processes"
+    reason = counting.missing(bench.directory)
+    if not is_installed("openai"):
+        reason = not_installed("openai")
+    if reason is not None:
+        yield Missing(f"{name}, instructions", reason)
+        return
+    with ThreadPoolExecutor(2) as pool:  # what is counted does not depend on who else is running
+        plain, reported = pool.map(lambda has: _of_a_run(bench, has), (False, True))
+    yield Figure(f"{name}, {PLAIN}", "G instr.", (plain,))
+    yield Figure(
+        f"{name}, {REPORTED}",
+        "G instr.",
+        (reported,),
+        ratio=reported / plain,
+        ratio_to=PLAIN,
+        target=Target(1.01, of_ratio=True),
+        note="by what a process takes, and a test",
+    )
+
+
+def _of_a_run(bench: Bench, has_report: bool) -> float:
+    """Billions of instructions: of processes that each begin and end a run, and of the fake."""
+    few, many = 10, 50
+    directory = bench.subdirectory(f"report_counted_{has_report}")
+    command = pytest_run.command(("shimmy",), "-q", *([REPORT] if has_report else ()))
+
+    def tests(number: int) -> float:
+        (directory / "test_it.py").write_text(SUITE.format(count=number))
+        pytest_run.run(command, directory, {**counting.environment(), **hermetic(bench)})
+        return counting.count(command, directory, hermetic(bench))
+
+    exchanges = str(directory / "exchanges.jsonl") if has_report else ""
+    env = {"FAKE_SHIMMY_CONTROL": "-", "FAKE_SHIMMY_EXCHANGES": exchanges}
+
+    def served(number: int) -> float:
+        def use(port: int) -> None:
+            asked = load.chat_request(bench.gguf.stem, "France?", stream=False)
+            streamed = load.chat_request(bench.gguf.stem, "France?", stream=True)
+            with load.connect(port) as peer:
+                length = load.answer_length(peer, asked)
+                for _ in range(5 * number):
+                    peer.sendall(asked)
+                    load.skip(peer, length)
+                    load.stream(peer, streamed)
+
+        return counting.count_served(bench, fake_command, env, use)
+
+    begun = tests(few)
+    test = (tests(many) - begun) / (many - few)
+    answers = (served(many) - served(few)) / (many - few)
+    return (WORKERS * (begun - few * test) + TESTS * (test + answers)) / 1000
+
+
 def _whole(bench: Bench) -> Iterator[Result]:
-    tests = bench.rounds(500, 100)
-    name = f"{tests} tests, {10 * tests:,} requests, -n 8"
+    tests = bench.rounds(TESTS, 100)
+    name = f"{tests} tests, {10 * tests:,} requests, -n {WORKERS}"
     for module, distribution in (("xdist", "pytest-xdist"), ("openai", "openai")):
         if not is_installed(module):
             yield Missing(name, not_installed(distribution))
@@ -78,7 +136,7 @@ def _whole(bench: Bench) -> Iterator[Result]:
     directory = bench.subdirectory("report")
     (directory / "test_it.py").write_text(SUITE.format(count=tests))
     (directory / "conftest.py").write_text(END)
-    command = pytest_run.command(("shimmy", "xdist", "xdist.looponfail"), "-q", "-n", "8")
+    command = pytest_run.command(("shimmy", "xdist", "xdist.looponfail"), "-q", "-n", f"{WORKERS}")
     ends = []
 
     def reported() -> float:
