@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from ..process.end import wait_for_end
+
 if TYPE_CHECKING:
     from ..supervisor.manager import ShimmyProcessManager
 
@@ -125,7 +127,7 @@ class Janitor:
             if pipe is not None:
                 pipe.close()
         try:
-            shell.wait(END_TIMEOUT)
+            wait_for_end(shell, END_TIMEOUT)
         except subprocess.TimeoutExpired:  # it was stopped (SIGSTOP)
             shell.kill()
             shell.wait()

@@ -28,6 +28,7 @@ from ..defaults import ShimmyProcessDefaults
 from ..errors import REFUSALS, ShimmyError, ShimmyErrorCode, refusals_reported
 from ..executable.python import python_command
 from ..network.sockets import Socket
+from ..process.end import wait_for_end
 from . import sockets
 from .files import RendezvousFile, sweep
 from .protocol import Channel, read_error
@@ -161,7 +162,7 @@ def _listening(
     except (ConnectionError, ValueError):  # it died, or it is no keeper
         pass
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(END_TIMEOUT)
+        wait_for_end(process, END_TIMEOUT)
     said = _said(process)
     raise _keeper_failed(
         f"it ended with exit code {process.poll()} and said:\n{said or '(nothing)'}"
@@ -263,7 +264,7 @@ _children_lock = threading.Lock()
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a keeper that has not come to anything. One that is stopped notices nothing else."""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(0 if held(process.pid) else END_TIMEOUT)
+        wait_for_end(process, 0 if held(process.pid) else END_TIMEOUT)
         reap()
         return
     process.kill()
@@ -280,7 +281,7 @@ def reap(ending: Collection[int] = ()) -> None:
         for process in list(_children):
             left = deadline - time.monotonic() if process.pid in ending else 0.0
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, left))
+                wait_for_end(process, max(0.0, left))
                 _children.remove(process)
 
 
