@@ -1,9 +1,9 @@
 """What a session was asked, in memory that a test process can look at.
 
-Strategy: to ask for a journal wakes the fake and is waited for, in nearly every test. A request is
-noted here before its answer begins, so whoever has seen any of the answer finds it noted; and once
-more, as the journal tells it, when the answer is over. While one of them is not over, or when there
-was no room for one, the journal has to be asked.
+Strategy: to ask for a journal wakes the fake and is waited for, in nearly every test. Here a
+request is counted before its answer begins: who has seen any of the answer finds it counted. When
+the answer is over, the record is added. While some request is not over, or when there was no room
+for a record, the journal has to be asked.
 """
 
 from __future__ import annotations
