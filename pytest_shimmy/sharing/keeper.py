@@ -126,7 +126,7 @@ class Keeper:
         self._watch_janitor()
         for event in ("ready", "restarting", "stopped", "error"):
             self._manager.on(event, lambda _: self._poke())
-        self._manager.once("starting", lambda _: self._while_it_starts())
+        self._manager.once("starting", lambda _: _load_rest())
         self._handle_signals()
         self._connections.hold(self._launcher)
         if self._spec.anchor is not None:
@@ -139,21 +139,12 @@ class Keeper:
         files.announce(self._directory, files.RendezvousFile(address, self._spec.token))
         with contextlib.suppress(OSError):  # it is gone; others may need the server
             self._launcher.send({"listening": address})
-        if self._is_attached:
-            files.sweep(self._directory.parent)
-        else:
+        # Last of what comes before the server: what follows would only take time from its start.
+        if not self._is_attached:
             self._manager.start(self._options, executable=executable)
+        files.sweep(self._directory.parent)
         while self._is_wanted():
             self._connections.wait()
-
-    def _while_it_starts(self) -> None:
-        """What would only take time from the server's start if it were done before."""
-        # What the end needs is loaded now, whatever the system refuses then.
-        import shutil  # noqa: F401
-
-        from ..launch import warm_up  # noqa: F401
-
-        files.sweep(self._directory.parent)
 
     def _start_recorder(self, spec: dict[str, Any]) -> None:
         from ..cassettes.recorder_process import RecorderProcess
@@ -350,6 +341,14 @@ def main() -> NoReturn:
         os._exit(1)
     # Everything is put away. The interpreter's own tidying would only keep the waiting longer.
     os._exit(0)
+
+
+def _load_rest() -> None:
+    """Load what the end needs, while the server starts: here it delays nothing, and nothing is
+    missing at the end, whatever the system refuses then."""
+    import shutil  # noqa: F401
+
+    from ..launch import warm_up  # noqa: F401
 
 
 def _warm_up(directory: Path) -> WarmUp | None:
